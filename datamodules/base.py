@@ -1,0 +1,232 @@
+"""The base of all data modules: load, split, normalise, and cut batches from memory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import InputError, require
+from .loader import BatchLoader, Transform
+from .splits import TEST_FRACTION, TEST_SEED, split_off
+
+
+@dataclass(frozen=True)
+class Source:
+    """A whole data set as it comes, before any split.
+
+    Attributes:
+        x: Inputs, (N, *input_shape), any numeric type.
+        y: Class indices (N,) int64, or regression targets (N,) float64.
+        class_names: Names of the classes in the order of their indices; None makes it a regression.
+        n_official_test: The last so many rows are the official test split; 0 where there is none.
+        groups: Rows of one group, (N,), stay on one side of a split; None where rows are independent.
+        labelled: Whether `y` is known (it need not be for prediction).
+        extra: What the data module must know again to read another file alike; plain values.
+    """
+
+    x: NDArray
+    y: NDArray
+    class_names: tuple[str, ...] | None
+    n_official_test: int = 0
+    groups: NDArray | None = None
+    labelled: bool = True
+    extra: dict[str, Any] | None = None
+
+
+class ArrayDataModule(L.LightningDataModule):
+    """Data that fits in memory: seeded disjoint splits, normalised on the training split, batches by slicing.
+
+    Subclasses say in `load` where the arrays come from. After `setup`, `input_shape`, `num_classes`, `class_names`
+    and `indices` describe the data, and `card()` holds what a checkpoint must carry.
+
+    Args:
+        batch_size: Samples in a training batch, over all devices together.
+        val_fraction: Share of the training rows held out for validation, in (0, 1).
+        train_size: Learn from less: so many training rows (int) or such a share of them (float in (0, 1]), drawn after
+            validation is carved out, so that all sizes share one validation split and smaller ones lie within larger.
+        seed: Draws the validation split (and the training order); null derives it from the run's seed. The test split
+            never depends on it.
+        root: Folder of downloaded sets, in torchvision's layout; null means $ZOO_DATA_DIR, or a cache in your home.
+
+    Raises:
+        InputError: A value out of range.
+    """
+
+    # Evaluation has no gradients to fit, so its batches can be larger: fewer, cheaper steps and the same numbers.
+    eval_batch_size = 4096
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 64,
+        val_fraction: float = 0.2,
+        train_size: int | float | None = None,
+        seed: int | None = None,
+        root: str | None = None,
+    ) -> None:
+        super().__init__()
+        require(batch_size >= 1, f"data.batch_size must be at least 1, got {batch_size}.")
+        require(0 < val_fraction < 1, f"data.val_fraction must lie between 0 and 1 (exclusive), got {val_fraction}.")
+        if isinstance(train_size, float):
+            require(0 < train_size <= 1, f"data.train_size as a share must lie in (0, 1], got {train_size}.")
+        elif train_size is not None:
+            require(train_size >= 1, f"data.train_size must be at least 1 row, got {train_size}.")
+        require(seed is None or seed >= 0, f"data.seed must not be negative, got {seed}.")
+        self.batch_size = batch_size
+        self.val_fraction = val_fraction
+        self.train_size = train_size
+        self.seed = seed
+        self.root = root
+        self.order_seed: int | None = None
+        self.indices: dict[str, NDArray[np.int64]] = {}
+        self._arrays: dict[str, tuple[Tensor, Tensor]] = {}
+        self._card: dict[str, Any] = {}
+        self.labelled = True
+        self._restored: dict[str, Any] | None = None
+
+    # --- what subclasses give ---------------------------------------------------------------------------------------
+
+    def load(self) -> Source:
+        """Read the whole data set."""
+        raise NotImplementedError
+
+    def train_transform(self) -> Transform | None:
+        """What augments a training batch, or None."""
+        return None
+
+    # --- Lightning's hooks ------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load, split and normalise, once."""
+        if self._arrays:
+            return
+        source = self.load()
+        self.labelled = source.labelled
+        self.indices = self._split(source)
+        self._card = self._describe(source)
+        mean, std = (np.asarray(self._card["normalisation"][k], np.float32) for k in ("mean", "std"))
+        image = source.x.ndim == 4
+        mean, std = (v.reshape(-1, 1, 1) if image else v for v in (mean, std))
+        for split, rows in self.indices.items():
+            x = torch.from_numpy((source.x[rows].astype(np.float32) - mean) / std)
+            self._arrays[split] = x, self._targets(source.y[rows])
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled batches of the training split, anew each epoch, on the model's device."""
+        order_seed = self.seed if self.order_seed is None else self.order_seed
+        return self._loader("train", self.batch_size, shuffle_seed=order_seed or 0, transform=self.train_transform())
+
+    def val_dataloader(self) -> BatchLoader:
+        """The validation split in a fixed order."""
+        return self._loader("val", self.eval_batch_size)
+
+    def test_dataloader(self) -> BatchLoader:
+        """The test split in a fixed order."""
+        return self._loader("test", self.eval_batch_size)
+
+    def predict_dataloader(self) -> BatchLoader:
+        """The test split in a fixed order."""
+        return self.test_dataloader()
+
+    # --- what models and checkpoints ask ----------------------------------------------------------------------------
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch axis."""
+        return tuple(self.card()["input_shape"])
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes in the order of their indices; None for a regression."""
+        return self.card()["class_names"]
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes; 1 for a regression."""
+        return 1 if self.class_names is None else len(self.class_names)
+
+    def arrays(self, split: str) -> tuple[Tensor, Tensor]:
+        """The normalised arrays of "train", "val" or "test": x (N, *input_shape), y (N,)."""
+        self.setup()
+        if split not in self._arrays:
+            raise InputError(f"this data is none that the model was trained on: it has no {split} split, only a test.")
+        return self._arrays[split]
+
+    def class_counts(self) -> Tensor:
+        """Rows of each class in the training split, (num_classes,)."""
+        return torch.bincount(self.arrays("train")[1], minlength=self.num_classes)
+
+    def card(self) -> dict[str, Any]:
+        """What a checkpoint must carry of the data, as plain values: shapes, class names, normalisation, target scale.
+
+        `normalisation` and `target` hold `mean` and `std`, of each channel or feature and of a regression's target.
+        """
+        self.setup()
+        return self._card
+
+    def restore(self, card: dict[str, Any]) -> None:
+        """Use the class names, normalisation and target scale of a checkpoint's `card()` in place of this data's own.
+
+        To be called before `setup`.
+        """
+        self._restored = card
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _loader(self, split: str, batch_size: int, **options: Any) -> BatchLoader:
+        x, y = self.arrays(split)
+        if self.trainer is not None:
+            device = self.trainer.strategy.root_device
+            self._arrays[split] = x, y = x.to(device), y.to(device)
+            options |= {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+        return BatchLoader(x, y, batch_size, **options)
+
+    def _split(self, source: Source) -> dict[str, NDArray[np.int64]]:
+        rows, labels = np.arange(len(source.x)), None if source.class_names is None else source.y
+        if source.n_official_test:
+            test, rest = rows[-source.n_official_test :], rows[: -source.n_official_test]
+        else:
+            test, rest = split_off(rows, TEST_FRACTION, TEST_SEED, labels, source.groups)
+        val, train = split_off(rest, self.val_fraction, self.seed or 0, labels, source.groups)
+        if self.train_size is not None:
+            keep = self.train_size if isinstance(self.train_size, int) else round(self.train_size * len(train))
+            require(
+                1 <= keep <= len(train),
+                f"data.train_size asks for {keep} training rows, but {len(train)} are there after validation and test.",
+            )
+            train = train[:keep]
+        for name, part in {"training": train, "validation": val, "test": test}.items():
+            require(len(part) > 0, f"{len(rows)} rows are too few: nothing is left for the {name} split.")
+        return {"train": train, "val": val, "test": test}
+
+    def _describe(self, source: Source) -> dict[str, Any]:
+        names = None if source.class_names is None else list(source.class_names)
+        card: dict[str, Any] = {"input_shape": list(source.x.shape[1:]), "class_names": names, **(source.extra or {})}
+        if self._restored is not None:
+            was, now = self._restored["input_shape"], card["input_shape"]
+            require(was == now, f"the model was trained on inputs of shape {was}; this data has {now}.")
+            was, now = self._restored["class_names"], card["class_names"]
+            require(was == now, f"the model was trained on the classes {was}; this data has {now}.")
+            return card | {k: self._restored[k] for k in ("normalisation", "target")}
+        train = self.indices["train"]
+        card["normalisation"] = _mean_std(source.x[train], (0, 2, 3) if source.x.ndim == 4 else (0,))
+        card["target"] = None if source.class_names is not None else _mean_std(source.y[train], (0,))
+        return card
+
+    def _targets(self, y: NDArray) -> Tensor:
+        scale = self._card["target"]
+        if scale is None:
+            return torch.from_numpy(y.astype(np.int64))
+        return torch.from_numpy(((y - scale["mean"]) / scale["std"]).astype(np.float32))
+
+
+def _mean_std(values: NDArray, axes: tuple[int, ...]) -> dict[str, Any]:
+    """Mean and population standard deviation over `axes`, in float64; a constant's deviation counts as 1."""
+    mean, std = values.mean(axes, dtype=np.float64), values.std(axes, dtype=np.float64)
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        raise InputError("the training data holds values that are not finite; clean them first.")
+    return {"mean": mean.tolist(), "std": np.where(std > 0, std, 1.0).tolist()}

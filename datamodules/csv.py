@@ -1,0 +1,153 @@
+"""A table of the user's own."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .base import ArrayDataModule, Source
+from .errors import InputError, choose, require, unknown
+
+
+class CSV(ArrayDataModule):
+    """A CSV file of your own: every column but the target is a numeric feature; labels may be text.
+
+    A fifth of the rows becomes the test split, by a constant; equal rows stay on one side of each split. A file other
+    than the one that a checkpoint was trained on is tested and predicted whole.
+
+    Args:
+        path: The file.
+        target: The column to predict; where the file has no header, its number, from 0.
+        task: `classification`, `regression`, or `auto`: classes where the target is text, or whole numbers of at most
+            20 different values.
+        drop: Columns to leave out.
+        sep: What separates the columns.
+        header: Whether the first line names the columns.
+
+    Raises:
+        InputError: The file cannot be used; the message names the column and row.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        target: str,
+        task: str = "auto",
+        drop: Sequence[str] = (),
+        sep: str = ",",
+        header: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        choose("data.task", task, ["auto", "classification", "regression"])
+        require(len(sep) > 0, "data.sep must not be empty.")
+        self.path, self.target, self.task = path, target, task
+        self.drop, self.sep, self.header = list(drop), sep, header
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load, split and normalise, once; for prediction the target column may be missing."""
+        self._predicting = stage == "predict"
+        super().setup(stage)
+
+    def load(self) -> Source:
+        """Features (N, F) in the file's order of columns, or in the checkpoint's."""
+        table, digest = self._read()
+        for column in self.drop:
+            self._check_column(table, column)
+        labelled = self.target in table
+        if not labelled and not (self._predicting and self._restored):
+            self._check_column(table, self.target)
+        features = [c for c in table.columns if c != self.target and c not in self.drop]
+        if self._restored is not None:
+            features = self._restored.get("features", features)
+            for column in features:
+                self._check_column(table, column)
+        require(len(features) > 0, f"{self.path} has no feature columns besides the target {self.target!r}.")
+        x = np.stack([self._numbers(table[c]) for c in features], axis=1)
+        y, names = self._labels(table[self.target]) if labelled else self._no_labels(len(x))
+        _, groups = np.unique(x, axis=0, return_inverse=True)
+        extra = {"features": features, "sha256": digest}
+        return Source(x, y, names, groups=groups.reshape(-1), labelled=labelled, extra=extra)
+
+    def _split(self, source: Source) -> dict[str, NDArray[np.int64]]:
+        if self._restored is not None and self._restored.get("sha256") != (source.extra or {})["sha256"]:
+            return {"test": np.arange(len(source.x))}
+        return super()._split(source)
+
+    def _read(self) -> tuple[pd.DataFrame, str]:
+        try:
+            content = Path(self.path).read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}. Check --data.path.") from None
+        require(content.strip() != b"", f"{self.path} is empty.")
+        try:
+            table = pd.read_csv(io.BytesIO(content), sep=self.sep, header=0 if self.header else None, encoding="utf-8-sig")
+        except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
+            raise InputError(f"{self.path} is not a table in UTF-8 separated by {self.sep!r}: {error}") from None
+        require(len(table) > 0, f"{self.path} has a header and no rows.")
+        return table.rename(columns=str), hashlib.sha256(content).hexdigest()
+
+    def _check_column(self, table: pd.DataFrame, column: str) -> None:
+        if column not in table:
+            raise unknown(f"column of {self.path}", column, table.columns)
+
+    def _refuse_missing(self, column: pd.Series) -> None:
+        if column.isna().any():
+            row = int(np.flatnonzero(column.isna())[0]) + 1
+            raise InputError(
+                f"{self.path}: column {column.name!r} has {int(column.isna().sum())} missing values, the first in row {row}. "
+                f"Fill them in, or leave the column out with --data.drop '[{column.name}]'."
+            )
+
+    def _numbers(self, column: pd.Series) -> NDArray[np.float64]:
+        self._refuse_missing(column)
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+        bad = ~np.isfinite(numbers)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(
+                f"{self.path}: column {column.name!r} must hold finite numbers, but row {row + 1} has {column.iloc[row]!r}. "
+                f"Encode it as numbers, or leave the column out with --data.drop '[{column.name}]'."
+            )
+        return numbers
+
+    def _labels(self, column: pd.Series) -> tuple[NDArray, tuple[str, ...] | None]:
+        self._refuse_missing(column)
+        if self._restored is not None:
+            names = self._restored["class_names"]
+        elif self._is_classification(column):
+            values = sorted(column.unique(), key=lambda v: (isinstance(v, str), v))
+            names = [_class_name(v) for v in values]
+            require(len(names) > 1, f"{self.path}: the target {self.target!r} has one class only, {names[0]!r}.")
+        else:
+            names = None
+        if names is None:
+            return self._numbers(column), None
+        index = {name: i for i, name in enumerate(names)}
+        text = column.map(_class_name)
+        if unseen := sorted(set(text) - set(index)):
+            raise InputError(f"{self.path}: the model was trained on the classes {names}; it does not know {unseen}.")
+        return text.map(index).to_numpy(np.int64), tuple(names)
+
+    def _no_labels(self, n: int) -> tuple[NDArray, tuple[str, ...] | None]:
+        names = self._restored["class_names"] if self._restored else None
+        return (np.full(n, np.nan), None) if names is None else (np.full(n, -1), tuple(names))
+
+    def _is_classification(self, column: pd.Series) -> bool:
+        if self.task != "auto":
+            return self.task == "classification"
+        numbers = pd.to_numeric(column, errors="coerce")
+        if column.dtype == bool or numbers.isna().any():
+            return True
+        return bool((numbers == numbers.round()).all() and column.nunique() <= 20)
+
+
+def _class_name(value: Any) -> str:
+    """A label as text; 1 and 1.0 are the same class."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,79 @@
+"""Batches cut from arrays in memory, sharded across ranks."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Transform = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class BatchLoader:
+    """Iterates over `(x, y)` batches of arrays that stay in memory, where they lie (CPU or GPU).
+
+    A stand-in for `DataLoader` where the data set fits in memory: slicing tensors costs microseconds a batch, a
+    Python call per sample several times the training of a small net.
+
+    `batch_size` counts the samples of all ranks together. Every rank draws the same permutation and takes its share of
+    each batch, so ranks are disjoint, cover every sample once without padding, and run equally many steps. A last batch
+    too small for batch norm (fewer than two samples a rank) joins the one before.
+
+    Args:
+        x: Inputs, (N, *input_shape).
+        y: Targets, (N,).
+        batch_size: Samples in a batch, over all ranks.
+        shuffle_seed: Seeds a fresh order for each epoch; None keeps the order.
+        rank: This process's rank.
+        world_size: The number of ranks.
+        transform: Applied to each batch of inputs, with a generator seeded by epoch; for augmentation.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        batch_size: int,
+        *,
+        shuffle_seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        transform: Transform | None = None,
+    ) -> None:
+        self.x, self.y = x, y
+        self.batch_size = batch_size
+        self.shuffle_seed = shuffle_seed
+        self.rank, self.world_size = rank, world_size
+        self.transform = transform
+        self.epoch = 0
+        self._bounds = _batch_bounds(len(x), batch_size, smallest=2 * world_size)
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return len(self._bounds)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of batches: x (B, *input_shape), y (B,); the next call shuffles anew."""
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        if self.shuffle_seed is None:
+            order, augment = None, torch.Generator().manual_seed(epoch)
+        else:
+            # Seeded by (seed, epoch) and not by what ran before: any epoch's order can be had by itself.
+            order_seed, augment_seed = np.random.SeedSequence([self.shuffle_seed, epoch]).generate_state(2).tolist()
+            order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(order_seed))
+            order = order.to(self.x.device)
+            augment = torch.Generator().manual_seed(augment_seed)
+        for start, stop in self._bounds:
+            part: slice | Tensor = slice(start + self.rank, stop, self.world_size)
+            if order is not None:
+                part = order[part]
+            x = self.x[part]
+            yield (x if self.transform is None else self.transform(x, augment)), self.y[part]
+
+
+def _batch_bounds(n: int, batch_size: int, smallest: int) -> list[tuple[int, int]]:
+    """(start, stop) of each batch of n samples; a last one below `smallest` joins the one before."""
+    starts = list(range(0, n, batch_size))
+    if len(starts) > 1 and n - starts[-1] < smallest:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], n], strict=True))

@@ -1,0 +1,79 @@
+"""Names for classes whose modules load only when a name is used, so that listing names costs no import of torch."""
+
+import ast
+import fnmatch
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from .errors import InputError, unknown
+
+
+class Registry:
+    """Maps a snake_case name to a class, or to the "package.module:Class" that holds it.
+
+    Args:
+        kind: What is registered, in words for messages ("model").
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._targets: dict[str, str | type] = {}
+
+    def register(self, name: str, target: str | None = None) -> Callable[[type], type]:
+        """Register `target` ("package.module:Class") now, or the class that this decorates.
+
+        Raises:
+            InputError: The name is taken.
+        """
+        if name in self._targets:
+            raise InputError(f"{self.kind} {name!r} is already registered; choose another name.")
+
+        def decorate(cls: type) -> type:
+            if name in self._targets:
+                raise InputError(f"{self.kind} {name!r} is already registered; choose another name.")
+            self._targets[name] = cls
+            return cls
+
+        if target is not None:
+            self._targets[name] = target
+        return decorate
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """The registered names that match a glob pattern, sorted."""
+        return sorted(fnmatch.filter(self._targets, pattern))
+
+    def load(self, name: str) -> Any:
+        """The class behind a name, importing its module if need be.
+
+        Raises:
+            InputError: No such name; the message has the nearest match and the list.
+        """
+        if name not in self._targets:
+            raise unknown(self.kind, name, self._targets)
+        target = self._targets[name]
+        if isinstance(target, str):
+            module, _, attribute = target.partition(":")
+            target = getattr(importlib.import_module(module), attribute)
+        return target
+
+    def name_of(self, cls: type) -> str | None:
+        """The name under which a class is registered, or None."""
+        full_name = f"{cls.__module__}:{cls.__qualname__}"
+        return next((n for n, t in self._targets.items() if t is cls or t == full_name), None)
+
+    def summary(self, name: str) -> str:
+        """The first line of a class's docstring, read from its source so that nothing heavy is imported."""
+        target = self._targets[name]
+        if not isinstance(target, str):
+            return (inspect.getdoc(target) or "").partition("\n")[0]
+        module, _, attribute = target.partition(":")
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            return ""
+        with open(spec.origin, encoding="utf-8") as source:
+            tree = ast.parse(source.read())
+        found = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == attribute)
+        return next(((ast.get_docstring(n) or "").partition("\n")[0] for n in found), "")

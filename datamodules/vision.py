@@ -1,0 +1,119 @@
+"""MNIST, Fashion-MNIST and CIFAR-10, in torchvision's own folder layout."""
+
+import gzip
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .augment import Augment
+from .base import ArrayDataModule, Source
+from .errors import InputError, require
+from .loader import Transform
+
+
+class _Images(ArrayDataModule):
+    """Images that are downloaded once, with an official test split.
+
+    Args:
+        random_shift: Shift each training image by up to so many pixels each way, filling with black.
+        random_crop: Mirror so many pixels over each border, and cut out the original size at random.
+        horizontal_flip: Mirror each training image left to right with probability one half.
+    """
+
+    def __init__(
+        self, *, random_shift: int = 0, random_crop: int = 0, horizontal_flip: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        require(random_shift >= 0, f"data.random_shift must not be negative, got {random_shift}.")
+        require(random_crop >= 0, f"data.random_crop must not be negative, got {random_crop}.")
+        self.random_shift, self.random_crop, self.horizontal_flip = random_shift, random_crop, horizontal_flip
+
+    @property
+    def folder(self) -> Path:
+        """Where downloaded sets live: `root`, else $ZOO_DATA_DIR, else a cache in the home folder."""
+        root = self.root or os.environ.get("ZOO_DATA_DIR") or "~/.cache/ablation-zoo"
+        return Path(root).expanduser()
+
+    def train_transform(self) -> Transform | None:
+        """The augmentation asked for."""
+        if not (self.random_shift or self.random_crop or self.horizontal_flip):
+            return None
+        side = min(self.input_shape[1:])
+        require(self.random_crop < side, f"data.random_crop must be less than the image's side of {side} pixels.")
+        mean, std = (np.asarray(self.card()["normalisation"][k]) for k in ("mean", "std"))
+        return Augment(self.random_shift, self.random_crop, self.horizontal_flip, black=(-mean / std).tolist())
+
+    def _dataset(self, train: bool, download: bool) -> Any:
+        """torchvision's data set, downloaded into `folder` if need be and allowed."""
+        import torchvision.datasets
+
+        name = type(self).__name__
+        missing = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
+        try:
+            return getattr(torchvision.datasets, name)(self.folder, train=train, download=download)
+        except (OSError, RuntimeError) as error:
+            for path in [self.folder / name / "raw", self.folder / name, *missing]:
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
+            raise InputError(
+                f"{name} is not in {self.folder} and could not be downloaded ({error}). Point ZOO_DATA_DIR or --data.root to "
+                "a folder that holds it in torchvision's layout, or run once where there is a network."
+            ) from None
+
+
+class MNIST(_Images):
+    """Handwritten digits: 60,000 + 10,000 images of 1×28×28 in 10 classes (LeCun et al. 1998)."""
+
+    classes: tuple[str, ...] = tuple("0123456789")
+
+    def load(self) -> Source:
+        """Images (70000, 1, 28, 28), read from `raw/*-ubyte` or `raw/*-ubyte.gz` as they lie there, unpacking nothing."""
+        folder = self.folder / type(self).__name__ / "raw"
+        names = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+        files = [next((f for f in (folder / n, folder / f"{n}.gz") if f.is_file()), None) for n in names]
+        if None in files:
+            self._dataset(train=True, download=True)
+            files = [folder / n for n in names]
+        x, y, x_test, y_test = (_read_idx(str(file)) for file in files)
+        images, labels = np.concatenate([x, x_test])[:, None], np.concatenate([y, y_test])
+        require(len(images) == len(labels), f"{folder}: the files hold {len(images)} images and {len(labels)} labels.")
+        return Source(images, labels, self.classes, n_official_test=len(x_test))
+
+
+class FashionMNIST(MNIST):
+    """Zalando's clothes: 60,000 + 10,000 images of 1×28×28 in 10 classes (Xiao et al. 2017)."""
+
+    classes = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+class CIFAR10(_Images):
+    """Tiny photographs: 50,000 + 10,000 images of 3×32×32 in 10 classes (Krizhevsky 2009)."""
+
+    def load(self) -> Source:
+        """Images (60000, 3, 32, 32); torchvision checks each file's md5 before it unpickles it."""
+        here = (self.folder / "cifar-10-batches-py").is_dir()
+        train, test = self._dataset(True, download=not here), self._dataset(False, download=False)
+        images = np.concatenate([train.data, test.data]).transpose(0, 3, 1, 2)
+        labels = np.concatenate([train.targets, test.targets])
+        return Source(images, labels, tuple(train.classes), n_official_test=len(test.data))
+
+
+@cache
+def _read_idx(path: str) -> NDArray[np.uint8]:
+    """An array in MNIST's idx format, gzipped or not.
+
+    Raises:
+        InputError: The file is cut short or no such file at all.
+    """
+    try:
+        content = gzip.open(path).read() if path.endswith(".gz") else Path(path).read_bytes()
+        n_axes = content[3]
+        shape = np.frombuffer(content, ">i4", n_axes, offset=4)
+        array = np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes).reshape(shape)
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise InputError(f"{path} is damaged or no idx file ({error}); delete it and fetch it anew.") from None
+    return array
