@@ -21,8 +21,8 @@ class CSV(ArrayDataModule):
     than the one that a checkpoint was trained on is tested and predicted whole.
 
     Args:
-        path: The file.
-        target: The column to predict; where the file has no header, its number, from 0.
+        path: The file; must be given.
+        target: The column to predict, which must be given; where the file has no header, its number, from 0.
         task: `classification`, `regression`, or `auto`: classes where the target is text, or whole numbers of at most
             20 different values.
         drop: Columns to leave out.
@@ -36,8 +36,8 @@ class CSV(ArrayDataModule):
     def __init__(
         self,
         *,
-        path: str,
-        target: str,
+        path: str = "",
+        target: str = "",
         task: str = "auto",
         drop: Sequence[str] = (),
         sep: str = ",",
@@ -45,6 +45,8 @@ class CSV(ArrayDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        require(path != "", "the data set 'csv' needs a file: --data.path FILE.")
+        require(target != "", "the data set 'csv' needs a column to predict: --data.target COLUMN.")
         choose("data.task", task, ["auto", "classification", "regression"])
         require(len(sep) > 0, "data.sep must not be empty.")
         self.path, self.target, self.task = path, target, task

@@ -1,0 +1,78 @@
+"""Callbacks by name, each with its options as plain values; the safety nets are on by default."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+
+from datamodules.errors import choose, require
+
+from ..metrics import direction, metric_names
+
+MONITOR = "val/loss"
+
+
+@dataclass
+class EarlyStoppingOptions:
+    """Stops when validation has not improved for a while.
+
+    Args:
+        monitor: The metric watched, such as val/loss or val/accuracy.
+        patience: Validations without improvement before training stops.
+        min_delta: The smallest change that counts as an improvement.
+    """
+
+    monitor: str = MONITOR
+    patience: int = 10
+    min_delta: float = 0.0
+
+    def make(self, out: Path, num_classes: int) -> L.Callback:
+        """Lightning's callback."""
+        _check_monitor(self.monitor, num_classes)
+        require(self.patience >= 0, f"callbacks.early_stopping.patience must not be negative, got {self.patience}.")
+        require(self.min_delta >= 0, f"callbacks.early_stopping.min_delta must not be negative, got {self.min_delta}.")
+        return EarlyStopping(
+            self.monitor, self.min_delta, self.patience, mode=direction(self.monitor), check_on_train_epoch_end=False
+        )
+
+
+@dataclass
+class ModelCheckpointOptions:
+    """Keeps the checkpoint of the best epoch, which is then tested.
+
+    Args:
+        monitor: The metric that says which epoch is best.
+    """
+
+    monitor: str = MONITOR
+
+    def make(self, out: Path, num_classes: int) -> L.Callback:
+        """Lightning's callback."""
+        _check_monitor(self.monitor, num_classes)
+        return ModelCheckpoint(
+            out, "best", self.monitor, mode=direction(self.monitor), save_weights_only=True, enable_version_counter=False
+        )
+
+
+@dataclass
+class LearningRateMonitorOptions:
+    """Logs the learning rate at the start of each epoch."""
+
+    def make(self, out: Path, num_classes: int) -> L.Callback:
+        """Lightning's callback."""
+        return LearningRateMonitor("epoch")
+
+
+Options = EarlyStoppingOptions | ModelCheckpointOptions | LearningRateMonitorOptions
+
+# Name: (options, whether it is on by default).
+CALLBACKS: dict[str, tuple[type[Options], bool]] = {
+    "early_stopping": (EarlyStoppingOptions, True),
+    "model_checkpoint": (ModelCheckpointOptions, True),
+    "learning_rate_monitor": (LearningRateMonitorOptions, True),
+}
+
+
+def _check_monitor(monitor: str, num_classes: int) -> None:
+    choose("metric", monitor, [f"val/{name}" for name in metric_names(num_classes)])

@@ -1,0 +1,60 @@
+"""Checkpoints that hold all that a model needs: its name, hyperparameters and weights, the data's card, the run's config."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from datamodules.errors import InputError, require
+
+from .registry import MODELS, create_model
+
+if TYPE_CHECKING:
+    from .module import ZooModule
+
+FORMAT = 1
+
+
+def describe(model: "ZooModule") -> dict[str, Any]:
+    """What this zoo adds to a Lightning checkpoint, as plain values."""
+    name = MODELS.name_of(type(model))
+    return {"format": FORMAT, "model": name, "data": model.data_card, "config": model.config}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint of this zoo, read under torch's `weights_only=True`, so that a foreign file can run no code.
+
+    Args:
+        path: The file, or the folder that holds it as `best.ckpt`.
+
+    Raises:
+        InputError: No such file, a damaged one, or none of this zoo's.
+    """
+    file = Path(path)
+    file = file / "best.ckpt" if file.is_dir() else file
+    require(file.is_file(), f"there is no checkpoint {file}.")
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+        raise InputError(f"{file} is damaged, or holds more than weights and plain values; it was not loaded.") from None
+    own = checkpoint.get("zoo") if isinstance(checkpoint, dict) else None
+    require(isinstance(own, dict), f"{file} is no checkpoint of this zoo; make one with `zoo fit`.")
+    assert isinstance(own, dict)
+    require(own.get("format") == FORMAT, f"{file} has format {own.get('format')}; this version reads format {FORMAT}.")
+    return checkpoint
+
+
+def load_model(path: str | Path) -> "ZooModule":
+    """See `zoo.load`."""
+    checkpoint = read_checkpoint(path)
+    own = checkpoint["zoo"]
+    require(own["model"] is not None, f"{path}: its model has no registered name; register it with @register_model.")
+    model = create_model(own["model"], **checkpoint["hyper_parameters"])
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise InputError(f"{path}: its weights do not fit its model: {error}") from None
+    model.data_card, model.config = own["data"], own["config"]
+    return model.eval()

@@ -1,0 +1,198 @@
+"""Names and plain values become a typed, complete config.
+
+A config is a dict of plain values: `seed_everything`, `model` and `data` (each with its `name`), `trainer` (this
+project's defaults and what was asked for, none of Lightning's own defaults) and `callbacks`.
+"""
+
+import re
+from argparse import SUPPRESS, ArgumentError
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import yaml
+from jsonargparse import ArgumentParser
+
+from datamodules import DATAMODULES
+from datamodules.base import ArrayDataModule
+from datamodules.errors import InputError, require, unknown
+from datamodules.parameters import check_parameters, parameters
+
+from .callbacks import CALLBACKS
+from .module import ZooModule
+from .registry import MODELS
+
+Config = dict[str, Any]
+
+TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
+FROM_DATA = {"input_shape", "num_classes"}
+# Live objects, or what other options here say.
+OWN_TRAINER_FLAGS = {
+    "callbacks",
+    "logger",
+    "default_root_dir",
+    "enable_checkpointing",
+    "barebones",
+    "use_distributed_sampler",
+    "reload_dataloaders_every_n_epochs",
+    "overfit_batches",
+    "model_registry",
+    "plugins",
+}
+SECTIONS = ("seed_everything", "model", "data", "trainer", "callbacks")
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def resolve(config: Mapping[str, Any]) -> Config:
+    """Type a config's values, fill in this project's defaults, and refuse what is unknown.
+
+    Args:
+        config: Sections as above; only `model` and `data` must be there, each a name or a mapping with a `name`.
+
+    Raises:
+        InputError: An unknown key or name, with the nearest match; a value of the wrong type.
+    """
+    config = expand(config)
+    model, data = (_name(config, section) for section in ("model", "data"))
+    _check_keys(config, model, data)
+    parser = make_parser(model, data)
+    try:
+        complete, given = (parser.parse_object(dict(config), defaults=d).as_dict() for d in (True, False))
+    except ArgumentError as error:
+        raise _explain(error, {"model": MODELS.load(model), "data": DATAMODULES.load(data), "trainer": L.Trainer}) from None
+    trainer = TRAINER_DEFAULTS | {k: _number(v) for k, v in given.get("trainer", {}).items()}
+    callbacks = {name: _options(name, value) for name, value in complete["callbacks"].items()}
+    return _plain({k: complete[k] for k in ("seed_everything", "model", "data")} | {"trainer": trainer, "callbacks": callbacks})
+
+
+def expand(config: Mapping[str, Any]) -> Config:
+    """Spell out the short form `model: mlp` as `model: {name: mlp}`, and likewise for data.
+
+    Raises:
+        InputError: A section that is neither a name nor a mapping.
+    """
+    require(isinstance(config, Mapping), f"a config must be a mapping of {', '.join(SECTIONS)}; got {config!r}.")
+    expanded = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
+    for section in ("model", "data"):
+        if isinstance(expanded.get(section), str):
+            expanded[section] = {"name": expanded[section]}
+    for section in SECTIONS[1:]:
+        value = expanded.get(section, {})
+        require(isinstance(value, dict), f"the config's section {section!r} must be a mapping, got {value!r}.")
+    return expanded
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
+    """`base` with what `over` says; a section whose name changes is replaced whole."""
+    merged = expand(base)
+    for section, values in expand(over).items():
+        old = merged.get(section)
+        renamed = isinstance(old, dict) and "name" in values and values["name"] != old.get("name") if old else False
+        merged[section] = {**old, **values} if isinstance(old, dict) and not renamed else values
+    return merged
+
+
+def read_config(file: str) -> Config:
+    """A config from a YAML file, or from a shipped one by its name.
+
+    Raises:
+        InputError: No such file, or no YAML mapping.
+    """
+    path = Path(file)
+    if not path.is_file():
+        shipped = {p.stem: p for p in CONFIGS.glob("*.yaml")}
+        if file not in shipped:
+            raise unknown("config file", file, shipped)
+        path = shipped[file]
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not readable as YAML: {error}") from None
+    require(isinstance(content, dict), f"{path} must hold a mapping of {', '.join(SECTIONS)}.")
+    return expand(content)
+
+
+def make_parser(model: str | None, data: str | None, **options: Any) -> ArgumentParser:
+    """A jsonargparse parser with every option of a run.
+
+    Args:
+        model: The model whose hyperparameters it takes; None for those that all models share.
+        data: The data set, likewise.
+        **options: For the parser itself.
+    """
+    parser = ArgumentParser(exit_on_error=False, default_env=False, **options)
+    parser.add_argument("--seed_everything", type=int, default=0, help="The run's seed: split, init, order and dropout.")
+    parser.add_argument("--model.name", type=str, default=model, help=SUPPRESS)
+    parser.add_class_arguments(MODELS.load(model) if model else ZooModule, "model", skip=FROM_DATA)
+    parser.add_argument("--data.name", type=str, default=data, help=SUPPRESS)
+    parser.add_class_arguments(DATAMODULES.load(data) if data else ArrayDataModule, "data")
+    parser.add_class_arguments(L.Trainer, "trainer", skip=OWN_TRAINER_FLAGS)
+    parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items()})
+    for name, (cls, on) in CALLBACKS.items():
+        summary = (cls.__doc__ or "").partition("\n")[0]
+        parser.add_argument(
+            f"--callbacks.{name}", type=cls | bool | None, default=cls() if on else None, help=f"{summary} false turns it off."
+        )
+    return parser
+
+
+def _name(config: Config, section: str) -> str:
+    registry = MODELS if section == "model" else DATAMODULES
+    name = config.get(section, {}).get("name")
+    if name is None:
+        raise InputError(f"which {registry.kind}? Say --{section} NAME; available: {', '.join(registry.names())}.")
+    if name not in registry.names():
+        raise unknown(registry.kind, name, registry.names())
+    return name
+
+
+def _check_keys(config: Config, model: str, data: str) -> None:
+    for section in config:
+        if section not in SECTIONS:
+            raise unknown("section of a config", section, SECTIONS)
+    for section, owner, cls, without in (
+        ("model", f"model {model!r}", MODELS.load(model), FROM_DATA),
+        ("data", f"data set {data!r}", DATAMODULES.load(data), set()),
+        ("trainer", "the trainer", L.Trainer, OWN_TRAINER_FLAGS),
+    ):
+        check_parameters(owner, cls, set(config.get(section, {})) - {"name"}, without)
+    for name, options in config.get("callbacks", {}).items():
+        if name not in CALLBACKS:
+            raise unknown("callback", name, CALLBACKS)
+        names = [field.name for field in fields(CALLBACKS[name][0])]
+        for option in options if isinstance(options, Mapping) else ():
+            if option not in names:
+                raise unknown(f"option of the callback {name!r}", option, names)
+
+
+def _options(name: str, value: Any) -> Config | None:
+    """A callback's options: true stands for its defaults, false and null for none."""
+    return asdict(CALLBACKS[name][0]()) if value is True else value or (None if value in (False, None) else {})
+
+
+def _number(value: Any) -> Any:
+    """A flag that jsonargparse leaves as text though it is a number, such as `--trainer.devices 2`."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"-?\d+", value) else value
+
+
+def _plain(value: Any) -> Any:
+    """Nested values as dicts, lists and scalars alone."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _explain(error: ArgumentError, classes: Mapping[str, type]) -> InputError:
+    """jsonargparse's refusal of a value as one sentence."""
+    text = str(error)
+    key, value = re.search(r'key "([^"]+)"', text), re.search(r"(?:Got value|Given value): (.*)", text)
+    if key is None or value is None:
+        return InputError(" ".join(text.split()))
+    section, _, name = key[1].partition(".")
+    expected = "another type"
+    if section in classes and name in (known := parameters(classes[section])):
+        annotation = known[name].annotation
+        expected = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    return InputError(f"{key[1]} cannot be {value[1]!r}; it takes {expected}.")

@@ -1,0 +1,119 @@
+"""Activations, norms, and the Linear > norm > activation > dropout block."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from torch import nn
+
+from datamodules.errors import InputError, choose, require
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
+}
+NORMS = ("batch", "layer")
+
+T = TypeVar("T")
+
+
+def make_activation(name: str) -> nn.Module:
+    """A fresh activation layer, torch's defaults throughout.
+
+    Raises:
+        InputError: No such activation.
+    """
+    return ACTIVATIONS[choose("activation", name, ACTIVATIONS)]()
+
+
+def make_norm(name: str, features: int, image: bool = False) -> nn.Module:
+    """A norm over `features` units, or over `features` channels of an image.
+
+    Args:
+        name: `batch` (Ioffe & Szegedy 2015) or `layer` (Ba et al. 2016; on images one group of all channels, Wu & He 2018).
+        features: The number of units or channels.
+        image: Whether the input is (B, C, H, W) rather than (B, F).
+
+    Raises:
+        InputError: No such norm.
+    """
+    if choose("norm", name, NORMS) == "batch":
+        return nn.BatchNorm2d(features) if image else nn.BatchNorm1d(features)
+    return nn.GroupNorm(1, features) if image else nn.LayerNorm(features)
+
+
+def per_block(name: str, value: T | Sequence[T], n: int) -> list[T]:
+    """One value for each of n blocks: a list as it is, a single value n times.
+
+    Raises:
+        InputError: A list of another length.
+    """
+    if not isinstance(value, list | tuple):
+        return [value] * n  # type: ignore[list-item]
+    require(len(value) == n, f"model.{name} lists {len(value)} values for {n} blocks; give one value, or one a block.")
+    return list(value)
+
+
+def block(layer: nn.Module, width: int, norm: str | None, activation: str, dropout: float) -> list[nn.Module]:
+    """A layer, then its norm, activation and dropout where there are such, in the order of the chapter.
+
+    Args:
+        layer: The linear or convolutional layer.
+        width: Its units or channels.
+        norm: `batch`, `layer` or None.
+        activation: A name in `ACTIVATIONS`.
+        dropout: The share of units dropped, in [0, 1); on images whole units, not channels.
+
+    Raises:
+        InputError: An unknown name, or dropout out of range.
+    """
+    require(0 <= dropout < 1, f"model.dropout must lie in [0, 1), got {dropout}.")
+    layers = [layer]
+    if norm is not None:
+        layers.append(make_norm(norm, width, image=isinstance(layer, nn.Conv2d)))
+    layers.append(make_activation(activation))
+    if dropout > 0:
+        layers.append(nn.Dropout(dropout))
+    return layers
+
+
+def dense_blocks(
+    n_inputs: int,
+    hidden_dims: Sequence[int],
+    activation: str,
+    norm: str | None | Sequence[str | None],
+    dropout: float | Sequence[float],
+) -> list[nn.Module]:
+    """Linear > norm > activation > dropout, once for each width, from (B, n_inputs) to (B, hidden_dims[-1]).
+
+    Raises:
+        InputError: A width below 1, a list of the wrong length, or what `block` refuses.
+    """
+    check_widths("hidden_dims", hidden_dims)
+    norms, dropouts = (per_block(k, v, len(hidden_dims)) for k, v in (("norm", norm), ("dropout", dropout)))
+    layers: list[nn.Module] = []
+    for width, norm_here, dropout_here in zip(hidden_dims, norms, dropouts, strict=True):
+        layers += block(nn.Linear(n_inputs, width), width, norm_here, activation, dropout_here)
+        n_inputs = width
+    return layers
+
+
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    """Refuse a width below 1.
+
+    Raises:
+        InputError: With the width.
+    """
+    for width in widths:
+        if width < 1:
+            raise InputError(f"model.{name} must hold widths of at least 1, got {width}.")

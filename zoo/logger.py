@@ -1,0 +1,74 @@
+"""A logger that leaves one row an epoch."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class EpochCSVLogger(Logger):
+    """Writes `metrics.csv`: one row an epoch, with its learning rate and all metrics of training and validation.
+
+    Args:
+        path: The file; None keeps the rows in memory alone.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        super().__init__()
+        self.path = path
+        self.rows: dict[int, dict[str, float]] = {}
+        self._pending: dict[str, float] = {}
+        self._columns: list[str] = []
+        self._n_written = 0
+
+    @property
+    def name(self) -> str:
+        """Lightning's name for the logger's folder; there is none."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Lightning's version of the logger's folder; there is none."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `config.yaml` holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Gather metrics into the row of their epoch; rows before it are finished and written."""
+        # Weights and the other parameters are two groups of one learning rate.
+        values = {k.removesuffix("/pg1"): v for k, v in metrics.items() if not k.endswith("/pg2")}
+        if "epoch" not in values:
+            self._pending |= values  # the learning rate comes ahead of its epoch
+            return
+        epoch = int(values.pop("epoch"))
+        if any(name.startswith("test/") for name in values):
+            return
+        if epoch not in self.rows:
+            self._write()
+        self.rows.setdefault(epoch, {}).update({**self._pending, **values, "step": float(step or 0)})
+        self._pending = {}
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write the last row."""
+        self._write()
+
+    def _write(self) -> None:
+        """Append the rows that are not in the file yet; rewrite it if a column has come up."""
+        if self.path is None or len(self.rows) == self._n_written:
+            return
+        columns = sorted({name for row in self.rows.values() for name in row})
+        rewrite = columns != self._columns
+        rows = [{"epoch": epoch, **row, "step": int(row["step"])} for epoch, row in self.rows.items()]
+        with self.path.open("w" if rewrite else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["epoch", "step", *(c for c in columns if c != "step")], lineterminator="\n")
+            if rewrite:
+                writer.writeheader()
+            writer.writerows(rows if rewrite else rows[self._n_written :])
+        self._columns, self._n_written = columns, len(rows)

@@ -1,0 +1,61 @@
+"""What is measured, by torchmetrics."""
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, Metric, MetricCollection, R2Score
+from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
+from torchmetrics.utilities import dim_zero_cat
+
+CLASSIFICATION = ("loss", "accuracy", "f1_macro", "auroc")
+REGRESSION = ("loss", "mse", "mae", "r2")
+LOWER_IS_BETTER = ("loss", "mse", "mae")
+
+
+def metric_names(num_classes: int) -> tuple[str, ...]:
+    """The names measured on validation and test data, without the split's prefix."""
+    return REGRESSION if num_classes == 1 else CLASSIFICATION
+
+
+def direction(metric: str) -> str:
+    """`min` or `max`, whichever is better, by the last part of a metric's name."""
+    return "min" if metric.rpartition("/")[2] in LOWER_IS_BETTER else "max"
+
+
+class AUROC(MulticlassAUROC):
+    """Macro one-vs-rest AUROC; NaN where a class has no sample, since it is then undefined."""
+
+    def compute(self) -> Tensor:
+        """The mean over classes of the area under the ROC curve."""
+        present = dim_zero_cat(self.target).unique().numel()
+        return super().compute() if present == self.num_classes else torch.tensor(torch.nan)
+
+
+class R2(R2Score):
+    """The coefficient of determination; NaN for fewer than two samples, where it is undefined."""
+
+    def compute(self) -> Tensor:
+        """One minus the ratio of residual to total variance."""
+        return super().compute() if self.total > 1 else torch.tensor(torch.nan)
+
+
+def make_metrics(num_classes: int, train: bool = False) -> MetricCollection:
+    """The metrics of one split.
+
+    Args:
+        num_classes: The number of classes; 1 for a regression.
+        train: Leave out what is costly on many samples.
+    """
+    if num_classes == 1:
+        metrics: dict[str, Metric] = {"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": R2()}
+    else:
+        accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        metrics = {"accuracy": accuracy}
+        if not train:
+            metrics["f1_macro"] = MulticlassF1Score(num_classes, average="macro", validate_args=False)
+            metrics["auroc"] = AUROC(num_classes, validate_args=False)
+    return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
+
+
+def make_loss_mean() -> MeanMetric:
+    """The mean of batch losses, weighted by batch size; a NaN shows."""
+    return MeanMetric(nan_strategy="disable")

@@ -1,0 +1,239 @@
+"""The base of all models: steps, loss, metrics, optimizer and schedule."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datamodules.errors import choose, require
+
+from .initializers import initialize
+from .metrics import make_loss_mean, make_metrics
+from .optim import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
+
+Batch = tuple[Tensor, Tensor]
+SPLITS = ("train", "val", "test")
+
+
+class ZooModule(L.LightningModule):
+    """A classifier, or with `num_classes=1` a regression, that knows how to train itself.
+
+    A subclass builds `self.net` in its constructor and then calls `init_weights`. Hyperparameters are plain strings and
+    numbers and go into the checkpoint. Losses and metrics are gathered by batch and computed once an epoch.
+
+    Args:
+        input_shape: Shape of one input, without the batch axis.
+        num_classes: The number of classes, so of logits; 1 makes it a regression with one output.
+        initializer: How weights start: default, zeros, normal, uniform, xavier_uniform, xavier_normal,
+            xavier_fan_in_uniform, xavier_fan_in_normal, kaiming_uniform, kaiming_normal, lecun_normal, orthogonal.
+        init_scale: Standard deviation of the initializer `normal`, bound of `uniform`.
+        optimizer: sgd, adam, adamw or rmsprop.
+        lr: Learning rate.
+        momentum: Momentum of `sgd`.
+        weight_decay: Decay of weights (not of biases and norms): an L2 penalty, in `adamw` decoupled.
+        schedule: constant, step, exponential, cosine, warmup_cosine, one_cycle or plateau.
+        warmup_epochs: Length of the rise of `warmup_cosine`, in epochs.
+        step_size: Epochs between the drops of `step`.
+        gamma: Factor of `step` (null: .1), `exponential` (null: .95) and `plateau` (null: .1).
+        plateau_patience: Epochs without improvement of val/loss before `plateau` drops.
+        label_smoothing: Share of the target spread over all classes, in [0, 1) (Szegedy et al. 2016).
+        class_weights: Loss weight of each class; `balanced` for n/(C·n_c) of the training split; null for none.
+
+    Raises:
+        InputError: An unknown name or a value out of range.
+    """
+
+    net: nn.Module
+    class_weight: Tensor | None
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        *,
+        initializer: str = "default",
+        init_scale: float = 0.05,
+        optimizer: str = "adam",
+        lr: float = 1e-3,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        schedule: str = "constant",
+        warmup_epochs: float = 5.0,
+        step_size: int = 10,
+        gamma: float | None = None,
+        plateau_patience: int = 5,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        require(len(input_shape) >= 1 and min(input_shape) >= 1, f"input_shape must hold sizes, got {input_shape}.")
+        require(num_classes >= 1, f"num_classes must be at least 1, got {num_classes}.")
+        choose("optimizer", optimizer, OPTIMIZERS)
+        choose("schedule", schedule, SCHEDULES)
+        require(lr > 0, f"model.lr must be positive, got {lr}.")
+        require(0 <= momentum < 1, f"model.momentum must lie in [0, 1), got {momentum}.")
+        require(weight_decay >= 0, f"model.weight_decay must not be negative, got {weight_decay}.")
+        require(warmup_epochs >= 0, f"model.warmup_epochs must not be negative, got {warmup_epochs}.")
+        require(step_size >= 1, f"model.step_size must be at least 1 epoch, got {step_size}.")
+        require(gamma is None or 0 < gamma < 1, f"model.gamma must lie between 0 and 1 (exclusive), got {gamma}.")
+        require(plateau_patience >= 0, f"model.plateau_patience must not be negative, got {plateau_patience}.")
+        require(0 <= label_smoothing < 1, f"model.label_smoothing must lie in [0, 1), got {label_smoothing}.")
+        self._check_class_weights(num_classes, label_smoothing, class_weights)
+        self.save_hyperparameters()
+        self.num_classes = num_classes
+        fixed = class_weights is not None and class_weights != "balanced"
+        given = torch.tensor(class_weights, dtype=torch.float32) if fixed else None
+        self.register_buffer("class_weight", given, persistent=False)
+        self.metrics = nn.ModuleDict(
+            # "train" and "test" would hide methods of nn.Module.
+            {f"{split}_metrics": make_metrics(num_classes, train=split == "train") for split in SPLITS}
+        )
+        self.loss_mean = nn.ModuleDict({f"{split}_loss": make_loss_mean() for split in SPLITS})
+        self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {split: [] for split in SPLITS}
+        self._batches_seen = 0
+        self.diverged_step: int | None = None
+        self.data_card: dict[str, Any] = {}
+        self.config: dict[str, Any] | None = None
+
+    def init_weights(self, activation: str) -> None:
+        """Draw the weights of `net` as `initializer` says, gains following `activation`."""
+        initialize(self.net, self.hparams["initializer"], activation, self.hparams["init_scale"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs (B, *input_shape) to logits (B, num_classes), in a regression (B, 1) standardised targets."""
+        return self.net(x)
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The training loss of a batch, label smoothing and class weights included."""
+        x, y = batch
+        logits = self(x)
+        if self.num_classes == 1:
+            loss = F.mse_loss(logits.squeeze(1), y)
+        else:
+            loss = F.cross_entropy(logits, y, self.class_weight, label_smoothing=self.hparams["label_smoothing"])
+        self._batches["train"].append((loss.detach(), logits.detach(), y))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather a batch's plain loss and logits."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather a batch's plain loss and logits."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities (B, num_classes), or in a regression predictions (B,) in the target's units."""
+        return self.predictions(self(batch[0]))
+
+    def predictions(self, logits: Tensor) -> Tensor:
+        """What a person reads: probabilities (B, num_classes), or values (B,) in the target's units."""
+        return self._in_units(logits.squeeze(1)) if self.num_classes == 1 else logits.float().softmax(1)
+
+    def plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Cross entropy, or squared error of the standardised target, without smoothing or weights."""
+        return F.mse_loss(logits.squeeze(1), y) if self.num_classes == 1 else F.cross_entropy(logits, y)
+
+    # --- epochs -----------------------------------------------------------------------------------------------------
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean training loss and metrics; stop a run whose loss is no longer a number."""
+        losses = torch.stack([loss for loss, _, _ in self._batches["train"]])
+        if not losses.isfinite().all():
+            self._diverge(self._batches_seen + int((~losses.isfinite()).nonzero()[0]))
+        self._batches_seen += len(losses)
+        self._log_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation loss and metrics."""
+        if not self._log_epoch("val").isfinite():
+            self._diverge(self._batches_seen + len(self._batches["train"]))
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test loss and metrics."""
+        self._log_epoch("test")
+
+    def _evaluate(self, split: str, batch: Batch) -> None:
+        x, y = batch
+        if len(y) > 0:  # a rank's share of a tiny split may be empty
+            logits = self(x)
+            self._batches[split].append((self.plain_loss(logits, y), logits, y))
+
+    def _log_epoch(self, split: str) -> Tensor:
+        """Compute, log and reset a split's loss and metrics from the batches gathered; returns the loss."""
+        batches, self._batches[split] = self._batches[split], []
+        metrics, loss_mean = self.metrics[f"{split}_metrics"], self.loss_mean[f"{split}_loss"]
+        if batches:
+            losses, logits, targets = zip(*batches, strict=True)
+            sizes = torch.tensor([len(y) for y in targets], device=self.device)
+            loss_mean.update(torch.stack(losses).float(), sizes)
+            y = torch.cat(targets)
+            metrics.update(self.predictions(torch.cat(logits)), self._in_units(y) if self.num_classes == 1 else y)
+        values = {"loss": loss_mean.compute(), **metrics.compute()}
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()})
+        loss_mean.reset()
+        metrics.reset()
+        return values["loss"]
+
+    def _diverge(self, step: int) -> None:
+        # Validation runs before the training epoch ends, but the training losses know the earlier step.
+        self.diverged_step = step if self.diverged_step is None else min(step, self.diverged_step)
+        self.trainer.should_stop = True
+
+    # --- optimizer --------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer and schedule that the hyperparameters name."""
+        h = self.hparams
+        optimizer = make_optimizer(h["optimizer"], self, h["lr"], h["momentum"], h["weight_decay"])
+        needs_plan = h["schedule"] in ("warmup_cosine", "one_cycle")
+        schedule = make_schedule(
+            h["schedule"],
+            optimizer,
+            epochs=self.trainer.max_epochs,
+            steps=self.trainer.estimated_stepping_batches if needs_plan else 0,
+            warmup_epochs=h["warmup_epochs"],
+            step_size=h["step_size"],
+            gamma=h["gamma"],
+            plateau_patience=h["plateau_patience"],
+            monitor="val/loss",
+        )
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    # --- data -------------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Learn from the data module what the model must carry: class names, normalisation, balanced class weights."""
+        data = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "card") and not self.data_card:
+            self.data_card = data.card()
+        if self.hparams["class_weights"] == "balanced" and stage == "fit":
+            require(hasattr(data, "class_counts"), "class_weights 'balanced' needs a data module that counts classes.")
+            counts = data.class_counts().to(self.device)
+            self.class_weight = counts.sum() / (self.num_classes * counts.clamp(min=1).float())
+
+    def _in_units(self, standardised: Tensor) -> Tensor:
+        scale = self.data_card.get("target") or {"mean": 0.0, "std": 1.0}
+        return standardised.float() * scale["std"] + scale["mean"]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what `zoo.load` needs: the registered name, the data's card and the run's config."""
+        from .checkpoint import describe
+
+        checkpoint["zoo"] = describe(self)
+
+    @staticmethod
+    def _check_class_weights(num_classes: int, label_smoothing: float, weights: str | Sequence[float] | None) -> None:
+        regression = num_classes == 1
+        require(not (regression and label_smoothing), "model.label_smoothing is for classes; this is a regression.")
+        require(not (regression and weights), "model.class_weights is for classes; this is a regression.")
+        if isinstance(weights, str):
+            choose("class_weights", weights, ["balanced"])
+        elif weights is not None:
+            require(len(weights) == num_classes, f"model.class_weights has {len(weights)} weights for {num_classes} classes.")
+            require(min(weights) >= 0 < max(weights), f"model.class_weights must be positive, got {list(weights)}.")
