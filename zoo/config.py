@@ -5,9 +5,10 @@ project's defaults and what was asked for, none of Lightning's own defaults) and
 """
 
 import re
-from argparse import SUPPRESS, ArgumentError
-from collections.abc import Mapping
+from argparse import ArgumentError
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,17 @@ def resolve(config: Mapping[str, Any]) -> Config:
     config = expand(config)
     model, data = (_name(config, section) for section in ("model", "data"))
     _check_keys(config, model, data)
-    parser = make_parser(model, data)
+    parser = _cached_parser(model, data)
     try:
         complete, given = (parser.parse_object(dict(config), defaults=d).as_dict() for d in (True, False))
     except ArgumentError as error:
-        raise _explain(error, {"model": MODELS.load(model), "data": DATAMODULES.load(data), "trainer": L.Trainer}) from None
+        raise explain(error, model, data) from None
+    seed = complete["seed_everything"]
+    require(seed >= 0, f"seed_everything must not be negative, got {seed}.")
     trainer = TRAINER_DEFAULTS | {k: _number(v) for k, v in given.get("trainer", {}).items()}
     callbacks = {name: _options(name, value) for name, value in complete["callbacks"].items()}
-    return _plain({k: complete[k] for k in ("seed_everything", "model", "data")} | {"trainer": trainer, "callbacks": callbacks})
+    sections = {section: {"name": None, **complete[section]} for section in ("model", "data")}
+    return _plain({"seed_everything": seed, **sections, "trainer": trainer, "callbacks": callbacks})
 
 
 def expand(config: Mapping[str, Any]) -> Config:
@@ -114,28 +118,62 @@ def read_config(file: str) -> Config:
     return expand(content)
 
 
-def make_parser(model: str | None, data: str | None, **options: Any) -> ArgumentParser:
+def make_parser(
+    model: str | None, data: str | None, sections: Iterable[str] = SECTIONS, **options: Any
+) -> ArgumentParser:
     """A jsonargparse parser with every option of a run.
 
     Args:
         model: The model whose hyperparameters it takes; None for those that all models share.
         data: The data set, likewise.
+        sections: The sections of a config that it takes.
         **options: For the parser itself.
     """
     parser = ArgumentParser(exit_on_error=False, default_env=False, **options)
-    parser.add_argument("--seed_everything", type=int, default=0, help="The run's seed: split, init, order and dropout.")
-    parser.add_argument("--model.name", type=str, default=model, help=SUPPRESS)
-    parser.add_class_arguments(MODELS.load(model) if model else ZooModule, "model", skip=FROM_DATA)
-    parser.add_argument("--data.name", type=str, default=data, help=SUPPRESS)
-    parser.add_class_arguments(DATAMODULES.load(data) if data else ArrayDataModule, "data")
-    parser.add_class_arguments(L.Trainer, "trainer", skip=OWN_TRAINER_FLAGS)
-    parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items()})
-    for name, (cls, on) in CALLBACKS.items():
-        summary = (cls.__doc__ or "").partition("\n")[0]
-        parser.add_argument(
-            f"--callbacks.{name}", type=cls | bool | None, default=cls() if on else None, help=f"{summary} false turns it off."
-        )
+    if "seed_everything" in sections:
+        help_text = "The run's seed, from which those of split, initial weights, order and dropout are derived."
+        parser.add_argument("--seed_everything", type=int, default=0, metavar="N", help=help_text)
+    if "model" in sections:
+        parser.add_class_arguments(MODELS.load(model) if model else ZooModule, "model", skip=FROM_DATA)
+        parser.add_argument("--model.name", type=str, default=model, help="The model; --model NAME for short.")
+    if "data" in sections:
+        parser.add_class_arguments(DATAMODULES.load(data) if data else ArrayDataModule, "data")
+        parser.add_argument("--data.name", type=str, default=data, help="The data set; --data NAME for short.")
+    if "trainer" in sections:
+        parser.add_class_arguments(L.Trainer, "trainer", skip=OWN_TRAINER_FLAGS)
+        parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items()})
+    for name, (cls, on) in CALLBACKS.items() if "callbacks" in sections else ():
+        help_text = f"{(cls.__doc__ or '').partition(chr(10))[0]} false turns it off."
+        parser.add_argument(f"--callbacks.{name}", type=cls | bool | None, default=cls() if on else None, help=help_text)
     return parser
+
+
+_cached_parser = cache(make_parser)
+
+
+def explain(error: ArgumentError, model: str | None = None, data: str | None = None) -> InputError:
+    """jsonargparse's refusal as one sentence.
+
+    Args:
+        error: The refusal.
+        model: The model whose hyperparameters were parsed.
+        data: The data set, likewise.
+    """
+    text = str(error)
+    key, value = re.search(r'key "([^"]+)"', text), re.search(r"(?:Got value|Given value): (.*)", text)
+    if key is None or value is None:
+        return InputError(" ".join(text.split()))
+    section, _, name = key[1].partition(".")
+    registry = {"model": (MODELS, model), "data": (DATAMODULES, data)}.get(section)
+    cls = registry[0].load(registry[1]) if registry and registry[1] else L.Trainer
+    known = parameters(cls)
+    expected = f"; it takes {_type_name(known[name].annotation)}" if name in known else ""
+    return InputError(f"{key[1]} cannot be {value[1]!r}{expected}.")
+
+
+def _type_name(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return text.replace("typing.", "").replace("collections.abc.", "")
 
 
 def _name(config: Config, section: str) -> str:
@@ -183,16 +221,3 @@ def _plain(value: Any) -> Any:
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
-
-def _explain(error: ArgumentError, classes: Mapping[str, type]) -> InputError:
-    """jsonargparse's refusal of a value as one sentence."""
-    text = str(error)
-    key, value = re.search(r'key "([^"]+)"', text), re.search(r"(?:Got value|Given value): (.*)", text)
-    if key is None or value is None:
-        return InputError(" ".join(text.split()))
-    section, _, name = key[1].partition(".")
-    expected = "another type"
-    if section in classes and name in (known := parameters(classes[section])):
-        annotation = known[name].annotation
-        expected = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
-    return InputError(f"{key[1]} cannot be {value[1]!r}; it takes {expected}.")

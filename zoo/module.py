@@ -133,7 +133,7 @@ class ZooModule(L.LightningModule):
 
     def predictions(self, logits: Tensor) -> Tensor:
         """What a person reads: probabilities (B, num_classes), or values (B,) in the target's units."""
-        return self._in_units(logits.squeeze(1)) if self.num_classes == 1 else logits.float().softmax(1)
+        return self.in_units(logits.squeeze(1)) if self.num_classes == 1 else logits.float().softmax(1)
 
     def plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Cross entropy, or squared error of the standardised target, without smoothing or weights."""
@@ -173,7 +173,7 @@ class ZooModule(L.LightningModule):
             sizes = torch.tensor([len(y) for y in targets], device=self.device)
             loss_mean.update(torch.stack(losses).float(), sizes)
             y = torch.cat(targets)
-            metrics.update(self.predictions(torch.cat(logits)), self._in_units(y) if self.num_classes == 1 else y)
+            metrics.update(self.predictions(torch.cat(logits)), self.in_units(y) if self.num_classes == 1 else y)
         values = {"loss": loss_mean.compute(), **metrics.compute()}
         self.log_dict({f"{split}/{name}": value for name, value in values.items()})
         loss_mean.reset()
@@ -217,7 +217,8 @@ class ZooModule(L.LightningModule):
             counts = data.class_counts().to(self.device)
             self.class_weight = counts.sum() / (self.num_classes * counts.clamp(min=1).float())
 
-    def _in_units(self, standardised: Tensor) -> Tensor:
+    def in_units(self, standardised: Tensor) -> Tensor:
+        """Regression targets or outputs (B,) in the target's own units."""
         scale = self.data_card.get("target") or {"mean": 0.0, "std": 1.0}
         return standardised.float() * scale["std"] + scale["mean"]
 

@@ -1,0 +1,251 @@
+"""The command `zoo`: each verb is a function below. Imports are lazy, so that help and lists answer at once."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datamodules.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+    from .config import Config
+
+USAGE = """\
+usage: zoo VERB [options]
+
+  fit       train a model, restore its best checkpoint, test it once
+  validate  the metrics of a checkpoint on the validation split
+  test      the metrics of a checkpoint on the test split
+  predict   a checkpoint's predictions as a CSV
+  list      the models, data sets and shipped configs
+
+zoo fit --model mlp --data digits --model.hidden_dims '[64, 64]' --trainer.max_epochs 20
+zoo fit --model mlp --data digits --help      explains every option
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit status is 2 for bad input, 1 for a run that diverged, else 0."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    verb, *rest = arguments
+    try:
+        if verb not in VERBS:
+            raise unknown("verb", verb, VERBS)
+        return VERBS[verb](rest)
+    except InputError as error:
+        print(f"zoo {verb}: {error}", file=sys.stderr)
+        return 2
+
+
+def fit(argv: Sequence[str]) -> int:
+    """`zoo fit`: see `zoo.train.fit`."""
+    own = _scanner("fit")
+    own.add_argument("--config", action="append", default=[])
+    own.add_argument("--out")
+    own.add_argument("--overwrite", action="store_true")
+    args, rest = own.parse_known_args(_spell_out(argv))
+
+    from .config import make_parser, merge, read_config
+
+    config: Config = {}
+    for file in args.config:
+        config = merge(config, read_config(file))
+    config = merge(config, {s: {"name": n} for s, n in (("model", args.model), ("data", args.data)) if n})
+    model, data = (config.get(section, {}).get("name") for section in ("model", "data"))
+    parser = make_parser(
+        _known(model, "model"),
+        _known(data, "data"),
+        prog="zoo fit",
+        usage="zoo fit --model NAME --data NAME [options]",
+        description="Train a model, restore its best checkpoint, test it once. With --model and --data given, this "
+        "help explains their own options too.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="Options from a YAML file, or a shipped config by its name.")
+    parser.add_argument("--out", metavar="DIR", help="Where the run goes; by default a new folder in runs/.")
+    parser.add_argument("--overwrite", help="Replace the run in --out once the new one is done.", action="store_true")
+    config = merge(config, _parse(parser, rest, model, data))
+
+    from .runfolder import run_into
+    from .train import fit as train
+
+    result, out = run_into(args.out, args.overwrite, config, lambda c, folder: train(c, folder, progress=_on_terminal()))
+    if result is None:  # another rank reports
+        return 0
+    if result.status == "diverged":
+        print(f"{out}: diverged: {result.reason}. Try a lower --model.lr or gradient clipping.", file=sys.stderr)
+        return 1
+    _print_metrics(result.metrics, f"best epoch {result.best_epoch}, {result.epochs_run} run")
+    print(f"{result.n_parameters:,} parameters, trained in {result.train_seconds:.1f} s; all of it in {out}")
+    return 0
+
+
+def validate(argv: Sequence[str]) -> int:
+    """`zoo validate`: print a checkpoint's metrics on the validation split."""
+    return _evaluate(argv, "validate")
+
+
+def test(argv: Sequence[str]) -> int:
+    """`zoo test`: print a checkpoint's metrics on the test split."""
+    return _evaluate(argv, "test")
+
+
+def predict(argv: Sequence[str]) -> int:
+    """`zoo predict`: write a checkpoint's predictions for the test split, or for every row of another CSV file."""
+    checkpoint, config, out = _read_evaluation(argv, "predict")
+
+    from .evaluate import predict as run
+
+    file, n = run(checkpoint, config, out)
+    print(f"{n:,} predictions in {file}")
+    return 0
+
+
+def list_names(argv: Sequence[str]) -> int:
+    """`zoo list`: print the names of models, data sets and configs with a line on each."""
+    parser = argparse.ArgumentParser("zoo list", description="The models, data sets and shipped configs.")
+    parser.add_argument("pattern", nargs="?", default="*", help="a glob pattern, such as '*mlp*'")
+    pattern = parser.parse_args(argv).pattern
+
+    from datamodules import DATAMODULES
+
+    from .registry import MODELS
+
+    for title, registry in (("models", MODELS), ("data sets", DATAMODULES)):
+        print(f"{title}:")
+        for name in registry.names(pattern):
+            print(f"  {name:14} {registry.summary(name)}")
+    print("configs:")
+    for file in sorted((Path(__file__).parent / "configs").glob(f"{pattern}.yaml")):
+        print(f"  {file.stem:14} {file.read_text(encoding='utf-8').splitlines()[0].removeprefix('# ')}")
+    return 0
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "fit": fit,
+    "validate": validate,
+    "test": test,
+    "predict": predict,
+    "list": list_names,
+}
+
+
+def _evaluate(argv: Sequence[str], verb: str) -> int:
+    checkpoint, config, _ = _read_evaluation(argv, verb)
+
+    from .evaluate import evaluate
+
+    _print_metrics(evaluate(checkpoint, config, verb), str(checkpoint))
+    return 0
+
+
+def _read_evaluation(argv: Sequence[str], verb: str) -> tuple[str, "Config", str | None]:
+    """The checkpoint, the `data` and `trainer` sections as given, and --out."""
+    own = _scanner(verb)
+    own.add_argument("--ckpt_path")
+    if verb == "predict":
+        own.add_argument("--out")
+    args, rest = own.parse_known_args(_spell_out(argv))
+
+    from .config import make_parser
+
+    parser = make_parser(
+        None,
+        _known(args.data, "data"),
+        ("data", "trainer"),
+        prog=f"zoo {verb}",
+        usage=f"zoo {verb} --ckpt_path FILE [--data NAME] [options]",
+        description=(VERBS[verb].__doc__ or "").partition(": ")[2],
+    )
+    parser.add_argument("--ckpt_path", metavar="FILE", help="A best.ckpt, or the folder that holds it.")
+    if verb == "predict":
+        parser.add_argument("--out", metavar="FILE", help="The CSV; by default predictions.csv beside the checkpoint.")
+    config = _parse(parser, rest, None, args.data)
+    if args.data:
+        config["data"] = {**config.get("data", {}), "name": args.data}
+    if args.ckpt_path is None:
+        raise InputError("which checkpoint? Say --ckpt_path FILE.")
+    return args.ckpt_path, config, getattr(args, "out", None)
+
+
+def _scanner(verb: str) -> argparse.ArgumentParser:
+    """Reads what must be known before the other options can be: the names."""
+
+    class Scanner(argparse.ArgumentParser):
+        def error(self, message: str) -> Any:
+            raise InputError(message)
+
+    scanner = Scanner(f"zoo {verb}", add_help=False, allow_abbrev=False)
+    if verb == "fit":
+        scanner.add_argument("--model.name", dest="model")
+    scanner.add_argument("--data.name", dest="data")
+    return scanner
+
+
+def _spell_out(argv: Sequence[str]) -> list[str]:
+    """--model X as --model.name X, and likewise for data."""
+    spelt = []
+    for argument in argv:
+        option, equals, value = argument.partition("=")
+        spelt.append(f"{option}.name{equals}{value}" if option in ("--model", "--data") else argument)
+    return spelt
+
+
+def _known(name: str | None, section: str) -> str | None:
+    """A name, if it is given, that exists."""
+    from datamodules import DATAMODULES
+
+    from .registry import MODELS
+
+    registry = MODELS if section == "model" else DATAMODULES
+    if name is not None and name not in registry.names():
+        raise unknown(registry.kind, name, registry.names())
+    return name
+
+
+def _parse(parser: "ArgumentParser", argv: Sequence[str], model: str | None, data: str | None) -> "Config":
+    """The options given, typed, as nested dicts; refused with the nearest option where there is none such."""
+    from argparse import ArgumentError
+
+    from .config import explain
+
+    for action in parser._actions:
+        if action.option_strings in (["--model"], ["--data"], ["--trainer"]):
+            action.help = argparse.SUPPRESS if action.option_strings == ["--trainer"] else "Its name."
+            action.metavar = "NAME"
+    options = {option for action in parser._actions for option in action.option_strings}
+    for argument in argv:
+        option = argument.partition("=")[0]
+        if option.startswith("--") and option not in options and option.count(".") < 2:
+            raise unknown("option", option, options)
+    try:
+        return parser.parse_args(list(argv), defaults=False).as_dict()
+    except ArgumentError as error:
+        raise explain(error, model, data) from None
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def _print_metrics(metrics: dict[str, float | None], title: str) -> None:
+    """A small table: a row a metric, a column a split."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    splits = [split for split in ("test", "val", "train") if any(name.startswith(f"{split}/") for name in metrics)]
+    table = Table("metric", *splits, title=title, box=box.SIMPLE_HEAD)
+    for name in dict.fromkeys(name.partition("/")[2] for name in metrics):
+        values = (metrics.get(f"{split}/{name}") for split in splits)
+        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

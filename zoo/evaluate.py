@@ -1,0 +1,95 @@
+"""What `zoo test`, `zoo validate` and `zoo predict` do with a checkpoint."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pandas as pd
+import torch
+
+from datamodules import create_datamodule
+from datamodules.base import ArrayDataModule
+from datamodules.errors import InputError
+
+from .checkpoint import load_model
+from .config import Config, resolve
+from .module import ZooModule
+from .train import quiet, write_atomically
+
+
+def evaluate(checkpoint: str, config: Config, verb: str) -> dict[str, float | None]:
+    """A checkpoint's metrics, under its own class names and normalisation.
+
+    Args:
+        checkpoint: Its path.
+        config: `data` and `trainer` sections that go over the checkpoint's own.
+        verb: `test` or `validate`, the split measured.
+
+    Raises:
+        InputError: A bad checkpoint, or data that does not fit it.
+    """
+    model, data = _prepare(checkpoint, config, verb)
+    with quiet():
+        return dict(getattr(_trainer(config), verb)(model, datamodule=data, verbose=False)[0])
+
+
+def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int]:
+    """Write predictions as a CSV: `index` (the row in the data set), `prediction`, `p_CLASS` a class, `target` if known.
+
+    Args:
+        checkpoint: Its path.
+        config: As in `evaluate`.
+        out: The CSV; None for predictions.csv beside the checkpoint.
+
+    Returns:
+        The CSV and its number of rows.
+
+    Raises:
+        InputError: A bad checkpoint, data that does not fit it, or an output that cannot be written.
+    """
+    model, data = _prepare(checkpoint, config, "predict")
+    with quiet():
+        batches: Any = _trainer(config).predict(model, datamodule=data)
+    outputs = torch.cat(batches)
+    names = model.data_card["class_names"]
+    columns: dict[str, Any] = {"index": data.indices["test"]}
+    targets = data.arrays("test")[1]
+    if names is None:
+        columns["prediction"] = outputs.tolist()
+        if data.labelled:
+            columns["target"] = model.in_units(targets).tolist()
+    else:
+        columns["prediction"] = [names[i] for i in outputs.argmax(1)]
+        columns |= {f"p_{name}": outputs[:, i].tolist() for i, name in enumerate(names)}
+        if data.labelled:
+            columns["target"] = [names[i] for i in targets]
+    path = Path(checkpoint)
+    file = Path(out) if out else (path if path.is_dir() else path.parent) / "predictions.csv"
+    text = io.StringIO()
+    pd.DataFrame(columns).to_csv(text, index=False, lineterminator="\n")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, text.getvalue())
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror}.") from None
+    return file, len(outputs)
+
+
+def _prepare(checkpoint: str, config: Config, stage: str) -> tuple[ZooModule, ArrayDataModule]:
+    model = load_model(checkpoint)
+    if model.config is None:
+        raise InputError(f"{checkpoint} was not made by `zoo fit`: it does not say what data it was trained on.")
+    trained_on, given = model.config["data"], config.get("data", {})
+    same = given.get("name", trained_on["name"]) == trained_on["name"]
+    asked = {**trained_on, **given} if same else given
+    params = resolve({"model": model.config["model"], "data": asked})["data"]
+    data = create_datamodule(**params)
+    data.restore(model.data_card)
+    data.setup(stage)
+    return model, data
+
+
+def _trainer(config: Config) -> L.Trainer:
+    flags = {"enable_progress_bar": False, "enable_model_summary": False} | config.get("trainer", {})
+    return L.Trainer(**flags, logger=False, enable_checkpointing=False)

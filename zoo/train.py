@@ -1,0 +1,198 @@
+"""The one implementation of a run: the command line and the trials of a study both call `fit`."""
+
+import json
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+import yaml
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from datamodules import create_datamodule
+from datamodules.base import ArrayDataModule
+from datamodules.errors import InputError
+
+from .callbacks import CALLBACKS
+from .checkpoint import read_checkpoint
+from .config import Config, resolve
+from .logger import EpochCSVLogger
+from .module import ZooModule
+from .provenance import environment, peak_memory_bytes
+from .registry import create_model
+from .seeding import derive_seeds
+
+# What a run leaves in its folder.
+FILES = ("config.yaml", "best.ckpt", "metrics.csv", "result.json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of a run.
+
+    Attributes:
+        status: `done`, or `diverged` where a loss was NaN or infinite.
+        reason: Why it is not `done`; empty otherwise.
+        metrics: Final metrics: `test/...` of the restored model, `val/...` and `train/...` of its epoch; null where a
+            metric is undefined. None at all from a run that diverged.
+        best_epoch: The epoch restored, counted from 0.
+        epochs_run: How many epochs ran.
+        train_seconds: Wall time of training, validation included, imports and test excluded.
+        n_parameters: Trainable parameters.
+        sizes: Rows in each split.
+        environment: What ran where.
+        peak_memory_bytes: See `zoo.provenance`.
+    """
+
+    status: str
+    reason: str
+    metrics: dict[str, float | None]
+    best_epoch: int | None
+    epochs_run: int
+    train_seconds: float
+    n_parameters: int
+    sizes: dict[str, int]
+    environment: dict[str, Any]
+    peak_memory_bytes: dict[str, int | None]
+
+
+def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False) -> Result:
+    """Train, restore the best checkpoint, test it once; leave config.yaml, best.ckpt, metrics.csv and result.json.
+
+    The same config gives the same numbers, whatever else ran before in this process, on the same number of threads.
+
+    Args:
+        config: See `zoo.config`.
+        out: The folder for the files, made if need be.
+        progress: Show a progress bar.
+
+    Raises:
+        InputError: A config that cannot run. Nothing is written then.
+    """
+    config = resolve(config)
+    model, data = prepare(config)
+    out = Path(out)
+    with quiet():
+        trainer, logger = make_trainer(config, model.num_classes, out, progress)
+        if trainer.is_global_zero:
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            logger.path = out / "metrics.csv"
+        torch.manual_seed(derive_seeds(config["seed_everything"]).dropout + trainer.global_rank)
+        start = time.perf_counter()
+        trainer.fit(model, datamodule=data)
+        train_seconds = time.perf_counter() - start
+        epochs_run = trainer.current_epoch
+        best_epoch, metrics = _test_best(trainer, model, data, logger)
+    step = model.diverged_step
+    result = Result(
+        status="done" if step is None else "diverged",
+        reason="" if step is None else f"the loss is not finite from step {step} on",
+        metrics={} if step is not None else {k: v if math.isfinite(v) else None for k, v in metrics.items()},
+        best_epoch=best_epoch if step is None else None,
+        epochs_run=epochs_run,
+        train_seconds=train_seconds,
+        n_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        sizes={split: len(rows) for split, rows in data.indices.items()},
+        environment=environment() | {"precision": str(trainer.precision), "device": str(trainer.strategy.root_device)},
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+    if trainer.is_global_zero:
+        write_atomically(out / "result.json", json.dumps(asdict(result), indent=2, allow_nan=False) + "\n")
+    return result
+
+
+def prepare(config: Config) -> tuple[ZooModule, ArrayDataModule]:
+    """The model, with its initial weights, and the data of a resolved config.
+
+    Raises:
+        InputError: A value out of range, or data that cannot be read or does not fit the model.
+    """
+    seeds = derive_seeds(config["seed_everything"])
+    L.seed_everything(config["seed_everything"], verbose=False)
+    data = create_datamodule(**config["data"])
+    data.seed = seeds.split if data.seed is None else data.seed
+    data.order_seed = seeds.order
+    data.setup()
+    torch.manual_seed(seeds.init)
+    model = create_model(**config["model"], input_shape=data.input_shape, num_classes=data.num_classes)
+    # A checkpoint must find its validation split again, so it holds the seed drawn.
+    model.config = {**config, "data": {**config["data"], "seed": data.seed}}
+    return model, data
+
+
+def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) -> tuple[L.Trainer, EpochCSVLogger]:
+    """Lightning's trainer and its logger for a resolved config.
+
+    Raises:
+        InputError: A flag or callback option that Lightning refuses.
+    """
+    callbacks = [
+        CALLBACKS[name][0](**options).make(out, num_classes)
+        for name, options in config["callbacks"].items()
+        if options is not None
+    ]
+    flags = {
+        "enable_progress_bar": progress,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+    } | config["trainer"]
+    logger = EpochCSVLogger()
+    checkpointing = config["callbacks"]["model_checkpoint"] is not None
+    try:
+        trainer = L.Trainer(
+            **flags, callbacks=callbacks, logger=logger, enable_checkpointing=checkpointing, default_root_dir=out
+        )
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"Lightning refuses the trainer's flags {config['trainer']}: {error}") from None
+    return trainer, logger
+
+
+class quiet:  # noqa: N801 - reads as the phrase it is: with quiet()
+    """Keeps Lightning's notices about hardware, loggers and workers to itself; warnings of others still show."""
+
+    def __enter__(self) -> None:
+        self._level = logging.getLogger("lightning.pytorch").level
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.filterwarnings("ignore", module="lightning")
+
+    def __exit__(self, *exception: object) -> None:
+        self._warnings.__exit__(None, None, None)
+        logging.getLogger("lightning.pytorch").setLevel(self._level)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new one, whole, whenever the writer dies."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _test_best(
+    trainer: L.Trainer, model: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger
+) -> tuple[int | None, dict[str, float]]:
+    """Restore the best epoch's weights, if one was kept, and test them; a run that diverged is not tested."""
+    best_epoch = trainer.current_epoch - 1
+    checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if model.diverged_step is not None:
+        return None, {}
+    if checkpoint:
+        saved = read_checkpoint(checkpoint)
+        best_epoch = saved["epoch"]
+        model.load_state_dict(saved["state_dict"])
+    tested = trainer.test(model, datamodule=data, verbose=False)[0]
+    row = {k: v for k, v in logger.rows.get(best_epoch, {}).items() if "/" in k}
+    return best_epoch, {**tested, **row}
