@@ -1,0 +1,1 @@
+"""What to compare, and how surely: studies, and the harness that runs them."""

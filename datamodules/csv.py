@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,12 @@ class CSV(ArrayDataModule):
         self.path, self.target, self.task = path, target, task
         self.drop, self.sep, self.header = list(drop), sep, header
 
+    @classmethod
+    def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
+        """As in the base, with the file's content in place of its path."""
+        digest = hashlib.sha256(_read_bytes(params["path"])).hexdigest()
+        return super().identity({**params, "path": digest})
+
     def setup(self, stage: str | None = None) -> None:
         """Load, split and normalise, once; for prediction the target column may be missing."""
         self._predicting = stage == "predict"
@@ -83,10 +89,7 @@ class CSV(ArrayDataModule):
         return super()._split(source)
 
     def _read(self) -> tuple[pd.DataFrame, str]:
-        try:
-            content = Path(self.path).read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror}. Check --data.path.") from None
+        content = _read_bytes(self.path)
         require(content.strip() != b"", f"{self.path} is empty.")
         try:
             table = pd.read_csv(io.BytesIO(content), sep=self.sep, header=0 if self.header else None, encoding="utf-8-sig")
@@ -148,6 +151,13 @@ class CSV(ArrayDataModule):
         if column.dtype == bool or numbers.isna().any():
             return True
         return bool((numbers == numbers.round()).all() and column.nunique() <= 20)
+
+
+def _read_bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}. Check --data.path.") from None
 
 
 def _class_name(value: Any) -> str:

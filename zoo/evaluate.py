@@ -14,8 +14,9 @@ from datamodules.errors import InputError
 
 from .checkpoint import load_model
 from .config import Config, resolve
+from .files import write_atomically
 from .module import ZooModule
-from .train import quiet, write_atomically
+from .train import quiet
 
 
 def evaluate(checkpoint: str, config: Config, verb: str) -> dict[str, float | None]:

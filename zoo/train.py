@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import time
 import warnings
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from datamodules.errors import InputError
 from .callbacks import CALLBACKS
 from .checkpoint import read_checkpoint
 from .config import Config, resolve
+from .files import write_atomically
 from .logger import EpochCSVLogger
 from .module import ZooModule
 from .provenance import environment, peak_memory_bytes
@@ -169,16 +169,6 @@ class quiet:  # noqa: N801 - reads as the phrase it is: with quiet()
     def __exit__(self, *exception: object) -> None:
         self._warnings.__exit__(None, None, None)
         logging.getLogger("lightning.pytorch").setLevel(self._level)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one, whole, whenever the writer dies."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _test_best(

@@ -1,0 +1,1 @@
+"""Engines run jobs in other processes; what is done, the store decides."""

@@ -1,0 +1,61 @@
+"""Runs a study: expand, skip what is done, run the rest in workers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .engines.local import LocalEngine
+from .store import Record, Store
+from .study import Study
+from .trial import resolve_trials, run_trial
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a study.
+
+    Attributes:
+        config: The resolved config.
+        identity: What its record opens with.
+    """
+
+    config: dict[str, Any]
+    identity: Record
+
+
+def expand(study: Study, engine: LocalEngine) -> list[Trial]:
+    """All trials of a study, variant by variant, checked and keyed in a worker so that this process needs no torch.
+
+    Raises:
+        InputError: A config that `zoo` would refuse.
+    """
+    cells = [(variant, seed) for variant in study.variants for seed in range(study.seeds)]
+    configs = [study.config(variant, seed) for variant, seed in cells]
+    outcome = next(engine.run(resolve_trials, [(study.task, configs, study.metric)]))
+    if outcome.crash:
+        raise RuntimeError(f"the worker that checks the study's configs was {outcome.crash}")
+    return [
+        Trial(config, {"study": study.name, "key": key, "variant": v.name, "varied": v.varied, "seed": seed})
+        for (v, seed), (key, config) in zip(cells, outcome.value, strict=True)
+    ]
+
+
+def run_trials(study: Study, trials: list[Trial], store: Store, engine: LocalEngine) -> Iterator[Record]:
+    """Run trials, yielding each record as it comes; a worker that dies leaves a record of status `crashed`."""
+    jobs = [(str(store.folder), study.task, trial.config, trial.identity) for trial in trials]
+    for outcome in engine.run(run_trial, jobs):
+        if outcome.crash:
+            yield {**trials[outcome.index].identity, "status": "crashed", "reason": outcome.crash, "metrics": {}}
+        else:
+            yield outcome.value
+
+
+def code_version_of(record: Record) -> str | None:
+    """The version of the code that made a record."""
+    return record.get("environment", {}).get("code_version")
+
+
+def study_folder(out: str, study: Study) -> Path:
+    """Where a study's records go."""
+    return Path(out) / study.name
