@@ -27,7 +27,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tu
 
 
 def summarize(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
-    """Mean, sample standard deviation and 95 % t interval of each variant, and of its paired difference to the baseline.
+    """Mean, sample sd and 95 % t interval of each variant, and of its paired difference from the baseline.
 
     Args:
         study: The study.
@@ -45,7 +45,7 @@ def summarize(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     for variant in study.variants:
         name = variant.name
         own = values[name].dropna() if name in values else pd.Series(dtype=float)
-        low, high = mean_interval(own.to_numpy())
+        low, high = mean_interval(own.tolist())
         row = {
             "variant": name,
             "n": len(own),
@@ -57,7 +57,7 @@ def summarize(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
         }
         if name != study.baseline_name and name in values and study.baseline_name in values:
             difference = (values[name] - values[study.baseline_name]).dropna()
-            delta_low, delta_high = mean_interval(difference.to_numpy())
+            delta_low, delta_high = mean_interval(difference.tolist())
             row |= {"delta": difference.mean(), "delta_ci_low": delta_low, "delta_ci_high": delta_high}
         rows.append(row)
     columns = ["variant", "n", "n_failed", "mean", "std", "ci_low", "ci_high", "delta", "delta_ci_low", "delta_ci_high"]

@@ -18,8 +18,8 @@ Record = dict[str, Any]
 class Store:
     """The folder of one study: `study.yaml`, and below `trials/` a folder a trial.
 
-    A trial's folder appears whole, by a rename, with its record `result.json` in it; a trial that was interrupted leaves a
-    folder whose name starts with a dot, which nobody reads.
+    A trial's folder appears whole, by a rename, with its record `result.json` in it; a trial that was interrupted
+    leaves a folder whose name starts with a dot, which nobody reads.
 
     Args:
         folder: `DIR/NAME`.

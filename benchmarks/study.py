@@ -55,7 +55,9 @@ class Study:
         cells = [dict(zip(self.vary, values, strict=True)) for values in itertools.product(*self.vary.values())]
         object.__setattr__(self, "variants", [Variant(_variant_name(cell), cell) for cell in cells])
         if self.baseline not in cells:
-            raise unknown(f"baseline of study {self.name!r}", _variant_name(self.baseline), [v.name for v in self.variants])
+            raise unknown(
+                f"baseline of study {self.name!r}", _variant_name(self.baseline), [v.name for v in self.variants]
+            )
 
     @property
     def baseline_name(self) -> str:
@@ -107,7 +109,10 @@ def load_study(name: str, seeds: int | None = None) -> Study:
     for axis, values in content["vary"].items():
         require(isinstance(values, list) and values != [], f"{path}: the axis {axis!r} must list at least one value.")
     content["seeds"] = content.get("seeds", 5) if seeds is None else seeds
-    require(isinstance(content["seeds"], int) and content["seeds"] >= 1, f"seeds must be at least 1, got {content['seeds']}.")
+    require(
+        isinstance(content["seeds"], int) and content["seeds"] >= 1,
+        f"seeds must be at least 1, got {content['seeds']}.",
+    )
     return Study(name=path.stem, question=_question(text), **content)
 
 

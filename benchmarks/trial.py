@@ -19,7 +19,9 @@ def trial_key(task: str, config: dict[str, Any]) -> str:
     from datamodules import DATAMODULES
 
     data = DATAMODULES.load(config["data"]["name"]).identity(config["data"])
-    canonical = json.dumps({**config, "data": data, "task": task, "schema": SCHEMA}, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(
+        {**config, "data": data, "task": task, "schema": SCHEMA}, sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 

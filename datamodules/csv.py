@@ -92,7 +92,9 @@ class CSV(ArrayDataModule):
         content = _read_bytes(self.path)
         require(content.strip() != b"", f"{self.path} is empty.")
         try:
-            table = pd.read_csv(io.BytesIO(content), sep=self.sep, header=0 if self.header else None, encoding="utf-8-sig")
+            table = pd.read_csv(
+                io.BytesIO(content), sep=self.sep, header=0 if self.header else None, encoding="utf-8-sig"
+            )
         except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
             raise InputError(f"{self.path} is not a table in UTF-8 separated by {self.sep!r}: {error}") from None
         require(len(table) > 0, f"{self.path} has a header and no rows.")
@@ -106,8 +108,8 @@ class CSV(ArrayDataModule):
         if column.isna().any():
             row = int(np.flatnonzero(column.isna())[0]) + 1
             raise InputError(
-                f"{self.path}: column {column.name!r} has {int(column.isna().sum())} missing values, the first in row {row}. "
-                f"Fill them in, or leave the column out with --data.drop '[{column.name}]'."
+                f"{self.path}: column {column.name!r} has {int(column.isna().sum())} missing values, the first in row "
+                f"{row}. Fill them in, or leave the column out with --data.drop '[{column.name}]'."
             )
 
     def _numbers(self, column: pd.Series) -> NDArray[np.float64]:
@@ -117,8 +119,8 @@ class CSV(ArrayDataModule):
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise InputError(
-                f"{self.path}: column {column.name!r} must hold finite numbers, but row {row + 1} has {column.iloc[row]!r}. "
-                f"Encode it as numbers, or leave the column out with --data.drop '[{column.name}]'."
+                f"{self.path}: column {column.name!r} must hold finite numbers, but row {row + 1} has "
+                f"{column.iloc[row]!r}. Encode it as numbers, or leave the column out with --data.drop '[{column.name}]'."
             )
         return numbers
 

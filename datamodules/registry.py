@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .errors import InputError, unknown
@@ -73,7 +74,6 @@ class Registry:
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
             return ""
-        with open(spec.origin, encoding="utf-8") as source:
-            tree = ast.parse(source.read())
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
         found = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == attribute)
         return next(((ast.get_docstring(n) or "").partition("\n")[0] for n in found), "")

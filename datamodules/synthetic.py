@@ -1,4 +1,6 @@
-"""Made-up data whose difficulty is known. Each set is drawn from a constant seed: a run's seed never changes the task."""
+"""Made-up data whose difficulty is known. Each is drawn from a constant seed: a run's seed never changes the task."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ class _Synthetic(ArrayDataModule):
         noise: Standard deviation of the noise added to each coordinate.
     """
 
-    def __init__(self, *, n_samples: int = 1000, noise: float = 0.1, **kwargs) -> None:
+    def __init__(self, *, n_samples: int = 1000, noise: float = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         require(n_samples >= 10, f"data.n_samples must be at least 10, got {n_samples}.")
         require(noise >= 0, f"data.noise must not be negative, got {noise}.")
@@ -59,7 +61,9 @@ class Spirals(_Synthetic):
         # The square root spreads the points evenly along the arm.
         turn = 3 * np.pi * np.sqrt(rng.random(self.n_samples))
         angle = turn + np.pi * label
-        return Source(self._noisy(turn[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), rng), label, ("a", "b"))
+        return Source(
+            self._noisy(turn[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), rng), label, ("a", "b")
+        )
 
 
 class Fraud(ArrayDataModule):
@@ -74,7 +78,13 @@ class Fraud(ArrayDataModule):
         """Claims (8000, 20)."""
         rng = np.random.default_rng(_DATA_SEED)
         z = rng.standard_normal((8000, 20))
-        risk = z[:, 0] * z[:, 1] + z[:, 2] + np.abs(z[:, 3]) * z[:, 4] - 0.5 * z[:, 5] ** 2 + np.tanh(2 * z[:, 6]) * z[:, 7]
+        risk = (
+            z[:, 0] * z[:, 1]
+            + z[:, 2]
+            + np.abs(z[:, 3]) * z[:, 4]
+            - 0.5 * z[:, 5] ** 2
+            + np.tanh(2 * z[:, 6]) * z[:, 7]
+        )
         risk += 0.5 * rng.standard_normal(len(z))
         fraud = np.zeros(len(z), np.int64)
         fraud[np.argsort(risk)[-240:]] = 1

@@ -48,7 +48,7 @@ class _Images(ArrayDataModule):
         return Augment(self.random_shift, self.random_crop, self.horizontal_flip, black=(-mean / std).tolist())
 
     def _dataset(self, train: bool, download: bool) -> Any:
-        """torchvision's data set, downloaded into `folder` if need be and allowed."""
+        """Torchvision's data set, downloaded into `folder` if need be and allowed."""
         import torchvision.datasets
 
         name = type(self).__name__
@@ -60,8 +60,8 @@ class _Images(ArrayDataModule):
                 if path.is_dir() and not any(path.iterdir()):
                     path.rmdir()
             raise InputError(
-                f"{name} is not in {self.folder} and could not be downloaded ({error}). Point ZOO_DATA_DIR or --data.root to "
-                "a folder that holds it in torchvision's layout, or run once where there is a network."
+                f"{name} is not in {self.folder} and could not be downloaded ({error}). Point ZOO_DATA_DIR or "
+                "--data.root to a folder that holds it in torchvision's layout, or run once where there is a network."
             ) from None
 
 
@@ -71,7 +71,7 @@ class MNIST(_Images):
     classes: tuple[str, ...] = tuple("0123456789")
 
     def load(self) -> Source:
-        """Images (70000, 1, 28, 28), read from `raw/*-ubyte` or `raw/*-ubyte.gz` as they lie there, unpacking nothing."""
+        """Images (70000, 1, 28, 28), from `raw/*-ubyte` or `raw/*-ubyte.gz` as they lie there, unpacking nothing."""
         folder = self.folder / type(self).__name__ / "raw"
         names = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
         files = [next((f for f in (folder / n, folder / f"{n}.gz") if f.is_file()), None) for n in names]
@@ -110,7 +110,9 @@ def _read_idx(path: str) -> NDArray[np.uint8]:
         InputError: The file is cut short or no such file at all.
     """
     try:
-        content = gzip.open(path).read() if path.endswith(".gz") else Path(path).read_bytes()
+        content = Path(path).read_bytes()
+        if path.endswith(".gz"):
+            content = gzip.decompress(content)
         n_axes = content[3]
         shape = np.frombuffer(content, ">i4", n_axes, offset=4)
         array = np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes).reshape(shape)

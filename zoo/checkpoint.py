@@ -1,4 +1,4 @@
-"""Checkpoints that hold all that a model needs: its name, hyperparameters and weights, the data's card, the run's config."""
+"""Checkpoints that hold all that a model needs: name, hyperparameters, weights, the data's card, the run's config."""
 
 import pickle
 import zipfile
@@ -38,7 +38,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
-        raise InputError(f"{file} is damaged, or holds more than weights and plain values; it was not loaded.") from None
+        raise InputError(
+            f"{file} is damaged, or holds more than weights and plain values; it was not loaded."
+        ) from None
     own = checkpoint.get("zoo") if isinstance(checkpoint, dict) else None
     require(isinstance(own, dict), f"{file} is no checkpoint of this zoo; make one with `zoo fit`.")
     assert isinstance(own, dict)

@@ -74,7 +74,9 @@ def fit(argv: Sequence[str]) -> int:
     from .runfolder import run_into
     from .train import fit as train
 
-    result, out = run_into(args.out, args.overwrite, config, lambda c, folder: train(c, folder, progress=_on_terminal()))
+    result, out = run_into(
+        args.out, args.overwrite, config, lambda c, folder: train(c, folder, progress=_on_terminal())
+    )
     if result is None:  # another rank reports
         return 0
     if result.status == "diverged":

@@ -144,7 +144,9 @@ def make_parser(
         parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items()})
     for name, (cls, on) in CALLBACKS.items() if "callbacks" in sections else ():
         help_text = f"{(cls.__doc__ or '').partition(chr(10))[0]} false turns it off."
-        parser.add_argument(f"--callbacks.{name}", type=cls | bool | None, default=cls() if on else None, help=help_text)
+        parser.add_argument(
+            f"--callbacks.{name}", type=cls | bool | None, default=cls() if on else None, help=help_text
+        )
     return parser
 
 
@@ -152,7 +154,7 @@ _cached_parser = cache(make_parser)
 
 
 def explain(error: ArgumentError, model: str | None = None, data: str | None = None) -> InputError:
-    """jsonargparse's refusal as one sentence.
+    """Jsonargparse's refusal as one sentence.
 
     Args:
         error: The refusal.
@@ -220,4 +222,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-

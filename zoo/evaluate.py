@@ -36,7 +36,7 @@ def evaluate(checkpoint: str, config: Config, verb: str) -> dict[str, float | No
 
 
 def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int]:
-    """Write predictions as a CSV: `index` (the row in the data set), `prediction`, `p_CLASS` a class, `target` if known.
+    """Write predictions as a CSV: `index` (row of the data set), `prediction`, `p_CLASS` a class, `target` if known.
 
     Args:
         checkpoint: Its path.

@@ -71,7 +71,7 @@ def xavier_fan_in_normal(weight: Tensor, gain: float, scale: float) -> None:
 
 
 def lecun_normal(weight: Tensor, gain: float, scale: float) -> None:
-    """N(0, 1/n_in), gain 1 as published (LeCun et al. 1998, Efficient BackProp, eq. 16); selu's own (Klambauer et al. 2017)."""
+    """N(0, 1/n_in), gain 1 as published (LeCun et al. 1998, Efficient BackProp, eq. 16); selu's own start."""
     nn.init.normal_(weight, std=1 / math.sqrt(_fan_in(weight)))
 
 

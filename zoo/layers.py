@@ -1,7 +1,7 @@
 """Activations, norms, and the Linear > norm > activation > dropout block."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any
 
 from torch import nn
 
@@ -24,8 +24,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 NORMS = ("batch", "layer")
 
-T = TypeVar("T")
-
 
 def make_activation(name: str) -> nn.Module:
     """A fresh activation layer, torch's defaults throughout.
@@ -40,7 +38,7 @@ def make_norm(name: str, features: int, image: bool = False) -> nn.Module:
     """A norm over `features` units, or over `features` channels of an image.
 
     Args:
-        name: `batch` (Ioffe & Szegedy 2015) or `layer` (Ba et al. 2016; on images one group of all channels, Wu & He 2018).
+        name: `batch` (Ioffe & Szegedy 2015) or `layer` (Ba et al. 2016; on images over all channels and pixels).
         features: The number of units or channels.
         image: Whether the input is (B, C, H, W) rather than (B, F).
 
@@ -52,14 +50,14 @@ def make_norm(name: str, features: int, image: bool = False) -> nn.Module:
     return nn.GroupNorm(1, features) if image else nn.LayerNorm(features)
 
 
-def per_block(name: str, value: T | Sequence[T], n: int) -> list[T]:
+def per_block(name: str, value: Any, n: int) -> list[Any]:
     """One value for each of n blocks: a list as it is, a single value n times.
 
     Raises:
         InputError: A list of another length.
     """
     if not isinstance(value, list | tuple):
-        return [value] * n  # type: ignore[list-item]
+        return [value] * n
     require(len(value) == n, f"model.{name} lists {len(value)} values for {n} blocks; give one value, or one a block.")
     return list(value)
 
@@ -91,7 +89,7 @@ def dense_blocks(
     n_inputs: int,
     hidden_dims: Sequence[int],
     activation: str,
-    norm: str | None | Sequence[str | None],
+    norm: str | Sequence[str | None] | None,
     dropout: float | Sequence[float],
 ) -> list[nn.Module]:
     """Linear > norm > activation > dropout, once for each width, from (B, n_inputs) to (B, hidden_dims[-1]).
@@ -100,7 +98,8 @@ def dense_blocks(
         InputError: A width below 1, a list of the wrong length, or what `block` refuses.
     """
     check_widths("hidden_dims", hidden_dims)
-    norms, dropouts = (per_block(k, v, len(hidden_dims)) for k, v in (("norm", norm), ("dropout", dropout)))
+    norms: list[str | None] = per_block("norm", norm, len(hidden_dims))
+    dropouts: list[float] = per_block("dropout", dropout, len(hidden_dims))
     layers: list[nn.Module] = []
     for width, norm_here, dropout_here in zip(hidden_dims, norms, dropouts, strict=True):
         layers += block(nn.Linear(n_inputs, width), width, norm_here, activation, dropout_here)

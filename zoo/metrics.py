@@ -24,7 +24,7 @@ def direction(metric: str) -> str:
 class AUROC(MulticlassAUROC):
     """Macro one-vs-rest AUROC; NaN where a class has no sample, since it is then undefined."""
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]  # as torchmetrics itself does
         """The mean over classes of the area under the ROC curve."""
         present = dim_zero_cat(self.target).unique().numel()
         return super().compute() if present == self.num_classes else torch.tensor(torch.nan)

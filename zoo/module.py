@@ -1,12 +1,13 @@
 """The base of all models: steps, loss, metrics, optimizer and schedule."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
 
 from datamodules.errors import choose, require
 
@@ -87,11 +88,10 @@ class ZooModule(L.LightningModule):
         fixed = class_weights is not None and class_weights != "balanced"
         given = torch.tensor(class_weights, dtype=torch.float32) if fixed else None
         self.register_buffer("class_weight", given, persistent=False)
-        self.metrics = nn.ModuleDict(
-            # "train" and "test" would hide methods of nn.Module.
-            {f"{split}_metrics": make_metrics(num_classes, train=split == "train") for split in SPLITS}
-        )
-        self.loss_mean = nn.ModuleDict({f"{split}_loss": make_loss_mean() for split in SPLITS})
+        self.metrics = nn.ModuleDict()
+        for split in SPLITS:  # "train" and "test" alone would hide methods of nn.Module
+            self.metrics[f"{split}_metrics"] = make_metrics(num_classes, train=split == "train")
+            self.metrics[f"{split}_loss"] = make_loss_mean()
         self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {split: [] for split in SPLITS}
         self._batches_seen = 0
         self.diverged_step: int | None = None
@@ -167,7 +167,8 @@ class ZooModule(L.LightningModule):
     def _log_epoch(self, split: str) -> Tensor:
         """Compute, log and reset a split's loss and metrics from the batches gathered; returns the loss."""
         batches, self._batches[split] = self._batches[split], []
-        metrics, loss_mean = self.metrics[f"{split}_metrics"], self.loss_mean[f"{split}_loss"]
+        metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
+        loss_mean = cast(MeanMetric, self.metrics[f"{split}_loss"])
         if batches:
             losses, logits, targets = zip(*batches, strict=True)
             sizes = torch.tensor([len(y) for y in targets], device=self.device)
@@ -209,7 +210,7 @@ class ZooModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Learn from the data module what the model must carry: class names, normalisation, balanced class weights."""
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "card") and not self.data_card:
             self.data_card = data.card()
         if self.hparams["class_weights"] == "balanced" and stage == "fit":
@@ -236,5 +237,8 @@ class ZooModule(L.LightningModule):
         if isinstance(weights, str):
             choose("class_weights", weights, ["balanced"])
         elif weights is not None:
-            require(len(weights) == num_classes, f"model.class_weights has {len(weights)} weights for {num_classes} classes.")
+            require(
+                len(weights) == num_classes,
+                f"model.class_weights has {len(weights)} weights for {num_classes} classes.",
+            )
             require(min(weights) >= 0 < max(weights), f"model.class_weights must be positive, got {list(weights)}.")

@@ -32,7 +32,9 @@ def git_state() -> dict[str, Any]:
     """The commit of the checkout that the code runs from and whether it has changes; nulls outside a checkout."""
 
     def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         inside = Path(git("rev-parse", "--show-toplevel")) == ROOT

@@ -26,7 +26,7 @@ def create_model(name: str, **hparams: Any) -> "ZooModule":
 
     Args:
         name: A name from `list_models()`.
-        **hparams: `input_shape` (tuple, without the batch axis), `num_classes` (1 for a regression) and the model's own.
+        **hparams: `input_shape` (tuple, without the batch axis), `num_classes` (1: regression) and the model's own.
 
     Raises:
         InputError: An unknown name, hyperparameter, activation or initializer (with the nearest match and the list), or

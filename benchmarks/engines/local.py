@@ -5,17 +5,19 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from datamodules.errors import InputError
 
-# Workers share the cores between them, so each computes on one thread; then numbers do not depend on how many there are.
+# Workers share the cores, so each computes on one thread; then numbers do not depend on how many workers there are.
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True)
+class Outcome:
     """How a job ended.
 
     Attributes:
@@ -103,7 +105,9 @@ class _Worker:
     def cause_of_death(self) -> str:
         self.process.join()
         code = self.process.exitcode
-        return f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exited with status {code}"
+        return (
+            f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exited with status {code}"
+        )
 
 
 def _serve(connection: Connection) -> None:

@@ -28,7 +28,7 @@ def intervals_figure(study: Study, trials: pd.DataFrame, summary: pd.DataFrame, 
     for place, row in enumerate(summary.to_dict("records")):
         color = ORANGE if row["variant"] == study.baseline_name else BLUE
         seeds = trials.loc[trials["variant"] == row["variant"], "value"]
-        axes.plot(seeds, [place] * len(seeds), "o", color=GREY, markersize=4, alpha=0.6, markeredgewidth=0)
+        axes.plot(seeds, [place + 0.25] * len(seeds), "o", color=GREY, markersize=4, alpha=0.6, markeredgewidth=0)
         axes.plot([row["ci_low"], row["ci_high"]], [place, place], "-", color=color, linewidth=2)
         axes.plot(row["mean"], place, "D", color=color, markersize=6)
     axes.set_yticks(range(len(summary)), summary["variant"])

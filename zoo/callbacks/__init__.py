@@ -51,7 +51,12 @@ class ModelCheckpointOptions:
         """Lightning's callback."""
         _check_monitor(self.monitor, num_classes)
         return ModelCheckpoint(
-            out, "best", self.monitor, mode=direction(self.monitor), save_weights_only=True, enable_version_counter=False
+            out,
+            "best",
+            self.monitor,
+            mode=direction(self.monitor),
+            save_weights_only=True,
+            enable_version_counter=False,
         )
 
 

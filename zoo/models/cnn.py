@@ -49,7 +49,7 @@ class CNN(ZooModule):
         *,
         channels: Sequence[int] = (32, 64),
         kernel_size: int | Sequence[int] = 3,
-        pool: str | None | Sequence[str | None] = "max",
+        pool: str | Sequence[str | None] | None = "max",
         hidden_dims: Sequence[int] = (),
         activation: str = "relu",
         norm: str | None = None,
@@ -65,7 +65,9 @@ class CNN(ZooModule):
         convs: list[nn.Module] = []
         kernels, pools = per_block("kernel_size", kernel_size, len(channels)), per_block("pool", pool, len(channels))
         for width, kernel, pool_here in zip(channels, kernels, pools, strict=True):
-            require(kernel >= 1 and kernel % 2 == 1, f"model.kernel_size must be odd, so that size is kept, got {kernel}.")
+            require(
+                kernel >= 1 and kernel % 2 == 1, f"model.kernel_size must be odd, so that size is kept, got {kernel}."
+            )
             conv = nn.Conv2d(n_channels, width, kernel, padding=kernel // 2)
             convs += block(conv, width, norm, activation, conv_dropout)
             if pool_here is not None:

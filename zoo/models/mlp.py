@@ -17,7 +17,7 @@ class MLP(ZooModule):
         hidden_dims: Width of each hidden layer; none at all makes it linear.
         activation: identity, relu, leaky_relu, prelu, elu, selu, gelu, silu, mish, tanh, sigmoid, softplus or softsign.
         norm: `batch`, `layer` or null; one for all blocks, or a list with one a block.
-        dropout: Share of units dropped after each activation, in [0, 1); one for all blocks, or a list with one a block.
+        dropout: Share of units dropped after each activation, in [0, 1); for all blocks, or a list with one a block.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class MLP(ZooModule):
         *,
         hidden_dims: Sequence[int] = (64, 64),
         activation: str = "relu",
-        norm: str | None | Sequence[str | None] = None,
+        norm: str | Sequence[str | None] | None = None,
         dropout: float | Sequence[float] = 0.0,
         **kwargs: Any,
     ) -> None:

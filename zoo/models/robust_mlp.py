@@ -26,7 +26,7 @@ class RobustMLP(MLP):
         *,
         hidden_dims: Sequence[int] = (64, 64),
         activation: str = "relu",
-        norm: str | None | Sequence[str | None] = "batch",
+        norm: str | Sequence[str | None] | None = "batch",
         dropout: float | Sequence[float] = 0.3,
         initializer: str = "kaiming_normal",
         **kwargs: Any,
