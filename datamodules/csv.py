@@ -120,7 +120,7 @@ class CSV(ArrayDataModule):
             row = int(np.flatnonzero(bad)[0])
             raise InputError(
                 f"{self.path}: column {column.name!r} must hold finite numbers, but row {row + 1} has "
-                f"{column.iloc[row]!r}. Encode it as numbers, or leave the column out with --data.drop '[{column.name}]'."
+                f"{column.iloc[row]!r}. Encode it as numbers, or leave it out with --data.drop '[{column.name}]'."
             )
         return numbers
 

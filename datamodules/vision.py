@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,6 @@ def _read_idx(path: str) -> NDArray[np.uint8]:
         n_axes = content[3]
         shape = np.frombuffer(content, ">i4", n_axes, offset=4)
         array = np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise InputError(f"{path} is damaged or no idx file ({error}); delete it and fetch it anew.") from None
     return array

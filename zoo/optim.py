@@ -66,8 +66,8 @@ def make_schedule(
         name: `constant`; `step` (times gamma, .1 by default, each `step_size` epochs); `exponential` (times gamma, .95
             by default, each epoch); `cosine` (to zero over the epochs, each epoch; Loshchilov & Hutter 2017);
             `warmup_cosine` (linear from zero over `warmup_epochs`, then cosine, each step; Goyal et al. 2017);
-            `one_cycle` (each step; Smith & Topin 2018); `plateau` (times gamma, .1 by default, when `monitor` has not improved for
-            `plateau_patience` epochs).
+            `one_cycle` (each step; Smith & Topin 2018); `plateau` (times gamma, .1 by default, when `monitor` has not
+            improved for `plateau_patience` epochs).
         optimizer: Whose learning rate.
         epochs: The epochs planned; None or negative where there is no plan.
         steps: The optimizer steps planned; infinite where there is no plan.
