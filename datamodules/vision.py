@@ -60,8 +60,9 @@ class _Images(ArrayDataModule):
             for path in [self.folder / name / "raw", self.folder / name, *missing]:
                 if path.is_dir() and not any(path.iterdir()):
                     path.rmdir()
+            cause = " ".join(str(error).split())
             raise InputError(
-                f"{name} is not in {self.folder} and could not be downloaded ({error}). Point ZOO_DATA_DIR or "
+                f"{name} is not in {self.folder} and could not be downloaded ({cause}). Point ZOO_DATA_DIR or "
                 "--data.root to a folder that holds it in torchvision's layout, or run once where there is a network."
             ) from None
 

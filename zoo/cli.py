@@ -82,7 +82,7 @@ def fit(argv: Sequence[str]) -> int:
     if result.status == "diverged":
         print(f"{out}: diverged: {result.reason}. Try a lower --model.lr or gradient clipping.", file=sys.stderr)
         return 1
-    _print_metrics(result.metrics, f"best epoch {result.best_epoch}, {result.epochs_run} run")
+    _print_metrics(result.metrics, f"best epoch {result.best_epoch}, of {result.epochs_run} run")
     print(f"{result.n_parameters:,} parameters, trained in {result.train_seconds:.1f} s; all of it in {out}")
     return 0
 
@@ -154,11 +154,15 @@ def _read_evaluation(argv: Sequence[str], verb: str) -> tuple[str, "Config", str
         own.add_argument("--out")
     args, rest = own.parse_known_args(_spell_out(argv))
 
+    from .checkpoint import read_checkpoint
     from .config import make_parser
 
+    # The options of the data that the model was trained on are known without --data.
+    run = read_checkpoint(args.ckpt_path)["zoo"]["config"] if args.ckpt_path else None
+    data = _known(args.data, "data") or (run["data"]["name"] if run else None)
     parser = make_parser(
         None,
-        _known(args.data, "data"),
+        data,
         ("data", "trainer"),
         prog=f"zoo {verb}",
         usage=f"zoo {verb} --ckpt_path FILE [--data NAME] [options]",
@@ -167,9 +171,9 @@ def _read_evaluation(argv: Sequence[str], verb: str) -> tuple[str, "Config", str
     parser.add_argument("--ckpt_path", metavar="FILE", help="A best.ckpt, or the folder that holds it.")
     if verb == "predict":
         parser.add_argument("--out", metavar="FILE", help="The CSV; by default predictions.csv beside the checkpoint.")
-    config = _parse(parser, rest, None, args.data)
-    if args.data:
-        config["data"] = {**config.get("data", {}), "name": args.data}
+    config = _parse(parser, rest, None, data)
+    if data:
+        config["data"] = {**config.get("data", {}), "name": data}
     if args.ckpt_path is None:
         raise InputError("which checkpoint? Say --ckpt_path FILE.")
     return args.ckpt_path, config, getattr(args, "out", None)
@@ -220,11 +224,12 @@ def _parse(parser: "ArgumentParser", argv: Sequence[str], model: str | None, dat
         if action.option_strings in (["--model"], ["--data"], ["--trainer"]):
             action.help = argparse.SUPPRESS if action.option_strings == ["--trainer"] else "Its name."
             action.metavar = "NAME"
-    options = {option for action in parser._actions for option in action.option_strings}
+    options = {o for action in parser._actions for o in action.option_strings if not o.endswith((".help", "+"))}
     for argument in argv:
         option = argument.partition("=")[0]
         if option.startswith("--") and option not in options and option.count(".") < 2:
-            raise unknown("option", option, options)
+            section = option.partition(".")[0] + "."
+            raise unknown("option", option, [o for o in options if o.startswith(section)] or options)
     try:
         return parser.parse_args(list(argv), defaults=False).as_dict()
     except ArgumentError as error:

@@ -65,6 +65,8 @@ def resolve(config: Mapping[str, Any]) -> Config:
         raise explain(error, model, data) from None
     seed = complete["seed_everything"]
     require(seed >= 0, f"seed_everything must not be negative, got {seed}.")
+    clip = complete["trainer"]["gradient_clip_val"]
+    require(clip is None or clip >= 0, f"trainer.gradient_clip_val must not be negative, got {clip}; null is off.")
     trainer = TRAINER_DEFAULTS | {k: _number(v) for k, v in given.get("trainer", {}).items()}
     callbacks = {name: _options(name, value) for name, value in complete["callbacks"].items()}
     sections = {section: {"name": None, **complete[section]} for section in ("model", "data")}

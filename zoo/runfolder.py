@@ -34,8 +34,9 @@ def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tupl
     if getattr(rank_zero_only, "rank", 0) != 0:
         run(config, Path(out or "runs"))
         return None, Path(out or "runs")
-    folder = _new_folder(config) if out is None else Path(out)
+    folder = Path(out or _new_folder(config))
     require(not folder.exists() or folder.is_dir(), f"--out {folder} is a file.")
+    is_new = out is None or not folder.exists()
     held = [name for name in FILES if (folder / name).exists()]
     if held and not overwrite:
         raise InputError(f"{folder} already holds a run ({', '.join(held)}); choose another --out, or say --overwrite.")
@@ -50,6 +51,10 @@ def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tupl
             for file in Path(staging).iterdir():
                 shutil.move(file, folder / file.name)
         return result, folder
+    except InputError:
+        if is_new:  # a run that was refused leaves nothing
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}.") from None
 

@@ -175,14 +175,14 @@ def _test_best(
     trainer: L.Trainer, model: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger
 ) -> tuple[int | None, dict[str, float]]:
     """Restore the best epoch's weights, if one was kept, and test them; a run that diverged is not tested."""
-    best_epoch = trainer.current_epoch - 1
+    best_epoch = trainer.current_epoch - 1 if trainer.current_epoch else None
     checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if model.diverged_step is not None:
         return None, {}
-    if checkpoint:
+    if checkpoint and best_epoch is not None:
         saved = read_checkpoint(checkpoint)
         best_epoch = saved["epoch"]
         model.load_state_dict(saved["state_dict"])
     tested = trainer.test(model, datamodule=data, verbose=False)[0]
-    row = {k: v for k, v in logger.rows.get(best_epoch, {}).items() if "/" in k}
+    row = {} if best_epoch is None else {k: v for k, v in logger.rows[best_epoch].items() if "/" in k}
     return best_epoch, {**tested, **row}
