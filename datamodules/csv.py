@@ -2,9 +2,10 @@
 
 import hashlib
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -91,12 +92,24 @@ class CSV(ArrayDataModule):
     def _read(self) -> tuple[pd.DataFrame, str]:
         content = _read_bytes(self.path)
         require(content.strip() != b"", f"{self.path} is empty.")
+        engine: Literal["c", "python"] = "c" if len(self.sep.encode()) == 1 else "python"
         try:
-            table = pd.read_csv(
-                io.BytesIO(content), sep=self.sep, header=0 if self.header else None, encoding="utf-8-sig"
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                # Left to itself, pandas takes a surplus column for row names, and so shifts all the others.
+                table = pd.read_csv(
+                    io.BytesIO(content),
+                    sep=self.sep,
+                    header=0 if self.header else None,
+                    index_col=False,
+                    engine=engine,
+                    encoding="utf-8-sig",
+                )
+        except pd.errors.ParserWarning:
+            raise InputError(f"{self.path}: rows have more fields than the header has names.") from None
         except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
-            raise InputError(f"{self.path} is not a table in UTF-8 separated by {self.sep!r}: {error}") from None
+            cause = " ".join(str(error).split())
+            raise InputError(f"{self.path} is not a table in UTF-8 separated by {self.sep!r}: {cause}") from None
         require(len(table) > 0, f"{self.path} has a header and no rows.")
         return table.rename(columns=str), hashlib.sha256(content).hexdigest()
 
@@ -107,9 +120,10 @@ class CSV(ArrayDataModule):
     def _refuse_missing(self, column: pd.Series) -> None:
         if column.isna().any():
             row = int(np.flatnonzero(column.isna())[0]) + 1
+            way_out = "delete those rows" if column.name == self.target else _drop(column)
             raise InputError(
                 f"{self.path}: column {column.name!r} has {int(column.isna().sum())} missing values, the first in row "
-                f"{row}. Fill them in, or leave the column out with --data.drop '[{column.name}]'."
+                f"{row}. Fill them in, or {way_out}."
             )
 
     def _numbers(self, column: pd.Series) -> NDArray[np.float64]:
@@ -118,9 +132,10 @@ class CSV(ArrayDataModule):
         bad = ~np.isfinite(numbers)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
+            way_out = "predict classes with --data.task classification" if column.name == self.target else _drop(column)
             raise InputError(
                 f"{self.path}: column {column.name!r} must hold finite numbers, but row {row + 1} has "
-                f"{column.iloc[row]!r}. Encode it as numbers, or leave it out with --data.drop '[{column.name}]'."
+                f"{column.iloc[row]!r}. Encode it as numbers, or {way_out}."
             )
         return numbers
 
@@ -153,6 +168,10 @@ class CSV(ArrayDataModule):
         if column.dtype == bool or numbers.isna().any():
             return True
         return bool((numbers == numbers.round()).all() and column.nunique() <= 20)
+
+
+def _drop(column: pd.Series) -> str:
+    return f"leave it out with --data.drop '[{column.name}]'"
 
 
 def _read_bytes(path: str) -> bytes:

@@ -81,8 +81,14 @@ class MNIST(_Images):
             self._dataset(train=True, download=True)
             files = [folder / n for n in names]
         x, y, x_test, y_test = (_read_idx(str(file)) for file in files)
+        for split, images, labels in (("training", x, y), ("test", x_test, y_test)):
+            fit = images.shape[1:] == x.shape[1:] and images.ndim == 3 and labels.shape == images.shape[:1]
+            require(
+                fit and labels.max(initial=0) < len(self.classes),
+                f"{folder}: the {split} files do not belong together: images of shape {images.shape}, labels of shape "
+                f"{labels.shape} up to {labels.max(initial=0)}; delete them and fetch them anew.",
+            )
         images, labels = np.concatenate([x, x_test])[:, None], np.concatenate([y, y_test])
-        require(len(images) == len(labels), f"{folder}: the files hold {len(images)} images and {len(labels)} labels.")
         return Source(images, labels, self.classes, n_official_test=len(x_test))
 
 
