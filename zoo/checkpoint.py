@@ -1,6 +1,5 @@
 """Checkpoints that hold all that a model needs: name, hyperparameters, weights, the data's card, the run's config."""
 
-import pickle
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,15 +35,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     file = file / "best.ckpt" if file.is_dir() else file
     require(file.is_file(), f"there is no checkpoint {file}.")
     try:
+        with zipfile.ZipFile(file) as archive:  # torch itself skips the checksums, and would load spoilt weights
+            require(archive.testzip() is None, "a checksum does not match.")
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+    except Exception:  # a damaged pickle fails in every way there is
         raise InputError(
             f"{file} is damaged, or holds more than weights and plain values; it was not loaded."
         ) from None
+    foreign = f"{file} is no checkpoint of this zoo; make one with `zoo fit`."
     own = checkpoint.get("zoo") if isinstance(checkpoint, dict) else None
-    require(isinstance(own, dict), f"{file} is no checkpoint of this zoo; make one with `zoo fit`.")
+    require(isinstance(own, dict), foreign)
     assert isinstance(own, dict)
     require(own.get("format") == FORMAT, f"{file} has format {own.get('format')}; this version reads format {FORMAT}.")
+    require(
+        {"model", "data", "config"} <= own.keys() and {"hyper_parameters", "state_dict"} <= checkpoint.keys(), foreign
+    )
     return checkpoint
 
 
