@@ -48,6 +48,16 @@ def make_optimizer(name: str, module: nn.Module, lr: float, momentum: float, wei
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr, fused=True)
 
 
+def check_plan(schedule: str, epochs: int | None) -> None:
+    """Refuse a schedule that must know when training ends where nothing says so.
+
+    Raises:
+        InputError: With what to set.
+    """
+    if schedule in ("cosine", "warmup_cosine", "one_cycle") and (epochs is None or epochs < 1):
+        raise InputError(f"the schedule {schedule!r} must know when training ends: set --trainer.max_epochs.")
+
+
 def make_schedule(
     name: str,
     optimizer: Optimizer,
@@ -70,7 +80,7 @@ def make_schedule(
             improved for `plateau_patience` epochs).
         optimizer: Whose learning rate.
         epochs: The epochs planned; None or negative where there is no plan.
-        steps: The optimizer steps planned; infinite where there is no plan.
+        steps: The optimizer steps planned, for `warmup_cosine` and `one_cycle`.
         warmup_epochs: See above.
         step_size: See above.
         gamma: See above.
@@ -80,6 +90,7 @@ def make_schedule(
     Raises:
         InputError: A schedule that must know the number of epochs, without one.
     """
+    check_plan(name, epochs)
     epoch: dict[str, Any] = {"interval": "epoch", "name": "lr"}
     step: dict[str, Any] = {"interval": "step", "name": "lr"}
     if name == "constant":
@@ -93,8 +104,7 @@ def make_schedule(
             optimizer, factor=0.1 if gamma is None else gamma, patience=plateau_patience
         )
         return epoch | {"scheduler": plateau, "monitor": monitor}
-    if epochs is None or epochs < 1 or not math.isfinite(steps):
-        raise InputError(f"the schedule {name!r} must know when training ends: set --trainer.max_epochs.")
+    assert epochs is not None
     if name == "cosine":
         return epoch | {"scheduler": lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)}
     if name == "one_cycle":

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules import create_datamodule
 from datamodules.base import ArrayDataModule
-from datamodules.errors import InputError
+from datamodules.errors import InputError, require
 
 from .callbacks import CALLBACKS
 from .checkpoint import read_checkpoint
@@ -25,6 +25,7 @@ from .config import Config, resolve
 from .files import write_atomically
 from .logger import EpochCSVLogger
 from .module import ZooModule
+from .optim import check_plan
 from .provenance import environment, peak_memory_bytes
 from .registry import create_model
 from .seeding import derive_seeds
@@ -81,6 +82,7 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False) -
     out = Path(out)
     with quiet():
         trainer, logger = make_trainer(config, model.num_classes, out, progress)
+        check_plan(model.hparams["schedule"], trainer.max_epochs)
         if trainer.is_global_zero:
             out.mkdir(parents=True, exist_ok=True)
             write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -123,6 +125,13 @@ def prepare(config: Config) -> tuple[ZooModule, ArrayDataModule]:
     data.setup()
     torch.manual_seed(seeds.init)
     model = create_model(**config["model"], input_shape=data.input_shape, num_classes=data.num_classes)
+    smallest = min(data.batch_size, len(data.indices["train"]))
+    batch_norm = any(isinstance(layer, torch.nn.BatchNorm1d) for layer in model.modules())
+    require(
+        smallest > 1 or not batch_norm,
+        "batch norm needs two samples a batch, but data.batch_size or the training split is 1; raise it, or set "
+        "model.norm to layer.",
+    )
     # A checkpoint must find its validation split again, so it holds the seed drawn.
     model.config = {**config, "data": {**config["data"], "seed": data.seed}}
     return model, data
