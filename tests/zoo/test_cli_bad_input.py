@@ -1,0 +1,110 @@
+"""Bad input: a sentence that names the culprit, exit status 2, nothing written."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoo.cli import main
+
+FIT = "fit --model mlp --data digits "
+CSV = "fit --model mlp --data csv --data.path table.csv --data.target y "
+
+CASES = {
+    "no verb of ours": ("fti", "Did you mean 'fit'"),
+    "no model": ("fit", "which model? Say --model NAME"),
+    "no data": ("fit --model mlp", "which data set? Say --data NAME"),
+    "unknown model": ("fit --model mpl --data digits", "Did you mean 'mlp'"),
+    "unknown data": ("fit --model mlp --data dgits", "Did you mean 'digits'"),
+    "unknown hyperparameter": (FIT + "--model.hiden_dims [3]", "Did you mean '--model.hidden_dims'"),
+    "unknown data parameter": (FIT + "--data.batchsize 3", "Did you mean '--data.batch_size'"),
+    "unknown trainer flag": (FIT + "--trainer.max_epoch 3", "Did you mean '--trainer.max_epochs'"),
+    "unknown callback": (FIT + "--callbacks.early_stoping false", "Did you mean '--callbacks.early_stopping'"),
+    "unknown activation": (FIT + "--model.activation rleu", "Did you mean 'relu'"),
+    "unknown initializer": (FIT + "--model.initializer kaiming_norm", "Did you mean 'kaiming_normal'"),
+    "unknown norm": (FIT + "--model.norm bach", "Did you mean 'batch'"),
+    "unknown optimizer": (FIT + "--model.optimizer adm", "Did you mean 'adam'"),
+    "unknown schedule": (FIT + "--model.schedule cosin", "Did you mean 'cosine'"),
+    "unknown metric": (FIT + "--callbacks.early_stopping.monitor val/acuracy", "Did you mean 'val/accuracy'"),
+    "stray word": (FIT + "stray", "stray"),
+    "wrong type": (FIT + "--model.lr abc", "model.lr cannot be 'abc'; it takes float"),
+    "wrong type in a list": (FIT + "--model.hidden_dims [a]", "model.hidden_dims"),
+    "dropout": (FIT + "--model.dropout 1.5", "model.dropout must lie in [0, 1), got 1.5"),
+    "lr": (FIT + "--model.lr -0.1", "model.lr must be positive, got -0.1"),
+    "width": (FIT + "--model.hidden_dims [64,0]", "widths of at least 1, got 0"),
+    "val_fraction": (FIT + "--data.val_fraction 1", "data.val_fraction"),
+    "batch_size": (FIT + "--data.batch_size 0", "data.batch_size"),
+    "train_size": (FIT + "--data.train_size 5000", "5000 training rows"),
+    "seed": (FIT + "--seed_everything -1", "seed_everything must not be negative"),
+    "clip": (FIT + "--trainer.gradient_clip_val -1", "gradient_clip_val must not be negative"),
+    "patience": (FIT + "--callbacks.early_stopping.patience -1", "patience"),
+    "list of the wrong length": (FIT + "--model.dropout [0.1]", "1 values for 2 blocks"),
+    "class weights": (FIT + "--model.class_weights [1,2]", "2 weights for 10 classes"),
+    "label smoothing": ("fit --model mlp --data diabetes --model.label_smoothing 0.1", "this is a regression"),
+    "schedule without an end": (FIT + "--model.schedule cosine --trainer.max_epochs -1", "set --trainer.max_epochs"),
+    "image model on a table": ("fit --model cnn --data iris", "cnn needs images"),
+    "lightning refuses": (FIT + "--trainer.strategy nope", "invalid strategy"),
+    "config not there": ("fit --config nowhere.yaml", "unknown config file 'nowhere.yaml'"),
+    "config with an unknown key": ("fit --config unknown.yaml", "Did you mean 'hidden_dims'"),
+    "config with an unknown section": ("fit --config section.yaml", "Did you mean 'model'"),
+    "config that is no mapping": ("fit --config list.yaml", "must hold a mapping"),
+    "config that is no YAML": ("fit --config broken.yaml", "broken.yaml is not readable as YAML"),
+    "csv without path": ("fit --model mlp --data csv", "--data.path FILE"),
+    "csv not there": (CSV.replace("table", "none"), "cannot read none.csv"),
+    "csv without target column": (CSV.replace("target y", "target z"), "unknown column of table.csv 'z'"),
+    "csv with text": (CSV + "--data.drop [gap,one]", "column 'city' must hold finite numbers, but row 1 has 'Rome'"),
+    "csv with gaps": (CSV + "--data.drop [city,one]", "column 'gap' has 1 missing values, the first in row 2"),
+    "csv with one class": (CSV.replace("target y", "target one") + "--data.drop [city,gap]", "one class only, '1'"),
+    "empty csv": (CSV.replace("table", "empty"), "empty.csv is empty"),
+    "out is a file": (FIT + "--out table.csv", "--out table.csv is a file"),
+    "no checkpoint given": ("test", "--ckpt_path FILE"),
+    "checkpoint not there": ("test --ckpt_path none.ckpt", "there is no checkpoint none.ckpt"),
+    "corrupt checkpoint": ("predict --ckpt_path corrupt.ckpt", "corrupt.ckpt is damaged"),
+    "foreign checkpoint": ("validate --ckpt_path foreign.ckpt", "foreign.ckpt is no checkpoint of this zoo"),
+}
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("unknown.yaml").write_text("model: {name: mlp, hiden_dims: [3]}\ndata: digits\n")
+    Path("section.yaml").write_text("modle: mlp\ndata: digits\nmodel: mlp\n")
+    Path("list.yaml").write_text("- 1\n- 2\n")
+    Path("broken.yaml").write_text("model: {name: [\n")
+    rows = [f"{'Rome' if i % 2 else 'Oslo'},{'' if i == 2 else i},{i},1,{i % 2}" for i in range(1, 20)]
+    Path("table.csv").write_text("city,gap,x,one,y\n" + "\n".join(rows) + "\n")
+    Path("empty.csv").write_text("")
+    Path("corrupt.ckpt").write_bytes(b"PK\x03\x04 not really a zip")
+    torch.save({"state_dict": {}}, "foreign.ckpt")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_answered_with_a_sentence(case, capsys):
+    command, sentence = CASES[case]
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    assert main(shlex.split(command)) == 2
+    out, err = capsys.readouterr()
+    assert sentence in err
+    assert err.startswith("zoo ")
+    assert "Traceback" not in err
+    assert out == ""
+    left = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    assert left == before
+    assert not list(Path().rglob("*/*")), "a refused run leaves nothing"
+
+
+def test_data_that_is_absent_while_the_network_is_too(monkeypatch, capsys):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert main(shlex.split("fit --model mlp --data fashion_mnist --data.root absent/folder")) == 2
+    err = capsys.readouterr().err
+    assert "FashionMNIST is not in absent/folder and could not be downloaded" in err
+    assert "ZOO_DATA_DIR" in err
+    assert not Path("absent").exists()
+
+
+def test_a_checkpoint_refuses_data_of_another_shape(capsys):
+    assert main(shlex.split("fit --model perceptron --data iris --trainer.max_epochs 1 --out run")) == 0
+    assert main(shlex.split("test --ckpt_path run --data digits")) == 2
+    assert "trained on inputs of shape [4]; this data has [1, 8, 8]" in capsys.readouterr().err
