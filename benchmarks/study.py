@@ -106,6 +106,7 @@ def load_study(name: str, seeds: int | None = None) -> Study:
         require(key in content, f"{path} lacks the key {key!r}.")
     for key in ("base", "vary", "baseline"):
         require(isinstance(content[key], dict) and content[key] != {}, f"{path}: {key!r} must be a mapping, not empty.")
+    require(isinstance(content["metric"], str), f"{path}: 'metric' must name a metric, such as test/accuracy.")
     for axis, values in content["vary"].items():
         require(isinstance(values, list) and values != [], f"{path}: the axis {axis!r} must list at least one value.")
     content["seeds"] = content.get("seeds", 5) if seeds is None else seeds
