@@ -135,7 +135,7 @@ class CSV(ArrayDataModule):
             way_out = "predict classes with --data.task classification" if column.name == self.target else _drop(column)
             raise InputError(
                 f"{self.path}: column {column.name!r} must hold finite numbers, but row {row + 1} has "
-                f"{column.iloc[row]!r}. Encode it as numbers, or {way_out}."
+                f"'{column.iloc[row]}'. Encode it as numbers, or {way_out}."
             )
         return numbers
 
