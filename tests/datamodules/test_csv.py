@@ -1,0 +1,213 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from datamodules import InputError, create_datamodule
+from datamodules.csv import CSV
+
+N = 60
+
+
+def table(n=N):
+    """Two features that tell their row, and a text label."""
+    i = np.arange(n)
+    return pd.DataFrame({"a": i, "b": 0.5 * i - 3, "label": np.where(i % 3, "yes", "no")})
+
+
+def write(folder, frame, name="table.csv", **options):
+    file = folder / name
+    frame.to_csv(file, index=False, **options)
+    return str(file)
+
+
+def make(path, target="label", stage=None, card=None, **params):
+    data = create_datamodule("csv", path=str(path), target=target, **params)
+    if card is not None:
+        data.restore(card)
+    data.setup(stage)
+    return data
+
+
+def rows_of(data, split):
+    """Which rows of `table()` a split holds, from its first feature."""
+    scale = data.card()["normalisation"]
+    return (data.arrays(split)[0][:, 0].double() * scale["std"][0] + scale["mean"][0]).round().int().tolist()
+
+
+def test_text_labels_become_classes_in_sorted_order(tmp_path):
+    data = make(write(tmp_path, table()))
+    assert data.class_names == ["no", "yes"]
+    assert data.input_shape == (2,)
+    assert sorted(row for split in data.indices for row in rows_of(data, split)) == list(range(N))
+    for split in data.indices:
+        assert data.arrays(split)[1].tolist() == [int(row % 3 > 0) for row in rows_of(data, split)]
+
+
+@pytest.mark.parametrize("label", [[0, 1], [0.0, 1.0]], ids=["whole", "float"])
+def test_whole_numbers_become_classes_whichever_way_they_are_written(tmp_path, label):
+    frame = table().assign(label=np.resize(label, N))
+    assert make(write(tmp_path, frame)).class_names == ["0", "1"]
+
+
+def test_truth_values_are_classes_and_features(tmp_path):
+    frame = table().assign(a=np.arange(N) % 2 == 0, label=np.arange(N) % 3 == 0)
+    assert make(write(tmp_path, frame)).class_names == ["False", "True"]
+
+
+def test_a_file_without_header_has_numbers_for_names(tmp_path):
+    path = write(tmp_path, table(), header=False)
+    data = make(path, target="2", header=False)
+    assert data.class_names == ["no", "yes"]
+    assert data.card()["features"] == ["0", "1"]
+    assert sum(len(rows) for rows in data.indices.values()) == N
+
+
+def test_another_separator_a_byte_order_mark_and_dropped_columns(tmp_path):
+    path = write(tmp_path, table().assign(note="text"), sep=";", encoding="utf-8-sig")
+    assert make(path, sep=";", drop=["note"]).card()["features"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "regression"),
+    [
+        (np.arange(N) / 7, "auto", True),
+        (np.arange(N), "auto", True),
+        (np.arange(N) % 20, "auto", False),
+        (np.arange(N) % 20, "regression", True),
+        (np.arange(N) % 21, "auto", True),
+        (np.arange(N) % 21, "classification", False),
+    ],
+)
+def test_regression_or_classes_comes_from_the_target_or_from_task(tmp_path, values, task, regression):
+    data = make(write(tmp_path, table().assign(label=values)), task=task)
+    assert (data.class_names is None) == regression
+    if regression:
+        scale = data.card()["target"]
+        for split, rows in data.indices.items():
+            found = data.arrays(split)[1] * scale["std"] + scale["mean"]
+            np.testing.assert_allclose(found, values[rows], rtol=1e-4, atol=1e-4)
+
+
+TEXT = {
+    "empty": ("", r"bad\.csv is empty\."),
+    "blank": (" \n\n", r"bad\.csv is empty\."),
+    "header only": ("a,b,label\n", r"bad\.csv has a header and no rows\."),
+    "no target": (
+        "a,b,labels\n1,2,x\n",
+        r"unknown column of .*bad\.csv 'label'\. Did you mean 'labels'\?.*a, b, labels",
+    ),
+    "no feature": ("label\nx\ny\n", r"has no feature columns besides the target 'label'"),
+    "text": ("a,b,label\n1,2,x\n2,red,y\n", r"column 'b' must hold finite numbers, but row 2 has 'red'.*--data\.drop"),
+    "missing": ("a,b,label\n1,2,x\n2,,y\n", r"column 'b' has 1 missing values, the first in row 2\. Fill them in"),
+    "missing label": ("a,b,label\n1,2,x\n2,3,\n", r"column 'label' has 1 missing values.*delete those rows"),
+    "infinite": ("a,b,label\n1,2,x\n2,inf,y\n", r"column 'b' must hold finite numbers, but row 2 has 'inf'"),
+    "one class": ("a,b,label\n1,2,x\n2,3,x\n", r"the target 'label' has one class only, 'x'\."),
+    "ragged": ("a,b,label\n1,2,x\n1,2,3,4,x\n", r"is not a table in UTF-8 separated by ','"),
+    "surplus": ("a,b,label\n1,2,x,0\n2,3,y,0\n", r"rows have more fields than the header has names"),
+    "too few": ("a,b,label\n1,2,x\n2,3,y\n", r"2 rows are too few"),
+    "all alike": ("a,b,label\n" + "1,2,x\n1,2,y\n" * 20, r"40 rows are too few"),
+}
+
+
+@pytest.mark.parametrize("case", TEXT)
+def test_a_bad_file_gets_a_sentence(tmp_path, case):
+    content, sentence = TEXT[case]
+    (tmp_path / "bad.csv").write_text(content)
+    with pytest.raises(InputError, match=sentence):
+        make(tmp_path / "bad.csv")
+
+
+def test_a_file_that_is_not_there_or_a_folder_gets_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*none\.csv: No such file or directory\. Check --data\.path\."):
+        make(tmp_path / "none.csv")
+    with pytest.raises(InputError, match=r"cannot read .*: Is a directory"):
+        make(tmp_path)
+
+
+def test_a_file_that_is_not_utf8_gets_a_sentence(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("a,label\n1,süß\n2,bitter\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.csv is not a table in UTF-8"):
+        make(tmp_path / "latin.csv")
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"target": "label"}, "needs a file: --data.path"),
+        ({"path": "x.csv"}, "needs a column to predict: --data.target"),
+        ({"path": "x.csv", "target": "y", "task": "regresion"}, "Did you mean 'regression'"),
+        ({"path": "x.csv", "target": "y", "sep": ""}, "data.sep must not be empty"),
+    ],
+)
+def test_bad_parameters_get_a_sentence(params, sentence):
+    with pytest.raises(InputError, match=sentence):
+        create_datamodule("csv", **params)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_rows_stay_on_one_side_of_each_split(tmp_path, seed):
+    frame = pd.concat([table()] * 4, ignore_index=True).sample(frac=1, random_state=0)
+    data = make(write(tmp_path, frame), seed=seed)
+    held = {split: set(rows_of(data, split)) for split in data.indices}
+    assert sum(len(data.arrays(split)[0]) for split in held) == 4 * N
+    assert not held["train"] & held["val"]
+    assert not held["train"] & held["test"]
+    assert not held["val"] & held["test"]
+    assert all(held.values())
+
+
+def test_the_file_of_the_checkpoint_keeps_its_splits_wherever_it_lies(tmp_path):
+    trained = make(write(tmp_path, table()), seed=1)
+    again = make(write(tmp_path, table(), "moved.csv"), seed=1, card=trained.card())
+    for split in ("train", "val", "test"):
+        np.testing.assert_array_equal(again.indices[split], trained.indices[split])
+
+
+def test_another_file_than_the_checkpoints_is_tested_whole_under_its_normalisation(tmp_path):
+    card = make(write(tmp_path, table())).card()
+    other = table(25).assign(a=lambda frame: frame.a + 1000)[["label", "b", "a"]]  # and in another order
+    data = make(write(tmp_path, other, "other.csv"), card=card)
+    assert data.indices.keys() == {"test"}
+    assert rows_of(data, "test") == list(range(1000, 1025))
+    assert data.card()["normalisation"] == card["normalisation"]
+    with pytest.raises(InputError, match="it has no val split"):
+        data.val_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"label": "perhaps"}, r"it does not know \['perhaps'\]"),
+        ({"a": "red"}, "column 'a' must hold finite numbers"),
+    ],
+)
+def test_another_file_that_does_not_fit_the_checkpoint_is_refused(tmp_path, change, sentence):
+    card = make(write(tmp_path, table())).card()
+    with pytest.raises(InputError, match=sentence):
+        make(write(tmp_path, table().assign(**change), "other.csv"), card=card)
+    with pytest.raises(InputError, match=r"unknown column of .* 'b'"):
+        make(write(tmp_path, table().drop(columns="b"), "narrow.csv"), card=card)
+
+
+@pytest.mark.parametrize("label", ["text", "number"])
+def test_prediction_needs_no_labels_and_testing_does(tmp_path, label):
+    frame = table() if label == "text" else table().assign(label=np.arange(N) / 7)
+    card = make(write(tmp_path, frame)).card()
+    unlabelled = write(tmp_path, frame.drop(columns="label"), "unlabelled.csv")
+    data = make(unlabelled, stage="predict", card=card)
+    assert not data.labelled
+    assert data.class_names == (["no", "yes"] if label == "text" else None)
+    assert rows_of(data, "test") == list(range(N))
+    assert sum(len(x) for x, _ in data.predict_dataloader()) == N
+    with pytest.raises(InputError, match="unknown column"):
+        make(unlabelled, stage="test", card=card)
+
+
+def test_a_file_counts_by_its_content_not_by_its_place(tmp_path):
+    here, there = write(tmp_path, table()), write(tmp_path, table(), "moved.csv")
+    other = write(tmp_path, table(61), "other.csv")
+    one, moved, changed = (
+        CSV.identity({"path": path, "target": "label", "root": "x"}) for path in (here, there, other)
+    )
+    assert one == moved != changed
+    assert "root" not in one
