@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, Metric, MetricCollection, R2Score
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection, R2Score
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
 from torchmetrics.utilities import dim_zero_cat
 
@@ -19,6 +19,30 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
 def direction(metric: str) -> str:
     """`min` or `max`, whichever is better, by the last part of a metric's name."""
     return "min" if metric.rpartition("/")[2] in LOWER_IS_BETTER else "max"
+
+
+class LossMean(Metric):
+    """The mean of batch losses, weighted by batch size; a NaN shows.
+
+    torchmetrics' own MeanMetric either hides NaNs or (`nan_strategy="disable"`) drops the weights, see its issue 3434.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, losses: Tensor, sizes: Tensor) -> None:
+        """Add the mean losses of batches, (n,), of so many samples each, (n,)."""
+        self.total += (losses * sizes).sum()
+        self.count += sizes.sum()
+
+    def compute(self) -> Tensor:
+        """The mean over samples."""
+        return self.total / self.count
 
 
 class AUROC(MulticlassAUROC):
@@ -54,8 +78,3 @@ def make_metrics(num_classes: int, train: bool = False) -> MetricCollection:
             metrics["f1_macro"] = MulticlassF1Score(num_classes, average="macro", validate_args=False)
             metrics["auroc"] = AUROC(num_classes, validate_args=False)
     return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
-
-
-def make_loss_mean() -> MeanMetric:
-    """The mean of batch losses, weighted by batch size; a NaN shows."""
-    return MeanMetric(nan_strategy="disable")

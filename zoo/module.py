@@ -7,12 +7,12 @@ import lightning.pytorch as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
 from datamodules.errors import choose, require
 
 from .initializers import initialize
-from .metrics import make_loss_mean, make_metrics
+from .metrics import LossMean, make_metrics
 from .optim import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 
 Batch = tuple[Tensor, Tensor]
@@ -91,7 +91,7 @@ class ZooModule(L.LightningModule):
         self.metrics = nn.ModuleDict()
         for split in SPLITS:  # "train" and "test" alone would hide methods of nn.Module
             self.metrics[f"{split}_metrics"] = make_metrics(num_classes, train=split == "train")
-            self.metrics[f"{split}_loss"] = make_loss_mean()
+            self.metrics[f"{split}_loss"] = LossMean()
         self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {split: [] for split in SPLITS}
         self._batches_seen = 0
         self.diverged_step: int | None = None
@@ -168,7 +168,7 @@ class ZooModule(L.LightningModule):
         """Compute, log and reset a split's loss and metrics from the batches gathered; returns the loss."""
         batches, self._batches[split] = self._batches[split], []
         metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
-        loss_mean = cast(MeanMetric, self.metrics[f"{split}_loss"])
+        loss_mean = cast(LossMean, self.metrics[f"{split}_loss"])
         if batches:
             losses, logits, targets = zip(*batches, strict=True)
             sizes = torch.tensor([len(y) for y in targets], device=self.device)
