@@ -100,3 +100,22 @@ def test_data_seed_redraws_validation_alone():
     assert order == order2  # the same places in the training split, whichever rows stand there
     assert rows["test"] == rows2["test"]
     assert set(rows["val"]) != set(rows2["val"])
+
+
+def test_weights_come_from_the_init_seed_alone():
+    torch.manual_seed(derive_seeds(CONFIG["seed_everything"]).init)
+    model = zoo.create_model(**CONFIG["model"], input_shape=(13,), num_classes=3)
+    assert same_weights(start(CONFIG)[0], model.state_dict())
+
+
+def test_dropout_draws_from_its_own_seed_however_much_the_initializer_drew(tmp_path, monkeypatch):
+    states = []
+    monkeypatch.setattr(
+        zoo.ZooModule, "on_train_start", lambda self: states.append(torch.get_rng_state().clone()), raising=False
+    )
+    other_init = changed("model", initializer="orthogonal")
+    for number, config in enumerate([CONFIG, other_init, changed(seed_everything=4)]):
+        train.fit({**config, "trainer": {"max_epochs": 1}}, tmp_path / str(number))
+    base, same, other = states
+    assert torch.equal(base, same)
+    assert not torch.equal(base, other)
