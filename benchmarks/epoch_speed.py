@@ -67,13 +67,15 @@ def main() -> int:
     except InputError as error:
         print(f"epoch_speed: {error}", file=sys.stderr)
         return 2
-    print(f"torch {torch.__version__}, {os.cpu_count()} cores, {platform.machine()}, one thread, {len(x):,} rows an epoch")
+    print(
+        f"torch {torch.__version__}, {os.cpu_count()} cores, {platform.machine()}, one thread, {len(x):,} rows an epoch"
+    )
     bare_epochs(x, y, 1), fit_epochs(1)  # warm-up
     bare, ours = [], []
     for pair in range(args.pairs):
         bare.append((bare_epochs(x, y, 1 + args.epochs) - bare_epochs(x, y, 1)) / args.epochs)
         ours.append((fit_epochs(1 + args.epochs) - fit_epochs(1)) / args.epochs)
-        print(f"pair {pair + 1}: bare loop {bare[-1]:.3f} s, fit {ours[-1]:.3f} s an epoch, ratio {ours[-1] / bare[-1]:.2f}")
+        print(f"pair {pair + 1}: bare loop {bare[-1]:.3f} s, fit {ours[-1]:.3f} s, ratio {ours[-1] / bare[-1]:.2f}")
     ratio = statistics.median(ours) / statistics.median(bare)
     print(f"medians: bare loop {statistics.median(bare):.3f} s, fit {statistics.median(ours):.3f} s, ratio {ratio:.2f}")
     return 0

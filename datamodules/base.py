@@ -49,8 +49,8 @@ class ArrayDataModule(L.LightningDataModule):
         val_fraction: Share of the training rows held out for validation, in (0, 1).
         train_size: Learn from less: so many training rows (int) or such a share of them (float in (0, 1]), drawn after
             validation is carved out, so that all sizes share one validation split and smaller ones lie within larger.
-        seed: Draws the validation split (and the training order); null derives it from the run's seed. The test split
-            never depends on it.
+        seed: Draws the validation split; null derives it from the run's seed. The test split never depends on it. Used
+            without `zoo fit`, a data module draws its training order from it, too.
         root: Folder of downloaded sets, in torchvision's layout; null means $ZOO_DATA_DIR, or a cache in your home.
 
     Raises:
@@ -58,7 +58,7 @@ class ArrayDataModule(L.LightningDataModule):
     """
 
     # Evaluation has no gradients to fit, so its batches can be larger: fewer, cheaper steps and the same numbers.
-    eval_batch_size = 4096
+    eval_batch_size = 1024
 
     def __init__(
         self,

@@ -102,6 +102,9 @@ class CSV(ArrayDataModule):
                     sep=self.sep,
                     header=0 if self.header else None,
                     index_col=False,
+                    # Only an empty field is missing: NA, None and null may be labels.
+                    keep_default_na=False,
+                    na_values=[""],
                     engine=engine,
                     encoding="utf-8-sig",
                 )

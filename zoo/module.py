@@ -1,5 +1,6 @@
 """The base of all models: steps, loss, metrics, optimizer and schedule."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -74,7 +75,7 @@ class ZooModule(L.LightningModule):
         require(num_classes >= 1, f"num_classes must be at least 1, got {num_classes}.")
         choose("optimizer", optimizer, OPTIMIZERS)
         choose("schedule", schedule, SCHEDULES)
-        require(lr > 0, f"model.lr must be positive, got {lr}.")
+        require(0 < lr < math.inf, f"model.lr must be positive, got {lr}.")
         require(0 <= momentum < 1, f"model.momentum must lie in [0, 1), got {momentum}.")
         require(weight_decay >= 0, f"model.weight_decay must not be negative, got {weight_decay}.")
         require(warmup_epochs >= 0, f"model.warmup_epochs must not be negative, got {warmup_epochs}.")

@@ -49,7 +49,12 @@ def test_it_writes_what_it_promises(finished):
     assert {path.name for path in study.iterdir()} == files
     trials = pd.read_csv(study / "trials.csv")
     assert set(PROMISED) | {"model.activation"} <= set(trials.columns)
-    assert list(zip(trials["variant"], trials["seed"], strict=True)) == [("relu", 0), ("relu", 1), ("tanh", 0), ("tanh", 1)]
+    assert list(zip(trials["variant"], trials["seed"], strict=True)) == [
+        ("relu", 0),
+        ("relu", 1),
+        ("tanh", 0),
+        ("tanh", 1),
+    ]
     assert (trials["status"] == "done").all()
     for key in trials["key"]:
         folder = study / "trials" / key
@@ -77,7 +82,9 @@ def test_one_worker_gives_the_same_numbers_bit_for_bit(finished, tmp_path):
     one, two = (pd.read_csv(folder / "small/trials.csv") for folder in (tmp_path, finished / "runs"))
     pd.testing.assert_frame_equal(one.drop(columns=TIMINGS), two.drop(columns=TIMINGS), check_exact=True)
     for key in one["key"]:
-        curves = [(folder / "small/trials" / key / "metrics.csv").read_bytes() for folder in (tmp_path, finished / "runs")]
+        curves = [
+            (folder / "small/trials" / key / "metrics.csv").read_bytes() for folder in (tmp_path, finished / "runs")
+        ]
         assert curves[0] == curves[1]
 
 

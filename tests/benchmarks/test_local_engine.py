@@ -36,7 +36,9 @@ def test_a_worker_computes_on_one_thread(engine):
 
 
 def test_a_killed_worker_is_an_outcome_and_the_rest_goes_on(engine):
-    jobs = [(n,) for n in (signal.SIGCONT, signal.SIGCONT, signal.SIGCONT, signal.SIGKILL, signal.SIGCONT, signal.SIGCONT)]
+    jobs = [
+        (n,) for n in (signal.SIGCONT, signal.SIGCONT, signal.SIGCONT, signal.SIGKILL, signal.SIGCONT, signal.SIGCONT)
+    ]
     outcomes = {outcome.index: outcome for outcome in engine.run(signal.raise_signal, jobs)}
     assert sorted(outcomes) == list(range(6))
     assert [index for index, outcome in outcomes.items() if outcome.crash] == [3]
@@ -44,7 +46,7 @@ def test_a_killed_worker_is_an_outcome_and_the_rest_goes_on(engine):
 
 
 def test_refusals_and_bugs_come_through(engine):
-    with pytest.raises(InputError, match="there is no study file none.yaml"):
+    with pytest.raises(InputError, match=r"there is no study file none\.yaml"):
         list(engine.run(load_study, [("none.yaml",)]))
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         list(engine.run(operator.truediv, [(1, 0)]))

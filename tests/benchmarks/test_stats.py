@@ -51,7 +51,12 @@ def test_differences_are_paired_by_seed():
 
 
 def test_what_did_not_finish_is_counted_and_not_averaged():
-    rows = [("relu", 0, "done", 0.5), ("relu", 1, "done", 0.7), ("tanh", 0, "done", 0.9), ("tanh", 1, "diverged", math.nan)]
+    rows = [
+        ("relu", 0, "done", 0.5),
+        ("relu", 1, "done", 0.7),
+        ("tanh", 0, "done", 0.9),
+        ("tanh", 1, "diverged", math.nan),
+    ]
     rows += [("sigmoid", seed, "failed", math.nan) for seed in (0, 1)]
     table = summarize(STUDY, trials(rows)).set_index("variant")
     assert table["n"].to_dict() == {"relu": 2, "tanh": 1, "sigmoid": 0}

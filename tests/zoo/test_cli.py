@@ -124,12 +124,19 @@ def test_a_second_run_is_refused_and_overwrite_replaces(capsys):
 
 def test_safety_nets_can_be_changed_and_turned_off():
     command = "fit --model mlp --data digits --trainer.max_epochs 4"
-    assert run(f"{command} --callbacks.early_stopping.patience 3 --callbacks.early_stopping.monitor val/auroc --out a") == 0
+    assert (
+        run(f"{command} --callbacks.early_stopping.patience 3 --callbacks.early_stopping.monitor val/auroc --out a")
+        == 0
+    )
     options = yaml.safe_load(Path("a/config.yaml").read_text())["callbacks"]["early_stopping"]
     assert options == {"monitor": "val/auroc", "patience": 3, "min_delta": 0.0}
     off = " ".join(
         f"--callbacks.{name} {value}"
-        for name, value in (("early_stopping", "false"), ("model_checkpoint", "null"), ("learning_rate_monitor", "false"))
+        for name, value in (
+            ("early_stopping", "false"),
+            ("model_checkpoint", "null"),
+            ("learning_rate_monitor", "false"),
+        )
     )
     assert run(f"{command} {off} --trainer.gradient_clip_val null --out b") == 0
     config = yaml.safe_load(Path("b/config.yaml").read_text())
@@ -163,7 +170,9 @@ def test_predict_goes_beside_the_checkpoint_and_takes_rows_without_labels():
     lines = [f"{i % 7},{i % 5},{'hot' if i % 7 > 3 else 'cold'}" for i in range(100)]
     Path("train.csv").write_text("a,b,label\n" + "\n".join(dict.fromkeys(lines)) + "\n")
     Path("new.csv").write_text("b,a\n1,6\n2,0\n")
-    csv_fit = "fit --model mlp --data csv --data.path train.csv --data.target label --trainer.max_epochs 100 --model.lr 0.05"
+    csv_fit = (
+        "fit --model mlp --data csv --data.path train.csv --data.target label --trainer.max_epochs 100 --model.lr 0.05"
+    )
     assert run(f"{csv_fit} --out run") == 0
     assert run("predict --ckpt_path run --data csv --data.path new.csv") == 0
     with Path("run/predictions.csv").open() as file:

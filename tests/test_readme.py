@@ -1,0 +1,74 @@
+"""The README's commands, tables and Python run as written."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import benchmarks.cli
+import zoo.cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DATA = ROOT.parent / "shared" / "data"
+MAINS = {"zoo": zoo.cli.main, "bench": benchmarks.cli.main}
+# Each command runs as it stands, with less of it: a later option wins.
+SHORTER = {"zoo fit": ["--trainer.max_epochs", "1"], "bench run": ["--seeds", "1"]}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_every_command_runs_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ZOO_DATA_DIR", raising=False)
+    rows = [f"{i % 13},{i % 5},{i % 7 > 3}" for i in range(200)]
+    Path("claims.csv").write_text("amount,age,label\n" + "\n".join(rows) + "\n")
+    Path("new_claims.csv").write_text("amount,age\n3,4\n")
+    ran = 0
+    for line in "\n".join(blocks("sh")).splitlines():
+        command = shlex.split(line, comments=True)
+        if not command or command[0] in ("make", "export"):
+            continue
+        if "fashion_mnist" in command:
+            if not DATA.is_dir():
+                continue
+            command += ["--data.root", str(DATA), "--data.train_size", "0.02"]
+        command += SHORTER.get(" ".join(command[:2]), [])
+        if "--trainer.devices" in command:  # launches itself again, so it must be a process of its own
+            subprocess.run([sys.executable, "-m", "zoo.cli", *command[1:]], check=True, timeout=300)
+        else:
+            assert MAINS[command[0]](command[1:]) == 0, line
+        ran += 1
+    assert ran >= 10
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_table_of_defaults_is_what_a_run_has():
+    from zoo.config import resolve
+
+    config = resolve({"model": "mlp", "data": "digits"})
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (`[^|]+`) \|$", README, re.MULTILINE)
+    assert len(rows) == 10
+    for value, options in rows:
+        for option in re.findall(r"`([^`]+)`", options):
+            found = config
+            for part in option.split("."):
+                found = found[part]
+            assert str(found) == value, option
+
+
+def test_the_table_of_activations_is_the_committed_one():
+    table = (ROOT / "results/activations/table.md").read_text(encoding="utf-8")
+    assert table[table.index("| variant") :].strip() in README
+
+
+def test_make_targets_named_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for target in re.findall(
+        r"(?:^|`)make ([a-z-]+)", README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M
+    ):
+        assert target in targets

@@ -1,0 +1,29 @@
+"""Names and help must come without torch and lightning, which take seconds to import."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROMISED = {
+    "import zoo": "import zoo",
+    "list_models": "import zoo; assert 'mlp' in zoo.list_models()",
+    "zoo list": "from zoo.cli import main; assert main(['list']) == 0",
+    "zoo --help": "from zoo.cli import main; assert main(['--help']) == 0",
+    "bench list": "from benchmarks.cli import main; assert main(['list']) == 0",
+    "a refusal of a name": "from zoo.cli import main; assert main(['fti']) == 2",
+}
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_it_imports_neither_torch_nor_lightning(name):
+    heavy = "import sys; assert not {'torch', 'lightning', 'torchvision', 'pandas'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", f"{PROMISED[name]}; {heavy}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_driver_of_a_study_needs_no_torch():
+    modules = "benchmarks.runner, benchmarks.engines.local, benchmarks.trial, benchmarks.report"
+    heavy = "import sys; assert not {'torch', 'lightning'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", f"import {modules}; {heavy}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
