@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.errors import InputError, require
@@ -47,13 +48,13 @@ def list_verb(args: argparse.Namespace) -> int:
 def run_verb(args: argparse.Namespace) -> int:
     """`bench run`: run what is not done yet, write the report, print the table."""
     from .engines.local import LocalEngine
-    from .runner import expand, run_trials, study_folder
+    from .runner import expand, made_by_other_code, run_trials
     from .store import Store
 
     study = load_study(args.study, args.seeds)
     workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
     require(workers >= 1, f"--workers must be at least 1, got {workers}.")
-    store = Store(study_folder(args.out, study))
+    store = Store(Path(args.out) / study.name)
     start = time.perf_counter()
     with LocalEngine(workers) as engine:
         print(f"{study.name}: {study.question}\nStarting {workers} workers ...", file=sys.stderr, flush=True)
@@ -63,6 +64,12 @@ def run_verb(args: argparse.Namespace) -> int:
         pending = [t for t in trials if records[t.identity["key"]] is None]
         if len(pending) < len(trials):
             print(f"{len(trials) - len(pending)} of {len(trials)} trials are done already.", file=sys.stderr)
+        if other := made_by_other_code(record for record in records.values() if record is not None):
+            print(
+                f"{len(other)} of them were made by another version of the code; to have all made by this one, choose "
+                "another --out.",
+                file=sys.stderr,
+            )
         with _progress(len(trials), len(trials) - len(pending)) as show:
             for record in run_trials(study, pending, store, engine):
                 records[record["key"]] = record

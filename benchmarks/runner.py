@@ -1,9 +1,10 @@
 """Runs a study: expand, skip what is done, run the rest in workers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from zoo.provenance import code_version
 
 from .engines.local import LocalEngine
 from .store import Record, Store
@@ -51,11 +52,6 @@ def run_trials(study: Study, trials: list[Trial], store: Store, engine: LocalEng
             yield outcome.value
 
 
-def code_version_of(record: Record) -> str | None:
-    """The version of the code that made a record."""
-    return record.get("environment", {}).get("code_version")
-
-
-def study_folder(out: str, study: Study) -> Path:
-    """Where a study's records go."""
-    return Path(out) / study.name
+def made_by_other_code(records: Iterable[Record]) -> list[Record]:
+    """The records that another version of `zoo` and `datamodules` made."""
+    return [record for record in records if record["environment"]["code_version"] != code_version()]

@@ -7,6 +7,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from zoo.provenance import environment
+
 from .store import SCHEMA, Record, Store
 from .tasks import TASKS
 
@@ -72,7 +74,8 @@ def run_trial(folder: str, task: str, config: dict[str, Any], identity: Record) 
         outcome = TASKS[task](config, scratch)
     except Exception as error:
         (scratch / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        outcome = {"status": "failed", "reason": f"{type(error).__name__}: {error}".partition("\n")[0], "metrics": {}}
+        outcome = {"status": "failed", "reason": f"{type(error).__name__}: {error}".partition("\n")[0]}
+        outcome |= {"metrics": {}, "environment": environment()}
     record = {"schema": SCHEMA, **identity, **outcome, "wall_seconds": time.perf_counter() - start}
     store.commit(scratch, record)
     return record

@@ -177,7 +177,7 @@ class ZooModule(L.LightningModule):
             y = torch.cat(targets)
             metrics.update(self.predictions(torch.cat(logits)), self.in_units(y) if self.num_classes == 1 else y)
         values = {"loss": loss_mean.compute(), **metrics.compute()}
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()})
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
         loss_mean.reset()
         metrics.reset()
         return values["loss"]

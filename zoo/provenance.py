@@ -1,4 +1,4 @@
-"""What ran where: recorded with every result."""
+"""What ran where: recorded with every result. Imports torch only when asked about it."""
 
 import hashlib
 import os
@@ -10,8 +10,6 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "torchvision", "numpy", "scikit-learn")
 ROOT = Path(__file__).parents[1]
@@ -56,6 +54,8 @@ def _cpu_model() -> str:
 
 def environment() -> dict[str, Any]:
     """The code, the packages and the hardware of this process, as plain values."""
+    import torch
+
     return {
         "git": git_state(),
         "code_version": code_version(),
@@ -71,6 +71,8 @@ def environment() -> dict[str, Any]:
 
 def peak_memory_bytes() -> dict[str, int | None]:
     """The most memory that this process has held so far, on the host and on the current GPU."""
+    import torch
+
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -109,6 +109,15 @@ def test_a_finished_study_runs_nothing_again_and_more_seeds_run_only_those(finis
     assert len(list(tmp_path.rglob("result.json"))) == 6
 
 
+def test_records_of_another_version_of_the_code_are_flagged(finished, tmp_path, capsys):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    record = next(tmp_path.rglob("result.json"))
+    version = json.loads(record.read_text())["environment"]["code_version"]
+    record.write_text(record.read_text().replace(version, "0123456789ab"))
+    assert run(f"run {finished}/small.yaml --out {tmp_path}/runs") == 0
+    assert "1 of them were made by another version of the code" in capsys.readouterr().err
+
+
 def wild_study(trainer: str) -> str:
     """Two learning rates, the second so high that the loss overflows."""
     study = STUDY.replace("vary:\n  model.activation: [relu, tanh]", "vary:\n  model.lr: [0.1, 1.0e+30]")
