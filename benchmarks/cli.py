@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"bench {args.verb}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"bench {args.verb}: interrupted; what is done is kept, the same command goes on.", file=sys.stderr)
+        return 130
 
 
 def list_verb(args: argparse.Namespace) -> int:
@@ -49,7 +52,7 @@ def run_verb(args: argparse.Namespace) -> int:
     """`bench run`: run what is not done yet, write the report, print the table."""
     from .engines.local import LocalEngine
     from .runner import expand, made_by_other_code, run_trials
-    from .store import Store
+    from .store import Store, is_final
 
     study = load_study(args.study, args.seeds)
     workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
@@ -61,7 +64,7 @@ def run_verb(args: argparse.Namespace) -> int:
         trials = expand(study, engine)
         store.create({k: v for k, v in asdict(study).items() if k != "variants"})
         records = {t.identity["key"]: store.record(t.identity["key"]) for t in trials}
-        pending = [t for t in trials if records[t.identity["key"]] is None]
+        pending = [t for t in trials if not is_final(records[t.identity["key"]])]
         if len(pending) < len(trials):
             print(f"{len(trials) - len(pending)} of {len(trials)} trials are done already.", file=sys.stderr)
         if other := made_by_other_code(record for record in records.values() if record is not None):
@@ -77,7 +80,8 @@ def run_verb(args: argparse.Namespace) -> int:
 
     from .report import write_report
 
-    finished = [record for record in records.values() if record is not None]
+    # Names are the study's of today: a trial's key, and so its record, outlives them.
+    finished = [{**r, **t.identity} for t in trials if (r := records[t.identity["key"]]) is not None]
     table = write_report(study, finished, store.folder)
     _print_table(study, table)
     bad = [r for r in finished if r["status"] in ("failed", "crashed")]

@@ -7,7 +7,7 @@ from typing import Any
 from zoo.provenance import code_version
 
 from .engines.local import LocalEngine
-from .store import Record, Store
+from .store import SCHEMA, Record, Store
 from .study import Study
 from .trial import resolve_trials, run_trial
 
@@ -43,11 +43,15 @@ def expand(study: Study, engine: LocalEngine) -> list[Trial]:
 
 
 def run_trials(study: Study, trials: list[Trial], store: Store, engine: LocalEngine) -> Iterator[Record]:
-    """Run trials, yielding each record as it comes; a worker that dies leaves a record of status `crashed`."""
+    """Run trials, yielding each record as it comes; where a worker dies, this writes a record of status `crashed`."""
     jobs = [(str(store.folder), study.task, trial.config, trial.identity) for trial in trials]
     for outcome in engine.run(run_trial, jobs):
         if outcome.crash:
-            yield {**trials[outcome.index].identity, "status": "crashed", "reason": outcome.crash, "metrics": {}}
+            trial = trials[outcome.index]
+            record = {"schema": SCHEMA, **trial.identity, "status": "crashed", "reason": outcome.crash, "metrics": {}}
+            record["environment"] = {"code_version": code_version()}
+            store.commit(store.scratch(trial.identity["key"]), record)
+            yield record
         else:
             yield outcome.value
 

@@ -15,6 +15,11 @@ SCHEMA = 1
 Record = dict[str, Any]
 
 
+def is_final(record: Record | None) -> bool:
+    """Whether a trial with this record is not to be run again; a crash is."""
+    return record is not None and record["status"] != "crashed"
+
+
 class Store:
     """The folder of one study: `study.yaml`, and below `trials/` a folder a trial.
 
@@ -52,12 +57,16 @@ class Store:
         """Make a trial's folder, with its record, appear under its key."""
         write_atomically(scratch / "result.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
         final = self.trials / record["key"]
-        if final.exists():  # another driver was faster with the same trial
+        if is_final(self.record(record["key"])):  # another driver was faster with the same trial
             shutil.rmtree(scratch)
             return
+        shutil.rmtree(final, ignore_errors=True)
         scratch.rename(final)
 
     def record(self, key: str) -> Record | None:
-        """The record of a trial, or None if it has none yet."""
-        file = self.trials / key / "result.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        """The record of a trial, or None if it has none that can be read."""
+        try:
+            record = json.loads((self.trials / key / "result.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) and "status" in record else None

@@ -1,6 +1,8 @@
 """A study file becomes trials. Imports neither torch nor lightning."""
 
+import copy
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 import yaml
 
 from datamodules.errors import InputError, choose, require, unknown
+
+from .tasks import TASKS
 
 STUDIES = Path(__file__).parent / "studies"
 
@@ -66,14 +70,16 @@ class Study:
 
     def config(self, variant: Variant, seed: int) -> dict[str, Any]:
         """The config of one trial, not yet resolved."""
-        config: dict[str, Any] = {
-            k: dict(v) if isinstance(v, Mapping) else v for k, v in {**self.base, "seed_everything": seed}.items()
-        }
+        config = {**copy.deepcopy(self.base), "seed_everything": seed}
+        for name in ("model", "data"):  # the short form `model: mlp`
+            if isinstance(config.get(name), str):
+                config[name] = {"name": config[name]}
         for key, value in variant.varied.items():
             *path, last = key.split(".")
             section = config
             for part in path:
                 section = section.setdefault(part, {})
+                require(isinstance(section, dict), f"study {self.name!r}: the axis {key!r} goes through a plain value.")
             section[last] = value
         return config
 
@@ -93,11 +99,12 @@ def load_study(name: str, seeds: int | None = None) -> Study:
         if path.parent == STUDIES:
             raise unknown("study", name, list_studies())
         raise InputError(f"there is no study file {path}.")
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not readable as YAML: {error}") from None
+    content = _numbers(content)
     require(isinstance(content, dict), f"{path} must hold a mapping.")
     fields = ("task", "base", "vary", "seeds", "baseline", "metric")
     for key in content:
@@ -108,12 +115,13 @@ def load_study(name: str, seeds: int | None = None) -> Study:
         require(isinstance(content[key], dict) and content[key] != {}, f"{path}: {key!r} must be a mapping, not empty.")
     require(isinstance(content["metric"], str), f"{path}: 'metric' must name a metric, such as test/accuracy.")
     for axis, values in content["vary"].items():
+        require(isinstance(axis, str), f"{path}: an axis must be a dotted key, got {axis!r}.")
         require(isinstance(values, list) and values != [], f"{path}: the axis {axis!r} must list at least one value.")
     content["seeds"] = content.get("seeds", 5) if seeds is None else seeds
-    require(
-        isinstance(content["seeds"], int) and content["seeds"] >= 1,
-        f"seeds must be at least 1, got {content['seeds']}.",
-    )
+    enough = type(content["seeds"]) is int and content["seeds"] >= 1
+    require(enough, f"seeds must be at least 1, got {content['seeds']}.")
+    require(isinstance(content.get("task", "fit"), str), f"{path}: 'task' must name a task, such as fit.")
+    choose("task", content.get("task", "fit"), TASKS)
     return Study(name=path.stem, question=_question(text), **content)
 
 
@@ -125,6 +133,15 @@ def list_studies() -> dict[str, str]:
 def _question(text: str) -> str:
     first = text.partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _numbers(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text; here it is a number."""
+    if isinstance(value, dict):
+        return {k: _numbers(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_numbers(v) for v in value]
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) else value
 
 
 def _variant_name(varied: Mapping[str, Any]) -> str:

@@ -7,6 +7,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from zoo.files import write_atomically
 from zoo.provenance import environment
 
 from .store import SCHEMA, Record, Store
@@ -36,16 +39,17 @@ def resolve_trials(task: str, configs: list[dict[str, Any]], metric: str) -> lis
     from datamodules.errors import InputError, choose
     from zoo.config import resolve
     from zoo.metrics import metric_names
-    from zoo.train import prepare
+    from zoo.train import make_trainer, prepare
 
     resolved: dict[str, dict[str, Any]] = {}
     prepared = set()
     for given in configs:
         config = resolve(given)
-        sections = json.dumps([config["model"], config["data"]], sort_keys=True)
+        sections = json.dumps({**config, "seed_everything": None}, sort_keys=True)
         if sections not in prepared:  # building a model and its data finds what types alone do not
             prepared.add(sections)
             model, _ = prepare(config)
+            make_trainer(config, model.num_classes, Path(), progress=False)
             names = metric_names(model.num_classes)
             choose("metric", metric, [f"{split}/{name}" for split in ("test", "val") for name in names])
         key = trial_key(task, config)
@@ -69,6 +73,7 @@ def run_trial(folder: str, task: str, config: dict[str, Any], identity: Record) 
     """
     store = Store(Path(folder))
     scratch = store.scratch(identity["key"])
+    write_atomically(scratch / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     start = time.perf_counter()
     try:
         outcome = TASKS[task](config, scratch)

@@ -114,11 +114,11 @@ class ArrayDataModule(L.LightningDataModule):
         self.labelled = source.labelled
         self.indices = self._split(source)
         self._card = self._describe(source)
-        mean, std = (np.asarray(self._card["normalisation"][k], np.float32) for k in ("mean", "std"))
+        mean, std = (np.asarray(self._card["normalisation"][k]) for k in ("mean", "std"))
         image = source.x.ndim == 4
         mean, std = (v.reshape(-1, 1, 1) if image else v for v in (mean, std))
         for split, rows in self.indices.items():
-            x = torch.from_numpy((source.x[rows].astype(np.float32) - mean) / std)
+            x = torch.from_numpy(_normalise(source.x[rows], mean, std))
             self._arrays[split] = x, self._targets(source.y[rows])
 
     def train_dataloader(self) -> BatchLoader:
@@ -230,6 +230,13 @@ class ArrayDataModule(L.LightningDataModule):
         return torch.from_numpy(((y - scale["mean"]) / scale["std"]).astype(np.float32))
 
 
+def _normalise(x: NDArray, mean: NDArray, std: NDArray) -> NDArray[np.float32]:
+    """(x - mean) / std, in double precision but for grey values, which float32 holds exactly at half the memory."""
+    if x.dtype == np.uint8:
+        x, mean, std = (values.astype(np.float32) for values in (x, mean, std))
+    return ((x - mean) / std).astype(np.float32, copy=False)
+
+
 def _mean_std(values: NDArray, axes: tuple[int, ...]) -> dict[str, Any]:
     """Mean and population standard deviation over `axes`, in float64; a constant's deviation counts as 1."""
     if values.dtype == np.uint8:  # images: exact from the counts of each grey value, and many times faster
@@ -241,4 +248,5 @@ def _mean_std(values: NDArray, axes: tuple[int, ...]) -> dict[str, Any]:
         mean, std = values.mean(axes, dtype=np.float64), values.std(axes, dtype=np.float64)
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):
         raise InputError("the training data holds values that are not finite; clean them first.")
-    return {"mean": mean.tolist(), "std": np.where(std > 0, std, 1.0).tolist()}
+    # Rounding leaves a constant a deviation of some 1e-16 of its size.
+    return {"mean": mean.tolist(), "std": np.where(std > 1e-12 * np.abs(mean), std, 1.0).tolist()}

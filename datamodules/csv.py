@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ class CSV(ArrayDataModule):
 
     def load(self) -> Source:
         """Features (N, F) in the file's order of columns, or in the checkpoint's."""
-        table, digest = self._read()
+        table = self._read()
         for column in self.drop:
             self._check_column(table, column)
         labelled = self.target in table
@@ -81,6 +82,8 @@ class CSV(ArrayDataModule):
         x = np.stack([self._numbers(table[c]) for c in features], axis=1)
         y, names = self._labels(table[self.target]) if labelled else self._no_labels(len(x))
         _, groups = np.unique(x, axis=0, return_inverse=True)
+        # Of what was read and not of the file's bytes, so that other line ends are no other file.
+        digest = hashlib.sha256(repr((features, names)).encode() + x.tobytes() + y.tobytes()).hexdigest()
         extra = {"features": features, "sha256": digest}
         return Source(x, y, names, groups=groups.reshape(-1), labelled=labelled, extra=extra)
 
@@ -89,7 +92,7 @@ class CSV(ArrayDataModule):
             return {"test": np.arange(len(source.x))}
         return super()._split(source)
 
-    def _read(self) -> tuple[pd.DataFrame, str]:
+    def _read(self) -> pd.DataFrame:
         content = _read_bytes(self.path)
         require(content.strip() != b"", f"{self.path} is empty.")
         engine: Literal["c", "python"] = "c" if len(self.sep.encode()) == 1 else "python"
@@ -106,15 +109,17 @@ class CSV(ArrayDataModule):
                     keep_default_na=False,
                     na_values=[""],
                     engine=engine,
+                    # Chunks of a column must not be typed apart; the Python engine has none.
+                    low_memory=engine != "c",
                     encoding="utf-8-sig",
                 )
         except pd.errors.ParserWarning:
             raise InputError(f"{self.path}: rows have more fields than the header has names.") from None
-        except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
+        except (pd.errors.ParserError, UnicodeDecodeError, ValueError, re.error) as error:
             cause = " ".join(str(error).split())
             raise InputError(f"{self.path} is not a table in UTF-8 separated by {self.sep!r}: {cause}") from None
         require(len(table) > 0, f"{self.path} has a header and no rows.")
-        return table.rename(columns=str), hashlib.sha256(content).hexdigest()
+        return table.rename(columns=str)
 
     def _check_column(self, table: pd.DataFrame, column: str) -> None:
         if column not in table:
@@ -148,7 +153,7 @@ class CSV(ArrayDataModule):
             names = self._restored["class_names"]
         elif self._is_classification(column):
             values = sorted(column.unique(), key=lambda v: (isinstance(v, str), v))
-            names = [_class_name(v) for v in values]
+            names = list(dict.fromkeys(_class_name(v) for v in values))
             require(len(names) > 1, f"{self.path}: the target {self.target!r} has one class only, {names[0]!r}.")
         else:
             names = None

@@ -46,7 +46,7 @@ class BatchLoader:
         self.rank, self.world_size = rank, world_size
         self.transform = transform
         self.epoch = 0
-        self._bounds = _batch_bounds(len(x), batch_size, smallest=2 * world_size)
+        self._bounds = _batch_bounds(len(x), batch_size, smallest=min(2 * world_size, batch_size))
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

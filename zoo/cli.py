@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
     from .config import Config
+    from .train import Result
 
 USAGE = """\
 usage: zoo VERB [options]
@@ -74,13 +75,18 @@ def fit(argv: Sequence[str]) -> int:
     from .runfolder import run_into
     from .train import fit as train
 
-    result, out = run_into(
-        args.out, args.overwrite, config, lambda c, folder: train(c, folder, progress=_on_terminal())
-    )
+    def run(complete: "Config", folder: Path) -> "Result":
+        return train(complete, folder, progress=_on_terminal())
+
+    try:
+        result, out = run_into(args.out, args.overwrite, config, run)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+        print("zoo fit: interrupted; the run is not finished.", file=sys.stderr)
+        return 130
     if result is None:  # another rank reports
         return 0
     if result.status == "diverged":
-        print(f"{out}: diverged: {result.reason}. Try a lower --model.lr or gradient clipping.", file=sys.stderr)
+        print(f"zoo fit: diverged: {result.reason}. Try a lower --model.lr or gradient clipping.", file=sys.stderr)
         return 1
     _print_metrics(result.metrics, f"best epoch {result.best_epoch}, of {result.epochs_run} run")
     print(f"{result.n_parameters:,} parameters, trained in {result.train_seconds:.1f} s; all of it in {out}")
@@ -245,9 +251,10 @@ def _print_metrics(metrics: dict[str, float | None], title: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     splits = [split for split in ("test", "val", "train") if any(name.startswith(f"{split}/") for name in metrics)]
-    table = Table("metric", *splits, title=title, box=box.SIMPLE_HEAD)
+    table = Table("metric", *splits, title=Text(title), box=box.SIMPLE_HEAD)
     for name in dict.fromkeys(name.partition("/")[2] for name in metrics):
         values = (metrics.get(f"{split}/{name}") for split in splits)
         table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))

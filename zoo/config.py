@@ -41,7 +41,16 @@ OWN_TRAINER_FLAGS = {
     "overfit_batches",
     "model_registry",
     "plugins",
+    # They leave a split or a best epoch half measured; data.train_size makes a run smaller.
+    "fast_dev_run",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "val_check_interval",
 }
+# A checkpoint is measured on one device, so that each sample counts once.
+SEVERAL_DEVICES = {"devices", "num_nodes", "strategy"}
 SECTIONS = ("seed_everything", "model", "data", "trainer", "callbacks")
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -64,10 +73,13 @@ def resolve(config: Mapping[str, Any]) -> Config:
     except ArgumentError as error:
         raise explain(error, model, data) from None
     seed = complete["seed_everything"]
-    require(seed >= 0, f"seed_everything must not be negative, got {seed}.")
+    require(isinstance(seed, int) and seed >= 0, f"seed_everything must not be negative or null, got {seed}.")
+    require(seed < 2**32, f"seed_everything must be less than 2**32, got {seed}.")
     clip = complete["trainer"]["gradient_clip_val"]
     require(clip is None or clip >= 0, f"trainer.gradient_clip_val must not be negative, got {clip}; null is off.")
-    trainer = TRAINER_DEFAULTS | {k: _number(v) for k, v in given.get("trainer", {}).items()}
+    every = complete["trainer"]["accumulate_grad_batches"]
+    require(every >= 1, f"trainer.accumulate_grad_batches must be at least 1, got {every}.")
+    trainer = TRAINER_DEFAULTS | _flags(given.get("trainer", {}))
     callbacks = {name: _options(name, value) for name, value in complete["callbacks"].items()}
     sections = {section: {"name": None, **complete[section]} for section in ("model", "data")}
     return _plain({"seed_everything": seed, **sections, "trainer": trainer, "callbacks": callbacks})
@@ -96,8 +108,14 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
     for section, values in expand(over).items():
         old = merged.get(section)
         renamed = isinstance(old, dict) and "name" in values and values["name"] != old.get("name") if old else False
+        if section == "callbacks":  # an option of a callback leaves its others alone
+            values = {k: {**(old or {})[k], **v} if _mappings((old or {}).get(k), v) else v for k, v in values.items()}
         merged[section] = {**old, **values} if isinstance(old, dict) and not renamed else values
     return merged
+
+
+def _mappings(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
 
 
 def read_config(file: str) -> Config:
@@ -142,7 +160,8 @@ def make_parser(
         parser.add_class_arguments(DATAMODULES.load(data) if data else ArrayDataModule, "data")
         parser.add_argument("--data.name", type=str, default=data, help="The data set; --data NAME for short.")
     if "trainer" in sections:
-        parser.add_class_arguments(L.Trainer, "trainer", skip=OWN_TRAINER_FLAGS)
+        skip = OWN_TRAINER_FLAGS if "model" in sections else OWN_TRAINER_FLAGS | SEVERAL_DEVICES
+        parser.add_class_arguments(L.Trainer, "trainer", skip=skip)
         parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items()})
     for name, (cls, on) in CALLBACKS.items() if "callbacks" in sections else ():
         help_text = f"{(cls.__doc__ or '').partition(chr(10))[0]} false turns it off."
@@ -214,9 +233,19 @@ def _options(name: str, value: Any) -> Config | None:
     return asdict(CALLBACKS[name][0]()) if value is True else value or (None if value in (False, None) else {})
 
 
-def _number(value: Any) -> Any:
-    """A flag that jsonargparse leaves as text though it is a number, such as `--trainer.devices 2`."""
-    return int(value) if isinstance(value, str) and re.fullmatch(r"-?\d+", value) else value
+def _flags(given: Mapping[str, Any]) -> Config:
+    """The trainer's flags in one form each, without those that say what Lightning does anyway."""
+    flags = {}
+    for name, value in given.items():
+        if isinstance(value, str) and re.fullmatch(
+            r"-?\d+", value
+        ):  # jsonargparse leaves `--trainer.devices 2` as text
+            value = int(value)
+        if name == "gradient_clip_val" and value is not None:
+            value = float(value)
+        if name in TRAINER_DEFAULTS or value != parameters(L.Trainer)[name].default:
+            flags[name] = value
+    return flags
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from .checkpoint import load_model
 from .config import Config, resolve
 from .files import write_atomically
 from .module import ZooModule
-from .train import quiet
+from .train import lightning_trainer, quiet
 
 
 def evaluate(checkpoint: str, config: Config, verb: str) -> dict[str, float | None]:
@@ -93,4 +93,4 @@ def _prepare(checkpoint: str, config: Config, stage: str) -> tuple[ZooModule, Ar
 
 def _trainer(config: Config) -> L.Trainer:
     flags = {"enable_progress_bar": False, "enable_model_summary": False} | config.get("trainer", {})
-    return L.Trainer(**flags, logger=False, enable_checkpointing=False)
+    return lightning_trainer(flags, devices=1, logger=False, enable_checkpointing=False)

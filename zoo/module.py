@@ -14,7 +14,7 @@ from datamodules.errors import choose, require
 
 from .initializers import initialize
 from .metrics import LossMean, make_metrics
-from .optim import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
+from .optim import OPTIMIZERS, PLANNED, SCHEDULES, check_plan, make_optimizer, make_schedule
 
 Batch = tuple[Tensor, Tensor]
 SPLITS = ("train", "val", "test")
@@ -192,14 +192,20 @@ class ZooModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer and schedule that the hyperparameters name."""
         h = self.hparams
-        optimizer = make_optimizer(h["optimizer"], self, h["lr"], h["momentum"], h["weight_decay"])
-        needs_plan = h["schedule"] in ("warmup_cosine", "one_cycle")
+        fused = self.trainer.precision != "16-mixed"
+        optimizer = make_optimizer(h["optimizer"], self, h["lr"], h["momentum"], h["weight_decay"], fused)
+        check_plan(h["schedule"], self.trainer.max_epochs)
+        epochs, steps, steps_per_epoch = self.trainer.max_epochs, 0, 0
+        if h["schedule"] in PLANNED:  # asking sets up the training data, which counts the batches
+            steps = int(self.trainer.estimated_stepping_batches)
+            steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+            epochs = math.ceil(steps / steps_per_epoch)
         schedule = make_schedule(
             h["schedule"],
             optimizer,
-            epochs=self.trainer.max_epochs,
-            steps=self.trainer.estimated_stepping_batches if needs_plan else 0,
-            warmup_epochs=h["warmup_epochs"],
+            epochs=epochs,
+            steps=steps,
+            warmup_steps=h["warmup_epochs"] * steps_per_epoch,
             step_size=h["step_size"],
             gamma=h["gamma"],
             plateau_patience=h["plateau_patience"],
@@ -242,4 +248,5 @@ class ZooModule(L.LightningModule):
                 len(weights) == num_classes,
                 f"model.class_weights has {len(weights)} weights for {num_classes} classes.",
             )
-            require(min(weights) >= 0 < max(weights), f"model.class_weights must be positive, got {list(weights)}.")
+            fine = all(0 <= weight < math.inf for weight in weights) and max(weights) > 0
+            require(fine, f"model.class_weights must be finite, not negative, not all zero; got {list(weights)}.")

@@ -11,6 +11,7 @@ from datamodules.errors import InputError
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "warmup_cosine", "one_cycle", "plateau")
+PLANNED = ("cosine", "warmup_cosine", "one_cycle")  # those that must know when training ends
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -29,7 +30,9 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     return [group for group in groups if group["params"]]
 
 
-def make_optimizer(name: str, module: nn.Module, lr: float, momentum: float, weight_decay: float) -> Optimizer:
+def make_optimizer(
+    name: str, module: nn.Module, lr: float, momentum: float, weight_decay: float, fused: bool = True
+) -> Optimizer:
     """An optimizer over a module's parameters.
 
     Args:
@@ -38,14 +41,15 @@ def make_optimizer(name: str, module: nn.Module, lr: float, momentum: float, wei
         lr: The learning rate.
         momentum: Of `sgd`.
         weight_decay: On weights, not on biases and norms.
+        fused: Do a step in one kernel; gradient scaling (16-mixed) cannot clip before such a step.
     """
     groups = parameter_groups(module, weight_decay)
     if name == "rmsprop":
         return torch.optim.RMSprop(groups, lr=lr)
     # Fused kernels do in one call what takes a dozen, which is most of a small net's optimizer step.
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr, fused=True)
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr, fused=fused)
 
 
 def check_plan(schedule: str, epochs: int | None) -> None:
@@ -54,7 +58,7 @@ def check_plan(schedule: str, epochs: int | None) -> None:
     Raises:
         InputError: With what to set.
     """
-    if schedule in ("cosine", "warmup_cosine", "one_cycle") and (epochs is None or epochs < 1):
+    if schedule in PLANNED and (epochs is None or epochs < 1):
         raise InputError(f"the schedule {schedule!r} must know when training ends: set --trainer.max_epochs.")
 
 
@@ -63,8 +67,8 @@ def make_schedule(
     optimizer: Optimizer,
     *,
     epochs: int | None,
-    steps: float,
-    warmup_epochs: float,
+    steps: int,
+    warmup_steps: float,
     step_size: int,
     gamma: float | None,
     plateau_patience: int,
@@ -75,13 +79,13 @@ def make_schedule(
     Args:
         name: `constant`; `step` (times gamma, .1 by default, each `step_size` epochs); `exponential` (times gamma, .95
             by default, each epoch); `cosine` (to zero over the epochs, each epoch; Loshchilov & Hutter 2017);
-            `warmup_cosine` (linear from zero over `warmup_epochs`, then cosine, each step; Goyal et al. 2017);
+            `warmup_cosine` (a linear rise over `warmup_steps`, then cosine, each step; Goyal et al. 2017);
             `one_cycle` (each step; Smith & Topin 2018); `plateau` (times gamma, .1 by default, when `monitor` has not
             improved for `plateau_patience` epochs).
         optimizer: Whose learning rate.
         epochs: The epochs planned; None or negative where there is no plan.
         steps: The optimizer steps planned, for `warmup_cosine` and `one_cycle`.
-        warmup_epochs: See above.
+        warmup_steps: See above.
         step_size: See above.
         gamma: See above.
         plateau_patience: See above.
@@ -109,12 +113,11 @@ def make_schedule(
         return epoch | {"scheduler": lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)}
     if name == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
-        return step | {"scheduler": lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=int(steps))}
-    warmup = warmup_epochs / epochs * steps
+        return step | {"scheduler": lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, cycle_momentum=False)}
 
     def warmup_cosine(done: int) -> float:
-        if done + 1 <= warmup:
-            return (done + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(steps - warmup, 1)))
+        if done + 1 <= warmup_steps:
+            return (done + 1) / warmup_steps
+        return 0.5 * (1 + math.cos(math.pi * (done - warmup_steps) / max(steps - warmup_steps, 1)))
 
     return step | {"scheduler": lr_scheduler.LambdaLR(optimizer, warmup_cosine)}

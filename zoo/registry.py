@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from datamodules.errors import InputError
 from datamodules.parameters import check_parameters
 from datamodules.registry import Registry
 
@@ -34,7 +35,10 @@ def create_model(name: str, **hparams: Any) -> "ZooModule":
     """
     cls = MODELS.load(name)
     check_parameters(f"model {name!r}", cls, hparams)
-    return cls(**hparams)
+    try:
+        return cls(**hparams)
+    except TypeError as error:
+        raise InputError(f"model {name!r} does not take {hparams}: {error}") from error
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -20,7 +20,8 @@ def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tupl
 
     Args:
         out: The folder; None for a new one in `runs/`, named after the model and data.
-        overwrite: Replace the run that is there, once the new one is done; its other files stay.
+        overwrite: Replace the run that is there, once the new one is done; it stays if the new one diverges, and the
+            folder's other files stay in any case.
         config: The config.
         run: Trains a config into a folder.
 
@@ -46,10 +47,13 @@ def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tupl
         # The old run stays until the new one is whole.
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as staging:
             result = run(config, Path(staging))
-            for name in (*FILES, "predictions.csv"):
+            if result.status != "done":
+                return result, folder
+            written = list(Path(staging).iterdir())
+            for file in written:
+                file.replace(folder / file.name)
+            for name in {*FILES, "predictions.csv"} - {file.name for file in written}:  # the old run's alone
                 (folder / name).unlink(missing_ok=True)
-            for file in Path(staging).iterdir():
-                shutil.move(file, folder / file.name)
         return result, folder
     except InputError:
         if is_new:  # a run that was refused leaves nothing

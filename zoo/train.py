@@ -83,13 +83,17 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False) -
     with quiet():
         trainer, logger = make_trainer(config, model.num_classes, out, progress)
         check_plan(model.hparams["schedule"], trainer.max_epochs)
+        check_batches(model, data, trainer.world_size)
         if trainer.is_global_zero:
             out.mkdir(parents=True, exist_ok=True)
             write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
             logger.path = out / "metrics.csv"
         torch.manual_seed(derive_seeds(config["seed_everything"]).dropout + trainer.global_rank)
         start = time.perf_counter()
-        trainer.fit(model, datamodule=data)
+        try:
+            trainer.fit(model, datamodule=data)
+        except MisconfigurationException as error:
+            raise InputError(f"Lightning cannot run the flags {config['trainer']}: {error}") from None
         train_seconds = time.perf_counter() - start
         epochs_run = trainer.current_epoch
         best_epoch, metrics = _test_best(trainer, model, data, logger)
@@ -125,16 +129,25 @@ def prepare(config: Config) -> tuple[ZooModule, ArrayDataModule]:
     data.setup()
     torch.manual_seed(seeds.init)
     model = create_model(**config["model"], input_shape=data.input_shape, num_classes=data.num_classes)
-    smallest = min(data.batch_size, len(data.indices["train"]))
-    batch_norm = any(isinstance(layer, torch.nn.BatchNorm1d) for layer in model.modules())
-    require(
-        smallest > 1 or not batch_norm,
-        "batch norm needs two samples a batch, but data.batch_size or the training split is 1; raise it, or set "
-        "model.norm to layer.",
-    )
+    check_batches(model, data)
     # A checkpoint must find its validation split again, so it holds the seed drawn.
     model.config = {**config, "data": {**config["data"], "seed": data.seed}}
     return model, data
+
+
+def check_batches(model: ZooModule, data: ArrayDataModule, world_size: int = 1) -> None:
+    """Refuse batches too small to share out: each rank needs one sample, with batch norm two.
+
+    Raises:
+        InputError: With what to change.
+    """
+    smallest = min(data.batch_size, len(data.indices["train"]))
+    batch_norm = any(isinstance(layer, torch.nn.BatchNorm1d) for layer in model.modules())
+    require(
+        smallest >= world_size * (2 if batch_norm else 1),
+        f"a batch of {smallest} is too small for {world_size} device(s): batch norm needs two samples a batch on each, "
+        "other nets one; raise data.batch_size or data.train_size, or set model.norm to layer.",
+    )
 
 
 def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) -> tuple[L.Trainer, EpochCSVLogger]:
@@ -156,13 +169,20 @@ def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) ->
     } | config["trainer"]
     logger = EpochCSVLogger()
     checkpointing = config["callbacks"]["model_checkpoint"] is not None
+    own = {"callbacks": callbacks, "logger": logger, "enable_checkpointing": checkpointing, "default_root_dir": out}
+    return lightning_trainer(flags, **own), logger
+
+
+def lightning_trainer(flags: Config, **own: Any) -> L.Trainer:
+    """Lightning's trainer from a user's flags and this project's own.
+
+    Raises:
+        InputError: Lightning refuses a flag.
+    """
     try:
-        trainer = L.Trainer(
-            **flags, callbacks=callbacks, logger=logger, enable_checkpointing=checkpointing, default_root_dir=out
-        )
+        return L.Trainer(**flags, **own)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"Lightning refuses the trainer's flags {config['trainer']}: {error}") from None
-    return trainer, logger
+        raise InputError(f"Lightning refuses the trainer's flags {flags}: {error}") from None
 
 
 class quiet:  # noqa: N801 - reads as the phrase it is: with quiet()

@@ -71,7 +71,11 @@ class LocalEngine:
             for place, worker in enumerate(self._workers):
                 if waiting and place not in running:
                     index, job = waiting.pop()
-                    worker.connection.send((function, job))
+                    try:
+                        worker.connection.send((function, job))
+                    except OSError:  # it died while it had nothing to do
+                        worker = self._workers[place] = _Worker(self._context)
+                        worker.connection.send((function, job))
                     running[place] = index
             ready = wait([w.connection for p, w in enumerate(self._workers) if p in running])
             for place in [p for p in running if self._workers[p].connection in ready]:

@@ -19,8 +19,8 @@ def test_a_trial_appears_whole_with_its_record(tmp_path):
 def test_the_first_of_two_records_stays(tmp_path):
     store = Store(tmp_path)
     for value in (1, 2):
-        store.commit(store.scratch("abc"), {"key": "abc", "value": value})
-    assert store.record("abc") == {"key": "abc", "value": 1}
+        store.commit(store.scratch("abc"), {"key": "abc", "status": "done", "value": value})
+    assert store.record("abc") == {"key": "abc", "status": "done", "value": 1}
 
 
 def test_a_record_that_is_no_json_number_is_not_written(tmp_path):

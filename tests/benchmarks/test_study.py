@@ -33,7 +33,7 @@ def test_a_study_is_the_full_grid_of_its_axes(tmp_path):
     config = study.config(study.variants[3], seed=2)
     assert config == {
         "model": {"name": "mlp", "activation": "tanh", "norm": "batch"},
-        "data": "digits",
+        "data": {"name": "digits"},
         "seed_everything": 2,
     }
     assert study.base == GOOD["base"], "making a config leaves the base alone"

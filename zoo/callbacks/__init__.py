@@ -33,7 +33,13 @@ class EarlyStoppingOptions:
         require(self.patience >= 0, f"callbacks.early_stopping.patience must not be negative, got {self.patience}.")
         require(self.min_delta >= 0, f"callbacks.early_stopping.min_delta must not be negative, got {self.min_delta}.")
         return EarlyStopping(
-            self.monitor, self.min_delta, self.patience, mode=direction(self.monitor), check_on_train_epoch_end=False
+            self.monitor,
+            self.min_delta,
+            self.patience,
+            mode=direction(self.monitor),
+            # A metric that is undefined is no divergence; a loss that is not finite stops the run by itself.
+            check_finite=False,
+            check_on_train_epoch_end=False,
         )
 
 
