@@ -192,7 +192,7 @@ class ZooModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer and schedule that the hyperparameters name."""
         h = self.hparams
-        fused = self.trainer.precision != "16-mixed"
+        fused = not self.trainer.precision.endswith("-mixed")
         optimizer = make_optimizer(h["optimizer"], self, h["lr"], h["momentum"], h["weight_decay"], fused)
         check_plan(h["schedule"], self.trainer.max_epochs)
         epochs, steps, steps_per_epoch = self.trainer.max_epochs, 0, 0

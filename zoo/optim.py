@@ -41,7 +41,7 @@ def make_optimizer(
         lr: The learning rate.
         momentum: Of `sgd`.
         weight_decay: On weights, not on biases and norms.
-        fused: Do a step in one kernel; gradient scaling (16-mixed) cannot clip before such a step.
+        fused: Do a step in one kernel; Lightning's mixed precision cannot clip before such a step.
     """
     groups = parameter_groups(module, weight_decay)
     if name == "rmsprop":

@@ -118,6 +118,17 @@ def test_records_of_another_version_of_the_code_are_flagged(finished, tmp_path, 
     assert "1 of them were made by another version of the code" in capsys.readouterr().err
 
 
+def test_old_records_take_the_names_of_today(finished, tmp_path):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    wider = STUDY.replace("[relu, tanh]", "[relu, tanh]\n  model.lr: [0.001, 0.01]")
+    wider = wider.replace("{model.activation: relu}", "{model.activation: relu, model.lr: 0.001}")
+    (tmp_path / "small.yaml").write_text(wider)
+    assert run(f"run {tmp_path}/small.yaml --out {tmp_path}/runs") == 0
+    table = pd.read_csv(tmp_path / "runs/small/table.csv")
+    assert table["n"].tolist() == [2, 2, 2, 2]
+    assert table["variant"][0] == "activation=relu, lr=0.001"
+
+
 def wild_study(trainer: str) -> str:
     """Two learning rates, the second so high that the loss overflows."""
     study = STUDY.replace("vary:\n  model.activation: [relu, tanh]", "vary:\n  model.lr: [0.1, 1.0e+30]")

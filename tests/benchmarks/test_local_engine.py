@@ -3,6 +3,8 @@
 import operator
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,14 @@ def test_a_killed_worker_is_an_outcome_and_the_rest_goes_on(engine):
     assert sorted(outcomes) == list(range(6))
     assert [index for index, outcome in outcomes.items() if outcome.crash] == [3]
     assert outcomes[3].crash == "killed by SIGKILL"
+
+
+def test_a_worker_that_died_idle_is_replaced(engine):
+    for pid in {outcome.value for outcome in engine.run(os.getpid, [(), ()])}:
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists():
+            time.sleep(0.01)
+    assert sorted(outcome.value for outcome in engine.run(operator.neg, [(1,), (2,), (3,)])) == [-3, -2, -1]
 
 
 def test_refusals_and_bugs_come_through(engine):

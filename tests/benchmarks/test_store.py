@@ -23,6 +23,17 @@ def test_the_first_of_two_records_stays(tmp_path):
     assert store.record("abc") == {"key": "abc", "status": "done", "value": 1}
 
 
+def test_a_crash_and_an_unreadable_record_give_way_to_another(tmp_path):
+    store = Store(tmp_path)
+    for status in ("crashed", "done"):
+        store.commit(store.scratch("abc"), {"key": "abc", "status": status})
+        assert store.record("abc") == {"key": "abc", "status": status}
+    (tmp_path / "trials/abc/result.json").write_text('{"key": "a')
+    assert store.record("abc") is None
+    store.commit(store.scratch("abc"), {"key": "abc", "status": "done", "value": 2})
+    assert store.record("abc") == {"key": "abc", "status": "done", "value": 2}
+
+
 def test_a_record_that_is_no_json_number_is_not_written(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(ValueError, match="not JSON compliant"):

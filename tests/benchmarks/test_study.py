@@ -59,6 +59,9 @@ def test_seeds_can_be_overridden(tmp_path):
         ({"vary": {"model.activation": "relu"}}, "the axis 'model.activation' must list at least one value"),
         ({"baseline": {"model.activation": "rleu", "model.norm": None}}, "unknown baseline of study 'mine'"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"seeds": True}, "seeds must be at least 1, got True"),
+        ({"task": "fitt"}, "Did you mean 'fit'"),
+        ({"vary": {3: [1]}}, "an axis must be a dotted key, got 3"),
         ({"seeds": "three"}, "seeds must be at least 1, got three"),
     ],
 )
@@ -88,3 +91,15 @@ def test_every_shipped_study_opens_with_question_command_cost_and_source():
         assert f"bench run {name}" in header
         assert "Cost:" in header
         assert "Source:" in header
+
+
+def test_trials_share_no_nested_values_and_short_names_may_be_varied(tmp_path):
+    content = GOOD | {
+        "base": {"model": "mlp", "data": "digits", "callbacks": {"early_stopping": {"min_delta": 0.001}}},
+        "vary": {"callbacks.early_stopping.patience": [5, 10], "model.lr": ["1e-3", 0.01]},
+        "baseline": {"callbacks.early_stopping.patience": 5, "model.lr": 0.001},
+    }
+    study = load_study(write(tmp_path, content))
+    configs = [study.config(variant, 0) for variant in study.variants]
+    assert [config["callbacks"]["early_stopping"]["patience"] for config in configs] == [5, 5, 10, 10]
+    assert configs[0]["model"] == {"name": "mlp", "lr": 0.001}

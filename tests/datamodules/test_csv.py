@@ -211,3 +211,32 @@ def test_a_file_counts_by_its_content_not_by_its_place(tmp_path):
     )
     assert one == moved != changed
     assert "root" not in one
+
+
+def test_large_features_keep_their_differences(tmp_path):
+    # Seconds since 1970: float32 steps by 128 there, so that 30 seconds vanish unless the mean goes first.
+    small = np.random.default_rng(0).normal(size=200) * 30
+    frame = pd.DataFrame({"t": 1.7e9 + small, "label": np.where(small > 0, "late", "early")})
+    data = make(write(tmp_path, frame))
+    x, y = data.arrays("train")
+    assert ((x[:, 0] > x[y == 0].max()) == (y == 1)).all()
+
+
+def test_a_constant_that_floats_cannot_hold_counts_as_constant(tmp_path):
+    frame = pd.DataFrame({"c": [0.1] * 500, "a": range(500), "label": ["x", "y"] * 250})
+    assert make(write(tmp_path, frame)).card()["normalisation"]["std"][0] == 1.0
+
+
+def test_other_line_ends_are_no_other_file(tmp_path):
+    path = write(tmp_path, table())
+    data = make(path)
+    crlf = tmp_path / "crlf.csv"
+    crlf.write_bytes(b"\r\n".join((tmp_path / "table.csv").read_bytes().splitlines()) + b"\r\n")
+    assert len(make(str(crlf), card=data.card()).indices["test"]) == len(data.indices["test"])
+
+
+def test_a_long_column_is_typed_as_a_whole(tmp_path):
+    # pandas alone would read the first chunk as numbers and the last as text.
+    labels = ["1", "2"] * 200_000 + ["x"] * 1000
+    frame = pd.DataFrame({"a": np.arange(len(labels)), "label": labels})
+    assert make(write(tmp_path, frame)).class_names == ["1", "2", "x"]

@@ -219,3 +219,19 @@ def test_help_explains_every_option_of_the_model_and_data_named(capsys):
     for option in ("--model.channels", "--model.weight_decay", "--data.target", "--trainer.max_epochs", "--overwrite"):
         assert option in out
     assert "Channels of each conv block." in out
+
+
+def test_an_option_of_a_callback_leaves_the_files_others_alone():
+    Path("c.yaml").write_text("model: perceptron\ndata: iris\ncallbacks: {early_stopping: {patience: 3}}\n")
+    command = "fit --config c.yaml --callbacks.early_stopping.monitor val/accuracy --trainer.max_epochs 1 --out run"
+    assert run(command) == 0
+    options = yaml.safe_load(Path("run/config.yaml").read_text())["callbacks"]["early_stopping"]
+    assert options == {"monitor": "val/accuracy", "patience": 3, "min_delta": 0.0}
+
+
+def test_a_run_that_diverges_replaces_none(capsys):
+    command = "fit --model mlp --data iris --model.optimizer sgd --trainer.max_epochs 2 --out run --overwrite"
+    assert run(command) == 0
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    assert run(f"{command} --model.lr 1e30 --trainer.gradient_clip_val null") == 1
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before

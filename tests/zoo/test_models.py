@@ -169,7 +169,7 @@ def test_robust_mlp_is_the_chapters():
         ("mlp", {"schedule": "cosin"}, r"unknown schedule 'cosin'\. Did you mean 'cosine'"),
         ("mlp", {"class_weights": "balance"}, r"unknown class_weights 'balance'\. Did you mean 'balanced'"),
         ("mlp", {"class_weights": [1.0, 2.0]}, r"model\.class_weights has 2 weights for 3 classes"),
-        ("mlp", {"class_weights": [1.0, 2.0, -1.0]}, r"model\.class_weights must be positive"),
+        ("mlp", {"class_weights": [1.0, 2.0, -1.0]}, r"model\.class_weights must be finite, not negative"),
         ("mlp", {"num_classes": 0}, r"num_classes must be at least 1"),
         ("mlp", {"num_classes": 1, "label_smoothing": 0.1}, r"label_smoothing is for classes; this is a regression"),
         ("mlp", {"input_shape": ()}, r"input_shape must hold sizes"),

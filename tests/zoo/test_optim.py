@@ -166,3 +166,16 @@ def test_a_model_trains_under_every_optimizer_with_decay(tmp_path, name):
         "trainer": {"max_epochs": 10},
     }
     assert train.fit(config, tmp_path).metrics["test/accuracy"] > 0.8
+
+
+def test_warmup_lasts_its_epochs_where_max_steps_ends_training_early(tmp_path):
+    # wine has 114 training rows: 8 batches of 16 an epoch, 5 epochs of warmup are 40 of the 60 steps.
+    steps = {"max_steps": 60, "max_epochs": 100}
+    model = {"name": "mlp", "schedule": "warmup_cosine", "lr": 1.0, "optimizer": "sgd", "warmup_epochs": 5}
+    train.fit({"model": model, "data": {"name": "wine", "batch_size": 16}, "trainer": steps}, tmp_path)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    column = lines[0].split(",").index("lr")
+    by_epoch = [float(line.split(",")[column]) for line in lines[1:]]
+    assert by_epoch[:5] == sorted(by_epoch[:5])
+    assert by_epoch[4] == pytest.approx(33 / 40)
+    assert by_epoch[6] < by_epoch[5]

@@ -229,3 +229,32 @@ def test_a_bad_config_gets_a_sentence_and_nothing_is_written(tmp_path, change, s
     with pytest.raises(ValueError, match=sentence):
         train.fit({**config(), **change}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_mixed_precision_trains_and_clips(tmp_path, optimizer):
+    result = train.fit(config({"optimizer": optimizer}, trainer={"precision": "bf16-mixed"}), tmp_path)
+    assert result.status == "done"
+    assert result.environment["precision"] == "bf16-mixed"
+
+
+def test_a_metric_that_is_undefined_is_no_divergence(tmp_path):
+    rare = pd.DataFrame({"a": range(60), "label": ["x"] * 59 + ["y"]})
+    rare.to_csv(tmp_path / "rare.csv", index=False)
+    monitor = {"early_stopping": {"monitor": "val/auroc"}, "model_checkpoint": False}
+    data = {"name": "csv", "path": str(tmp_path / "rare.csv"), "target": "label"}
+    result = train.fit(config(data=data, trainer={"max_epochs": 5}, callbacks=monitor), tmp_path / "run")
+    assert (result.status, result.epochs_run) == ("done", 5)
+
+
+def test_the_trainers_flags_have_one_form():
+    flags = [{}, {"gradient_clip_val": 1}, {"accelerator": "auto"}, {"devices": "auto", "max_epochs": 3}]
+    assert len({json.dumps(resolve(config(trainer=flag)), sort_keys=True) for flag in flags}) == 1
+    assert resolve(config(trainer={"devices": "2"}))["trainer"]["devices"] == 2
+
+
+def test_weights_of_classes_must_be_numbers(tmp_path):
+    with pytest.raises(zoo.InputError, match="class_weights must be finite"):
+        train.fit(config({"class_weights": [1, math.nan, 1]}), tmp_path / "run")
+    with pytest.raises(zoo.InputError, match="does not take"):
+        zoo.create_model("mlp", input_shape=(4,), num_classes=2, dropout="half")
