@@ -39,7 +39,7 @@ def resolve_trials(task: str, configs: list[dict[str, Any]], metric: str) -> lis
     from datamodules.errors import InputError, choose
     from zoo.config import resolve
     from zoo.metrics import metric_names
-    from zoo.train import make_trainer, prepare
+    from zoo.train import make_trainer, prepare, quiet
 
     resolved: dict[str, dict[str, Any]] = {}
     prepared = set()
@@ -49,7 +49,8 @@ def resolve_trials(task: str, configs: list[dict[str, Any]], metric: str) -> lis
         if sections not in prepared:  # building a model and its data finds what types alone do not
             prepared.add(sections)
             model, _ = prepare(config)
-            make_trainer(config, model.num_classes, Path(), progress=False)
+            with quiet():
+                make_trainer(config, model.num_classes, Path(), progress=False)
             names = metric_names(model.num_classes)
             choose("metric", metric, [f"{split}/{name}" for split in ("test", "val") for name in names])
         key = trial_key(task, config)
