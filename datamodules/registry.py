@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, unknown
+from .errors import InputError, choose
 
 
 class Registry:
@@ -46,15 +46,21 @@ class Registry:
         """The registered names that match a glob pattern, sorted."""
         return sorted(fnmatch.filter(self._targets, pattern))
 
+    def check(self, name: str) -> str:
+        """The name itself, if it is registered.
+
+        Raises:
+            InputError: No such name; the message has the nearest match and the list.
+        """
+        return choose(self.kind, name, self._targets)
+
     def load(self, name: str) -> Any:
         """The class behind a name, importing its module if need be.
 
         Raises:
             InputError: No such name; the message has the nearest match and the list.
         """
-        if name not in self._targets:
-            raise unknown(self.kind, name, self._targets)
-        target = self._targets[name]
+        target = self._targets[self.check(name)]
         if isinstance(target, str):
             module, _, attribute = target.partition(":")
             target = getattr(importlib.import_module(module), attribute)

@@ -215,9 +215,7 @@ def _known(name: str | None, section: str) -> str | None:
     from .registry import MODELS
 
     registry = MODELS if section == "model" else DATAMODULES
-    if name is not None and name not in registry.names():
-        raise unknown(registry.kind, name, registry.names())
-    return name
+    return None if name is None else registry.check(name)
 
 
 def _parse(parser: "ArgumentParser", argv: Sequence[str], model: str | None, data: str | None) -> "Config":

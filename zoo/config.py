@@ -107,15 +107,14 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
     merged = expand(base)
     for section, values in expand(over).items():
         old = merged.get(section)
-        renamed = isinstance(old, dict) and "name" in values and values["name"] != old.get("name") if old else False
-        if section == "callbacks":  # an option of a callback leaves its others alone
-            values = {k: {**(old or {})[k], **v} if _mappings((old or {}).get(k), v) else v for k, v in values.items()}
-        merged[section] = {**old, **values} if isinstance(old, dict) and not renamed else values
+        if not isinstance(old, dict) or values.get("name", old.get("name")) != old.get("name"):
+            merged[section] = values
+            continue
+        for key, value in values.items():
+            # Callbacks nest once more: an option of one leaves its others alone.
+            nested = section == "callbacks" and isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
+            old[key] = {**old[key], **value} if nested else value
     return merged
-
-
-def _mappings(*values: Any) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
 
 
 def read_config(file: str) -> Config:
@@ -204,9 +203,7 @@ def _name(config: Config, section: str) -> str:
     name = config.get(section, {}).get("name")
     if name is None:
         raise InputError(f"which {registry.kind}? Say --{section} NAME; available: {', '.join(registry.names())}.")
-    if name not in registry.names():
-        raise unknown(registry.kind, name, registry.names())
-    return name
+    return registry.check(name)
 
 
 def _check_keys(config: Config, model: str, data: str) -> None:
