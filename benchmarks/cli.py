@@ -2,148 +2,244 @@
 
 import argparse
 import os
+import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from datamodules.errors import InputError, require
+from datamodules.errors import InputError, choose, require
 
-from .study import Study, list_studies, load_study
+from .studyfile import STUDIES, find_study, list_studies, load_study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .store import Record
+    from .plan import Plan
+    from .runner import Progress
+    from .store import Store
+    from .study import Study
+
+
+LONGEST = 200  # rows of a table that a terminal shows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status is 2 for bad input, 1 where a trial failed or crashed, else 0."""
-    parser = argparse.ArgumentParser("bench", description="Ablation studies over the zoo.", allow_abbrev=False)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    verbs.add_parser("list", help="the shipped studies", description="The shipped studies and their questions.")
-    runner = verbs.add_parser("run", help="run a study and print its table", allow_abbrev=False)
-    runner.add_argument("study", help="a shipped study's name, or a YAML file")
-    runner.add_argument("--out", default="runs", metavar="DIR", help="records go to DIR/STUDY (default: runs)")
-    runner.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, in place of the study's own number")
-    runner.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
-    args = parser.parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(arguments)
+    args.command = shlex.join(["bench", *arguments])
     try:
         return VERBS[args.verb](args)
     except InputError as error:
         print(f"bench {args.verb}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"bench {args.verb}: interrupted; what is done is kept, the same command goes on.", file=sys.stderr)
+        print(f"bench {args.verb}: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("bench", description="Ablation studies over the zoo.", allow_abbrev=False)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name: str, what: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
+
+    verb("list", "the shipped studies: question, trials and expected time")
+    new = verb("new", "copy a shipped study into a file of your own, to start from")
+    new.add_argument("file", metavar="FILE.yaml", help="the file to write")
+    new.add_argument("--from", dest="source", default="activations", metavar="STUDY", help="default: activations")
+    run = verb("run", "run a study, or what is not done of it, and print its table")
+    run.add_argument("study", help="a shipped study's name, or a YAML file")
+    run.add_argument("--out", default="runs", metavar="DIR", help="records go to DIR/STUDY (default: runs)")
+    run.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, in place of the study's own number")
+    run.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
+    what = "change the base config, such as trainer.max_epochs=3; may be given again"
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
+    what = (
+        "run only trials with this value of a varied key, or of seed; given again, another key narrows, the same widens"
+    )
+    run.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE", help=what)
+    what = "end a trial that takes longer, as failed"
+    run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
+    run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
+    report = verb("report", "rebuild tables and figures from the records, and print the table")
+    report.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
+    archive = verb("archive", "keep a study's records as one file, with its report")
+    archive.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run")
+    archive.add_argument("target", metavar="DIR", help="the archive goes to DIR/STUDY, such as results/")
+    return parser
+
+
 def list_verb(args: argparse.Namespace) -> int:
-    """`bench list`: print the shipped studies and their questions."""
-    for name, question in list_studies().items():
-        print(f"{name:14} {question}")
+    """`bench list`: print the shipped studies with question, number of trials and expected time."""
+    for name in list_studies():
+        study = load_study(name)
+        print(f"{name:14} {study.question}")
+        print(f"{'':14} {len(study.variants) * study.seeds} trials; {study.cost or 'cost not stated'}")
+    return 0
+
+
+def new_verb(args: argparse.Namespace) -> int:
+    """`bench new`: copy a shipped study into the user's own file."""
+    choose("study", args.source, list_studies())
+    require(args.file.endswith((".yaml", ".yml")), f"a study is a YAML file; call it {args.file}.yaml.")
+    text = (STUDIES / f"{args.source}.yaml").read_text(encoding="utf-8")
+    try:
+        with Path(args.file).open("x", encoding="utf-8") as file:
+            file.write(text.replace(f"bench run {args.source}", f"bench run {args.file}"))
+    except FileExistsError:
+        raise InputError(f"{args.file} exists; choose another name.") from None
+    except OSError as error:
+        raise InputError(f"cannot write {args.file}: {error.strerror}.") from None
+    print(f"{args.file} is a copy of {args.source}. Change it, then: bench run {args.file}")
     return 0
 
 
 def run_verb(args: argparse.Namespace) -> int:
     """`bench run`: run what is not done yet, write the report, print the table."""
     from .engines.local import LocalEngine
-    from .runner import expand, made_by_other_code, run_trials
-    from .store import Store, is_final
+    from .live import View
+    from .plan import make_plan, select
+    from .runner import read_progress, run_trials
+    from .store import Store
 
-    study = load_study(args.study, args.seeds)
+    study = load_study(args.study, args.seeds, args.set)
+    selected = select(study, args.filter)
     workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
     require(workers >= 1, f"--workers must be at least 1, got {workers}.")
-    store = Store(Path(args.out) / study.name)
-    start = time.perf_counter()
-    with LocalEngine(workers) as engine:
-        print(f"{study.name}: {study.question}\nStarting {workers} workers ...", file=sys.stderr, flush=True)
-        trials = expand(study, engine)
-        store.create({k: v for k, v in asdict(study).items() if k != "variants"})
-        records = {t.identity["key"]: store.record(t.identity["key"]) for t in trials}
-        pending = [t for t in trials if not is_final(records[t.identity["key"]])]
-        if len(pending) < len(trials):
-            print(f"{len(trials) - len(pending)} of {len(trials)} trials are done already.", file=sys.stderr)
-        if other := made_by_other_code(record for record in records.values() if record is not None):
-            print(
-                f"{len(other)} of them were made by another version of the code; to have all made by this one, choose "
-                "another --out.",
-                file=sys.stderr,
-            )
-        with _progress(len(trials), len(trials) - len(pending)) as show:
-            for record in run_trials(study, pending, store, engine):
-                records[record["key"]] = record
-                show(record)
-
-    from .report import write_report
-
-    # Names are the study's of today: a trial's key, and so its record, outlives them.
-    finished = [{**r, **t.identity} for t in trials if (r := records[t.identity["key"]]) is not None]
-    table = write_report(study, finished, store.folder)
-    _print_table(study, table)
-    bad = [r for r in finished if r["status"] in ("failed", "crashed")]
-    for record in bad:
-        print(f"{record['variant']}, seed {record['seed']}: {record['status']}: {record['reason']}", file=sys.stderr)
+    timeout = args.trial_timeout
+    require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
+    if ":" in study.task:  # one of the user's own lies there; workers inherit it
+        sys.path.insert(0, str(find_study(args.study).parent.resolve()))
+    store, start = Store(Path(args.out) / study.name), time.perf_counter()
+    with LocalEngine(workers, preload=study.task != "noop") as engine, _terminated_is_interrupted():
+        print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
+        plan = make_plan(study, engine)
+        require(any(map(selected, plan.trials())), "no trial has all that --filter asks for; leave one out.")
+        with store.lock():
+            store.create(study.to_file(), plan.keys_by_name())
+            store.recover()
+            progress = read_progress(plan, store, args.retry_failed)
+            pending = [trial for trial in progress.pending if selected(trial)]
+            _tell(plan, progress, store, {trial.key for trial in pending})
+            interrupted = False
+            try:
+                with View(plan, progress.settled, len(pending)) as view:
+                    for trial, record in run_trials(plan, pending, store, engine, timeout):
+                        view.show(trial, record)
+            except KeyboardInterrupt:
+                interrupted = True
+            engine.stop()
+            store.recover()  # of what was interrupted, now or by an end of the driver before
+    bad = _report(study, store, rebuild=bool(pending))
     seconds = time.perf_counter() - start
+    if interrupted:
+        print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
+        return 130
     print(f"{len(pending)} trials run in {seconds:.0f} s on {workers} workers; records and report in {store.folder}")
     return 1 if bad else 0
 
 
-VERBS: dict[str, Callable[[argparse.Namespace], int]] = {"list": list_verb, "run": run_verb}
+def report_verb(args: argparse.Namespace) -> int:
+    """`bench report`: rebuild the derived files of a study's folder from its records."""
+    study, store = _open(args.folder)
+    _report(study, store)
+    return 0
+
+
+def archive_verb(args: argparse.Namespace) -> int:
+    """`bench archive`: write `records.jsonl` and the derived files."""
+    from .archive import archive
+
+    study, store = _open(args.folder)
+    kept = archive(study, store, Path(args.target) / study.name)
+    _report(study, kept)
+    print(f"{len(study.variants) * study.seeds} trials in {kept.folder}")
+    return 0
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": list_verb,
+    "new": new_verb,
+    "run": run_verb,
+    "report": report_verb,
+    "archive": archive_verb,
+}
+
+
+def _open(folder: str) -> "tuple[Study, Store]":
+    from .store import Store
+
+    path = Path(folder) / "study.yaml"
+    require(path.is_file(), f"{folder} holds no study: there is no {path}. Give the folder that `bench run` wrote.")
+    return load_study(str(path)), Store(Path(folder))
+
+
+def _tell(plan: "Plan", progress: "Progress", store: "Store", pending: set[str]) -> None:
+    """Say what the store holds already, and what is odd about it."""
+    if progress.settled:
+        failed = sum(record["status"] == "failed" for _, record in progress.settled)
+        more = f", {failed} of them failed; --retry-failed runs those again" if failed else ""
+        print(f"{len(progress.settled)} of {len(plan)} trials are done already{more}.", file=sys.stderr)
+    for key, cause in progress.unreadable.items():
+        again = " The trial is run again, what was there is kept." if key in pending else ""
+        print(f"{store.trials / key} has no record: {cause}.{again}", file=sys.stderr)
+    if progress.other_code:
+        print(
+            f"{progress.other_code} of them were made by another version of the code; to have all made by this one, "
+            "choose another --out.",
+            file=sys.stderr,
+        )
+
+
+def _report(study: "Study", store: "Store", rebuild: bool = True) -> bool:
+    """Write the report, unless it is there and nothing is new; print the table; whether a trial failed or crashed."""
+    from .report import read_report, write_report
+
+    with store.sentences():
+        trials, table = (None if rebuild else read_report(store)) or write_report(study, store)
+    _print_table(study, table)
+    bad = trials[trials["status"].isin(["failed", "crashed"])]
+    for row in bad.to_dict("records"):
+        print(f"{row['variant']}, seed {row['seed']}: {row['status']}: {row['reason']}", file=sys.stderr)
+    if pending := int((trials["status"] == "pending").sum()):
+        print(f"{pending} of {len(trials)} trials have not run yet.", file=sys.stderr)
+    return len(bad) > 0
 
 
 @contextmanager
-def _progress(total: int, done: int) -> "Iterator[Callable[[Record], None]]":
-    """A live bar in a terminal, a line a trial in a pipe."""
-    if not sys.stderr.isatty():
-        counter = iter(range(done + 1, total + 1))
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM, which clusters and `timeout` send, ends a study as Ctrl-C does."""
 
-        def show(record: "Record") -> None:
-            print(f"{next(counter)}/{total} {_line(record)}", file=sys.stderr, flush=True)
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
 
-        yield show
-        return
-
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=total, completed=done)
-        yield lambda record: progress.update(task, advance=1, description=_line(record))
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _line(record: "Record") -> str:
-    return f"{record['variant']}, seed {record['seed']}: {record['status']}"
-
-
-def _print_table(study: Study, table: "pd.DataFrame") -> None:
+def _print_table(study: "Study", table: "pd.DataFrame") -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from .report.tables import display_rows
 
     header, *rows = display_rows(study, table)
     shown = Table(*header, title=f"{study.name}: {study.metric}", box=box.SIMPLE_HEAD)
-    for row in rows:
-        shown.add_row(*row)
+    for row in rows[:LONGEST]:
+        shown.add_row(*map(Text, row))  # names may look like markup
+    if len(rows) > LONGEST:
+        shown.caption = f"{len(rows) - LONGEST} more variants: see table.md"
     # A pipe has no width of its own; cut no cell there.
     Console(width=None if sys.stdout.isatty() else 120).print(shown)
 

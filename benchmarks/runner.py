@@ -1,61 +1,97 @@
-"""Runs a study: expand, skip what is done, run the rest in workers."""
+"""Runs what is not done yet of a study."""
 
+import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
-
-from zoo.provenance import code_version
+from dataclasses import dataclass, field
 
 from .engines.local import LocalEngine
-from .store import SCHEMA, Record, Store
-from .study import Study
-from .trial import resolve_trials, run_trial
+from .plan import Plan, Trial
+from .store import Record, Store, Unreadable, is_final
+from .tasks import code_version_of, judge
+from .trial import Job
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One trial of a study.
+@dataclass
+class Progress:
+    """What the store says of a plan's trials.
 
     Attributes:
-        config: The resolved config.
-        identity: What its record opens with.
+        pending: The trials to run.
+        settled: The others, each with the status, reason and metrics of its record.
+        unreadable: Why a record cannot be read, by key.
+        other_code: How many records another version of the code made.
     """
 
-    config: dict[str, Any]
-    identity: Record
+    pending: list[Trial] = field(default_factory=list)
+    settled: list[tuple[Trial, Record]] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    other_code: int = 0
 
 
-def expand(study: Study, engine: LocalEngine) -> list[Trial]:
-    """All trials of a study, variant by variant, checked and keyed in a worker so that this process needs no torch.
+def read_progress(plan: Plan, store: Store, retry_failed: bool = False) -> Progress:
+    """Look up each trial of a plan in the store."""
+    progress = Progress()
+    version = code_version_of(plan.study.task)
+    for trial in plan.trials():
+        record = None
+        try:
+            record = store.record(trial.key)
+        except Unreadable as error:
+            progress.unreadable[trial.key] = str(error)
+        if record is None or not is_final(record, retry_failed):
+            progress.pending.append(trial)
+            continue
+        progress.settled.append((trial, _judged(record, plan.study.metric)))
+        progress.other_code += record.get("environment", {}).get("code_version") != version
+    return progress
+
+
+def run_trials(
+    plan: Plan, trials: Iterable[Trial], store: Store, engine: LocalEngine, timeout: float | None = None
+) -> Iterator[tuple[Trial, Record]]:
+    """Run trials, yielding each record as it comes; those whose process died are tried again once, at the end.
 
     Raises:
-        InputError: A config that `zoo` would refuse.
+        InputError: The store cannot be written.
     """
-    cells = [(variant, seed) for variant in study.variants for seed in range(study.seeds)]
-    configs = [study.config(variant, seed) for variant, seed in cells]
-    outcome = next(engine.run(resolve_trials, [(study.task, configs, study.metric)]))
-    if outcome.crash:
-        raise RuntimeError(f"the worker that checks the study's configs was {outcome.crash}")
-    return [
-        Trial(config, {"study": study.name, "key": key, "variant": v.name, "varied": v.varied, "seed": seed})
-        for (v, seed), (key, config) in zip(cells, outcome.value, strict=True)
-    ]
+    for last in (False, True):
+        crashed: list[Trial] = []
+        by_key = {trial.key: trial for trial in trials}
+        for outcome in engine.run(Job.run, ((_job(plan, t, store),) for t in by_key.values()), timeout):
+            job: Job = outcome.job[0]
+            record = outcome.value
+            if outcome.timed_out:
+                record = job.end("failed", f"timeout: it took more than {timeout:g} s", outcome.seconds)
+            elif outcome.crash:
+                record = job.end("crashed", outcome.crash, outcome.seconds)
+            trial = by_key[job.identity["key"]]
+            if record["status"] == "crashed":
+                crashed.append(trial)
+            yield trial, _judged(record, plan.study.metric)
+        trials = crashed
+        if last or not crashed:
+            return
 
 
-def run_trials(study: Study, trials: list[Trial], store: Store, engine: LocalEngine) -> Iterator[Record]:
-    """Run trials, yielding each record as it comes; where a worker dies, this writes a record of status `crashed`."""
-    jobs = [(str(store.folder), study.task, trial.config, trial.identity) for trial in trials]
-    for outcome in engine.run(run_trial, jobs):
-        if outcome.crash:
-            trial = trials[outcome.index]
-            record = {"schema": SCHEMA, **trial.identity, "status": "crashed", "reason": outcome.crash, "metrics": {}}
-            record["environment"] = {"code_version": code_version()}
-            store.commit(store.scratch(trial.identity["key"]), record)
-            yield record
-        else:
-            yield outcome.value
+def _judged(record: Record, metric: str) -> Record:
+    """What a view needs of a record."""
+    status, reason = judge(record, metric)
+    return {"status": status, "reason": reason, "metrics": record["metrics"]}
 
 
-def made_by_other_code(records: Iterable[Record]) -> list[Record]:
-    """The records that another version of `zoo` and `datamodules` made."""
-    return [record for record in records if record["environment"]["code_version"] != code_version()]
+def _identity(plan: Plan, trial: Trial) -> Record:
+    """What names a trial in its record."""
+    variant = trial.variant
+    return {
+        "study": plan.study.name,
+        "key": trial.key,
+        "variant": variant.name,
+        "varied": variant.varied,
+        "seed": trial.seed,
+    }
+
+
+def _job(plan: Plan, trial: Trial, store: Store) -> Job:
+    attempt = 1 + store.attempts_made(trial.key)
+    folder = store.folder.absolute()  # tasks may change the working directory
+    return Job(folder, plan.study.task, trial.config, _identity(plan, trial), attempt, uuid.uuid4().hex[:12])

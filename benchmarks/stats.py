@@ -35,10 +35,11 @@ def summarize(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a variant in the study's order: `variant, n, n_failed, mean, std, ci_low, ci_high, delta, delta_ci_low,
-        delta_ci_high`. `n` counts finished trials, `n_failed` all others; differences are over the seeds that both
-        variants finished, and are missing for the baseline.
+        delta_ci_high`. `n` counts finished trials, `n_failed` those that diverged, failed or crashed; differences are
+        over the seeds that both variants finished, and are missing for the baseline.
     """
     done = trials[trials["status"] == "done"]
+    failed = trials["status"].isin(["diverged", "failed", "crashed"])
     # (seed, variant): pairs stand in one row.
     values = done.pivot_table(index="seed", columns="variant", values="value")
     rows = []
@@ -49,7 +50,7 @@ def summarize(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
         row = {
             "variant": name,
             "n": len(own),
-            "n_failed": int((trials["variant"] == name).sum()) - len(own),
+            "n_failed": int(failed[trials["variant"] == name].sum()),
             "mean": own.mean(),
             "std": own.std(ddof=1),
             "ci_low": low,

@@ -1,30 +1,46 @@
 """Trial records on disk. The store alone decides what is done."""
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
+import re
 import shutil
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from datamodules.errors import InputError
+from datamodules.errors import InputError, require
 from zoo.files import write_atomically
 
-SCHEMA = 1
+from .study import Study
+
 Record = dict[str, Any]
+RECORDS = "records.jsonl"
+# Where the folder is at fault, not the trial.
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE)
+SCARCE = 2**24  # bytes left on a disk that is as good as full: a checkpoint may not fit
 
 
-def is_final(record: Record | None) -> bool:
-    """Whether a trial with this record is not to be run again; a crash is."""
-    return record is not None and record["status"] != "crashed"
+class Unreadable(Exception):  # noqa: N818 - it names the record, not the event
+    """A trial's folder without a record that can be read; the message says why."""
+
+
+def is_final(record: Record | None, retry_failed: bool = False) -> bool:
+    """Whether a trial with this record is not to be run again: a crash or a skipped trial is, a failure on request."""
+    return record is not None and record["status"] in (
+        ("done", "diverged") if retry_failed else ("done", "diverged", "failed")
+    )
 
 
 class Store:
-    """The folder of one study: `study.yaml`, and below `trials/` a folder a trial.
+    """The folder of one study: `study.yaml`, `plan.json` (the keys of its trials) and below `trials/` a folder a trial.
 
-    A trial's folder appears whole, by a rename, with its record `result.json` in it; a trial that was interrupted
-    leaves a folder whose name starts with a dot, which nobody reads.
+    A trial's folder appears whole, by a rename, with its record `result.json` in it. What a trial writes before that
+    goes to a folder whose name starts with a dot. Earlier attempts lie in `attempts/1`, ... of a trial's folder.
+    Records that `bench archive` has put into `records.jsonl` count as well.
 
     Args:
         folder: `DIR/NAME`.
@@ -33,40 +49,252 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.trials = folder / "trials"
+        self._archived: dict[str, Record] | None = None
 
-    def create(self, study: dict[str, Any]) -> None:
-        """Make the folder and write `study.yaml`.
+    # --- the study's own files ------------------------------------------------------------------------------------
+
+    def create(self, study: str, plan: dict[str, list[str]]) -> None:
+        """Make the folder and write `study.yaml` and `plan.json`, unless they stand there already.
+
+        Args:
+            study: The study as a file.
+            plan: The keys of each variant's trials, by seed.
 
         Raises:
             InputError: The folder cannot be written.
         """
-        try:
+        with self.sentences():
             self.trials.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / "study.yaml", yaml.safe_dump(study, sort_keys=False))
-        except OSError as error:
-            raise InputError(f"cannot write to {self.folder}: {error.strerror}. Choose another --out.") from None
+            for name, text in (("study.yaml", study), ("plan.json", json.dumps(plan))):
+                path = self.folder / name
+                if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                    write_atomically(path, text)
 
-    def scratch(self, key: str) -> Path:
-        """An empty folder for a trial to write into."""
-        folder = self.trials / f".{key}.{os.getpid()}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def plan(self) -> dict[str, list[str]]:
+        """The keys of each variant's trials, by seed: of the last run, or else of the archive; empty if neither."""
+        try:
+            plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            plan = {}
+            for record in read_records(self.folder):
+                plan.setdefault(record["variant"], []).append(record["key"])
+        return plan
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other drivers out. The lock is the kernel's, so that of a driver that died is free.
+
+        Raises:
+            InputError: Another driver holds it, or the folder cannot be written.
+        """
+        with self.sentences():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = (self.folder / ".lock").open("a+", encoding="utf-8")
+        with file:
+            try:
+                with self.sentences():
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise InputError(
+                    f"{holder} is running a study in {self.folder}; wait until it is done, or choose another --out."
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def recover(self) -> None:
+        """Take in the trials that finished without appearing, and clear away what interrupted ones left.
+
+        Only for who holds the lock.
+        """
+        for scratch in list(self.trials.glob(".*")):
+            if not re.fullmatch(r"\.\w+\.\w+(\.taken)*", scratch.name) or not scratch.is_dir():
+                continue
+            taken = scratch.with_name(f"{scratch.name}.taken")
+            try:
+                scratch.rename(taken)  # so that a worker which outlives its driver for a moment cannot finish it
+                record = _read(taken / "result.json", taken.name.split(".")[1])
+            except FileNotFoundError:
+                continue
+            except Unreadable:
+                shutil.rmtree(taken, ignore_errors=True)
+            else:
+                self._appear(taken, record)
+        for file in self.folder.glob(".*.*.*"):  # of a write that did not end, see `write_atomically`
+            if re.fullmatch(r"\.(study|plan|trials|table)\.\w+\.\d+", file.name):
+                file.unlink(missing_ok=True)
+
+    # --- trials ---------------------------------------------------------------------------------------------------
+
+    def scratch(self, key: str, token: str) -> Path:
+        """The folder that an attempt writes into, made if need be; `token` names the attempt."""
+        folder = self.trials / f".{key}.{token}"
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def commit(self, scratch: Path, record: Record) -> None:
-        """Make a trial's folder, with its record, appear under its key."""
-        write_atomically(scratch / "result.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
-        final = self.trials / record["key"]
-        if is_final(self.record(record["key"])):  # another driver was faster with the same trial
-            shutil.rmtree(scratch)
-            return
-        shutil.rmtree(final, ignore_errors=True)
-        scratch.rename(final)
+    def commit(self, scratch: Path, record: Record) -> Record:
+        """Make a trial's folder, with its record, appear under its key.
+
+        Returns:
+            The record that now stands there: the earlier one where another driver was faster with the same trial.
+        """
+        write_atomically(scratch / "result.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+        return self._appear(scratch, record)
 
     def record(self, key: str) -> Record | None:
-        """The record of a trial, or None if it has none that can be read."""
+        """The record of a trial, or None if it has not run.
+
+        Raises:
+            Unreadable: There is one that cannot be read.
+        """
+        folder = self.trials / key
+        if not folder.is_dir():
+            return self.archived().get(key)
+        return _read(folder / "result.json", key)
+
+    def archived(self) -> dict[str, Record]:
+        """The records in `records.jsonl` by key, without their curves, read once.
+
+        Raises:
+            InputError: A line cannot be read.
+        """
+        if self._archived is None:
+            records = ({k: v for k, v in r.items() if k != "curves"} for r in read_records(self.folder))
+            self._archived = {record["key"]: record for record in records if record["status"] != "pending"}
+        return self._archived
+
+    def settle(self, key: str, token: str) -> Record | None:
+        """The record of an attempt whose process died only after it had finished; None if it had not."""
+        scratch = self.trials / f".{key}.{token}"
         try:
-            record = json.loads((self.trials / key / "result.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return self._appear(scratch, _read(scratch / "result.json", key))
+        except Unreadable:
+            pass
+        try:
+            record = self.record(key)
+        except Unreadable:
             return None
-        return record if isinstance(record, dict) and "status" in record else None
+        return record if record is not None and record.get("token") == token else None
+
+    def attempts_made(self, key: str) -> int:
+        """How often a trial has been tried to an end, crashes included."""
+        folder, archived = self.trials / key, self.archived().get(key, {})
+        earlier = folder / "attempts"
+        made = folder.is_dir() + (len(list(earlier.iterdir())) if earlier.is_dir() else 0)
+        return made + archived.get("attempt", 0)
+
+    def refuse_if_full(self, error: BaseException) -> None:
+        """Raise in place of an error that says more about the folder than about the trial.
+
+        Raises:
+            InputError: The disk is full or cannot be written to.
+        """
+        if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
+            with self.sentences():  # it may speak of another folder; this one tells
+                write_atomically(self.trials / ".probe", "")
+                (self.trials / ".probe").unlink()
+        if shutil.disk_usage(self.folder).free < SCARCE:
+            raise self._sentence(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
+
+    @contextlib.contextmanager
+    def sentences(self) -> Iterator[None]:
+        """Turn what the system says of the folder into an `InputError` with a remedy."""
+        try:
+            yield
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise self._sentence(error) from None
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _appear(self, scratch: Path, record: Record) -> Record:
+        final = self.trials / record["key"]
+        while True:
+            try:
+                scratch.rename(final)
+            except FileNotFoundError:
+                if (found := self.record(record["key"])) is None:
+                    raise
+                return found  # another process has just let it appear
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                return record
+            with contextlib.suppress(Unreadable):
+                earlier = self.record(record["key"])
+                if earlier is not None and is_final(earlier, retry_failed=True):
+                    shutil.rmtree(scratch)
+                    return earlier
+            with contextlib.suppress(FileNotFoundError):  # another driver has just moved it
+                self._keep_attempt(final, scratch)
+
+    @staticmethod
+    def _keep_attempt(final: Path, scratch: Path) -> None:
+        attempts = scratch / "attempts"
+        if (final / "attempts").is_dir() and not attempts.is_dir():
+            (final / "attempts").rename(attempts)
+        attempts.mkdir(exist_ok=True)
+        final.rename(attempts / str(1 + len(list(attempts.iterdir()))))
+
+    def _sentence(self, error: OSError) -> InputError:
+        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
+        return InputError(
+            f"cannot write to {self.folder}: {error.strerror}. What is done is kept: {remedy} and give the same "
+            "command again, or choose another --out."
+        )
+
+
+def read_records(folder: Path) -> Iterator[Record]:
+    """The records of an archive, in its order; none where there is no archive.
+
+    Raises:
+        InputError: A line cannot be read.
+    """
+    path = folder / RECORDS
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                record = json.loads(line)
+                good = {"key", "variant", "seed", "status", "metrics"} <= record.keys()
+            except (ValueError, AttributeError):
+                good = False
+            require(good, f"line {number} of {path} is no trial's record; restore the file, or move it away.")
+            yield record
+
+
+def keys_of(study: Study, store: Store) -> list[list[str]]:
+    """The keys of each variant's trials, by seed, of a study that has been run or archived.
+
+    Raises:
+        InputError: The folder holds another study.
+    """
+    plan = store.plan()
+    good = isinstance(plan, dict) and list(plan) == [variant.name for variant in study.variants]
+    good = good and all(isinstance(keys, list) and len(keys) == study.seeds for keys in plan.values())
+    require(
+        good and all(isinstance(key, str) for keys in plan.values() for key in keys),
+        f"the records in {store.folder} are not those of its study.yaml; run the study again.",
+    )
+    return list(plan.values())
+
+
+def _read(path: Path, key: str) -> Record:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Unreadable(error.strerror) from None
+    except ValueError as error:
+        raise Unreadable(f"it is no JSON: {error}") from None
+    known = isinstance(record, dict) and {"key", "status"} <= record.keys()
+    if not (known and isinstance(record.get("metrics"), dict)):
+        raise Unreadable("it is no trial's record")
+    if record["key"] != key:
+        raise Unreadable(f"it is the record of another trial, {record['key']}")
+    return record

@@ -1,87 +1,120 @@
-"""One trial: a config in, a record out. Everything here runs in a worker process, where torch is loaded."""
+"""One trial: a config in, a record out. Runs in a worker process."""
 
-import hashlib
 import json
+import os
 import time
 import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from zoo.files import write_atomically
-from zoo.provenance import environment
+from zoo.provenance import environment, peak_memory_bytes, reset_peak_memory
 
-from .store import SCHEMA, Record, Store
-from .tasks import TASKS
+from .plan import SCHEMA
+from .store import Record, Store
+from .tasks import Config, code_version_of, load_task, outcome_of
 
-
-def trial_key(task: str, config: dict[str, Any]) -> str:
-    """The name of a trial: a hash of the canonical JSON of its resolved config, and of nothing else.
-
-    Not of orders, paths, display names or Lightning's defaults; a user's CSV counts by its content.
-    """
-    from datamodules import DATAMODULES
-
-    data = DATAMODULES.load(config["data"]["name"]).identity(config["data"])
-    canonical = json.dumps(
-        {**config, "data": data, "task": task, "schema": SCHEMA}, sort_keys=True, separators=(",", ":")
-    )
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+ENVIRONMENT = "environment.json"
 
 
-def resolve_trials(task: str, configs: list[dict[str, Any]], metric: str) -> list[tuple[str, dict[str, Any]]]:
-    """The key and the resolved config of each trial, all of them checked before any of them runs.
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to run a trial.
 
-    Raises:
-        InputError: A config that `zoo` would refuse, a metric that it would not measure, or two trials that are one.
-    """
-    from datamodules.errors import InputError, choose
-    from zoo.config import resolve
-    from zoo.metrics import metric_names
-    from zoo.train import make_trainer, prepare, quiet
-
-    resolved: dict[str, dict[str, Any]] = {}
-    prepared = set()
-    for given in configs:
-        config = resolve(given)
-        sections = json.dumps({**config, "seed_everything": None}, sort_keys=True)
-        if sections not in prepared:  # building a model and its data finds what types alone do not
-            prepared.add(sections)
-            model, _ = prepare(config)
-            with quiet():
-                make_trainer(config, model.num_classes, Path(), progress=False)
-            names = metric_names(model.num_classes)
-            choose("metric", metric, [f"{split}/{name}" for split in ("test", "val") for name in names])
-        key = trial_key(task, config)
-        if key in resolved:
-            raise InputError(f"two trials of the study are the same: {given}. Take the duplicate out of `vary`.")
-        resolved[key] = config
-    return list(resolved.items())
-
-
-def run_trial(folder: str, task: str, config: dict[str, Any], identity: Record) -> Record:
-    """Run one trial and leave its folder in the store; an exception becomes a record, not an exception.
-
-    Args:
-        folder: The study's folder.
-        task: A name in `TASKS`.
+    Attributes:
+        folder: The study's folder, as an absolute path.
+        task: What the trial does.
         config: The resolved config.
         identity: What the record opens with: study, key, variant, varied, seed.
-
-    Returns:
-        The record.
+        attempt: The how manieth attempt it is.
+        token: Names the attempt.
     """
-    store = Store(Path(folder))
-    scratch = store.scratch(identity["key"])
-    write_atomically(scratch / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-    start = time.perf_counter()
-    try:
-        outcome = TASKS[task](config, scratch)
-    except Exception as error:
-        (scratch / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        outcome = {"status": "failed", "reason": f"{type(error).__name__}: {error}".partition("\n")[0]}
-        outcome |= {"metrics": {}, "environment": environment()}
-    record = {"schema": SCHEMA, **identity, **outcome, "wall_seconds": time.perf_counter() - start}
-    store.commit(scratch, record)
-    return record
+
+    folder: Path
+    task: str
+    config: Config
+    identity: Record
+    attempt: int
+    token: str
+
+    def run(self) -> Record:
+        """Run the trial and leave its folder in the store; an exception becomes a record, not an exception.
+
+        Raises:
+            InputError: The store cannot be written.
+        """
+        store, directory = Store(self.folder), Path.cwd()
+        started, clock = datetime.now(UTC), time.perf_counter()
+        reset_peak_memory()
+        with store.sentences():
+            scratch = store.scratch(self.identity["key"], self.token)
+            # The record holds both too; these are for `zoo fit --config`, and for a driver whose worker has died.
+            (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
+            (scratch / ENVIRONMENT).write_text(json.dumps(environment()), encoding="utf-8")
+            try:
+                outcome = outcome_of(load_task(self.task)(self.config, scratch))
+            except Exception as error:
+                store.refuse_if_full(error)
+                (scratch / "traceback.txt").write_text(traceback.format_exc(), "utf-8", errors="backslashreplace")
+                outcome = {"status": "failed", "reason": _reason(error), "metrics": {}}
+            finally:
+                os.chdir(directory)
+            where = environment() | outcome.pop("environment", {})
+            outcome = {"peak_memory_bytes": peak_memory_bytes(), **outcome}
+            return self._commit(scratch, outcome, where, started, time.perf_counter() - clock)
+
+    def end(self, status: str, reason: str, seconds: float) -> Record:
+        """The record of an attempt whose process is no more, written beside what it left.
+
+        Args:
+            status: `crashed` or `failed`.
+            reason: Why.
+            seconds: How long it ran.
+
+        Raises:
+            InputError: The store cannot be written.
+        """
+        store = Store(self.folder)
+        if finished := store.settle(self.identity["key"], self.token):
+            return finished
+        outcome = {"status": status, "reason": reason, "metrics": {}, "peak_memory_bytes": {"host": None, "gpu": None}}
+        with store.sentences():
+            scratch = store.scratch(self.identity["key"], self.token)
+            (scratch / "best.ckpt").unlink(missing_ok=True)
+            try:
+                where = json.loads((scratch / ENVIRONMENT).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                where = dict.fromkeys(environment())  # it died before it could say
+            return self._commit(scratch, outcome, where, datetime.now(UTC) - timedelta(seconds=seconds), seconds)
+
+    def _commit(self, scratch: Path, outcome: Record, where: Record, started: datetime, seconds: float) -> Record:
+        for left in (scratch / ENVIRONMENT, *scratch.glob(".result.json.*")):
+            left.unlink(missing_ok=True)
+        precision = self.config.get("trainer", {}).get("precision", "32-true") if self.task == "fit" else None
+        record = {
+            "schema": SCHEMA,
+            **self.identity,
+            "task": self.task,
+            "attempt": self.attempt,
+            "train_seconds": None,
+            **outcome,
+            "started": started.isoformat(timespec="milliseconds"),
+            "wall_seconds": seconds,
+            "environment": {"precision": precision, **where, "code_version": code_version_of(self.task)},
+            "config": self.config,
+            "token": self.token,
+        }
+        return Store(self.folder).commit(scratch, record)
+
+
+def _reason(error: Exception) -> str:
+    """The exception, and the first line of what it says."""
+    said = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {said}".encode("utf-8", "backslashreplace").decode()
+
+
+def _yaml(config: Config) -> str:
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster where libyaml is
+    return yaml.dump(config, Dumper=dumper, sort_keys=False)

@@ -155,6 +155,12 @@ class ArrayDataModule(L.LightningDataModule):
         """The number of classes; 1 for a regression."""
         return 1 if self.class_names is None else len(self.class_names)
 
+    @property
+    def smallest_batch(self) -> int:
+        """Samples in the smallest batch of training: a last one too small for batch norm joins the one before."""
+        self.setup()
+        return min(self.batch_size, len(self.indices["train"]))
+
     def arrays(self, split: str) -> tuple[Tensor, Tensor]:
         """The normalised arrays of "train", "val" or "test": x (N, *input_shape), y (N,)."""
         self.setup()

@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA = ROOT.parent / "shared" / "data"
 MAINS = {"zoo": zoo.cli.main, "bench": benchmarks.cli.main}
 # Each command runs as it stands, with less of it: a later option wins.
-SHORTER = {"zoo fit": ["--trainer.max_epochs", "1"], "bench run": ["--seeds", "1"]}
+SHORTER = {"zoo fit": ["--trainer.max_epochs", "1"], "bench run": ["--seeds", "1", "--set", "trainer.max_epochs=1"]}
 
 
 def blocks(language: str) -> list[str]:
@@ -45,6 +45,17 @@ def test_every_command_runs_in_order(tmp_path, monkeypatch):
     assert ran >= 10
     for code in blocks("python"):
         exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_study_shown_in_the_benchmarks_readme_runs(tmp_path):
+    text = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    (study,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "clipping.yaml").write_text(study)
+    command = f"run {tmp_path}/clipping.yaml --out {tmp_path} --set trainer.max_epochs=1 --seeds 1"
+    assert benchmarks.cli.main(shlex.split(command)) == 0
+    rows = (tmp_path / "clipping/trials.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + 2 * 3 * 2
+    assert "optimizer,model.optimizer,model.lr" in rows[0]
 
 
 def test_the_table_of_defaults_is_what_a_run_has():

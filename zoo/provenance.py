@@ -1,8 +1,10 @@
-"""What ran where: recorded with every result. Imports torch only when asked about it."""
+"""What ran where: recorded with every result. Does not import torch, but asks it where it is loaded."""
 
+import contextlib
 import hashlib
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -31,7 +33,7 @@ def git_state() -> dict[str, Any]:
 
     def git(*args: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True
+            ["git", "--no-optional-locks", "-C", str(ROOT), *args], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
@@ -52,28 +54,50 @@ def _cpu_model() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def environment() -> dict[str, Any]:
-    """The code, the packages and the hardware of this process, as plain values."""
-    import torch
+_platform = cache(platform.platform)
 
+
+@cache
+def _packages() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
+
+
+def environment() -> dict[str, Any]:
+    """The code, the packages and the hardware of this process, as plain values.
+
+    `threads` counts those that torch computes on, or would by its environment where it is not loaded.
+    """
+    torch = sys.modules.get("torch")
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list: one number a level of nesting
+    threads = int(asked) if asked.isdigit() else os.cpu_count() or 1
+    gpus = range(torch.cuda.device_count()) if torch else ()
     return {
         "git": git_state(),
         "code_version": code_version(),
         "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "platform": _platform(),
+        "packages": _packages(),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "threads": torch.get_num_threads() if torch else threads,
+        "gpus": [torch.cuda.get_device_name(i) for i in gpus] if torch else [],
     }
 
 
-def peak_memory_bytes() -> dict[str, int | None]:
-    """The most memory that this process has held so far, on the host and on the current GPU."""
-    import torch
+def reset_peak_memory() -> None:
+    """Count peaks from now on, where the system can; else `peak_memory_bytes` counts from the start of the process."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
 
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"host": host, "gpu": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None}
+
+def peak_memory_bytes() -> dict[str, int | None]:
+    """The most memory that this process has held, on the host and on the current GPU; see `reset_peak_memory`."""
+    torch = sys.modules.get("torch")
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        host = int(found[1]) * 1024 if found else None
+    except OSError:  # no Linux: macOS counts in bytes
+        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"host": host, "gpu": torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else None}

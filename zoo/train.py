@@ -83,7 +83,7 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False) -
     with quiet():
         trainer, logger = make_trainer(config, model.num_classes, out, progress)
         check_plan(model.hparams["schedule"], trainer.max_epochs)
-        check_batches(model, data, trainer.world_size)
+        check_batches(model, data.smallest_batch, trainer.world_size)
         if trainer.is_global_zero:
             out.mkdir(parents=True, exist_ok=True)
             write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -129,19 +129,23 @@ def prepare(config: Config) -> tuple[ZooModule, ArrayDataModule]:
     data.setup()
     torch.manual_seed(seeds.init)
     model = create_model(**config["model"], input_shape=data.input_shape, num_classes=data.num_classes)
-    check_batches(model, data)
+    check_batches(model, data.smallest_batch)
     # A checkpoint must find its validation split again, so it holds the seed drawn.
     model.config = {**config, "data": {**config["data"], "seed": data.seed}}
     return model, data
 
 
-def check_batches(model: ZooModule, data: ArrayDataModule, world_size: int = 1) -> None:
+def check_batches(model: ZooModule, smallest: int, world_size: int = 1) -> None:
     """Refuse batches too small to share out: each rank needs one sample, with batch norm two.
+
+    Args:
+        model: The model.
+        smallest: Samples in the smallest batch, over all devices.
+        world_size: The number of devices.
 
     Raises:
         InputError: With what to change.
     """
-    smallest = min(data.batch_size, len(data.indices["train"]))
     batch_norm = any(isinstance(layer, torch.nn.BatchNorm1d) for layer in model.modules())
     require(
         smallest >= world_size * (2 if batch_norm else 1),

@@ -1,11 +1,18 @@
 """Worker processes on this machine."""
 
+import math
 import multiprocessing
 import os
+import queue
 import signal
+import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
@@ -21,75 +28,120 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        index: Which job, by its place in the order given.
-        value: What the function returned; None unless it did.
+        job: The arguments that the function was called with.
+        value: What it returned; None unless it did.
         crash: Why the worker died while at it; empty if it did not.
+        timed_out: Whether it was ended because its time was up.
+        seconds: How long it took, as the driver saw it.
     """
 
-    index: int
+    job: tuple[Any, ...]
     value: Any
     crash: str
+    timed_out: bool
+    seconds: float
 
 
 class LocalEngine:
-    """Runs functions in worker processes that stay, forked from a server that has imported torch and lightning once.
+    """Runs functions in worker processes that start when they are needed and then stay.
 
     Args:
-        workers: How many processes.
+        workers: How many processes, at most.
+        preload: Fork them from a server that has imported torch and lightning once, rather than start them bare.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, preload: bool = True) -> None:
         self.n_workers = workers
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["benchmarks.engines.preload"])
+        self._context: Any = multiprocessing.get_context("forkserver" if preload else "spawn")
+        if preload:
+            self._context.set_forkserver_preload(["benchmarks.engines.preload"])
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> "LocalEngine":
-        before = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-        try:
-            self._workers = [_Worker(self._context) for _ in range(self.n_workers)]
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End all workers, in the middle of whatever they do."""
         for worker in self._workers:
             worker.stop()
+        self._workers = []
 
-    def run(self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Outcome]:
+    def run(
+        self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], timeout: float | None = None
+    ) -> Iterator[Outcome]:
         """Call `function(*job)` for each job in some worker; yield outcomes as they come.
+
+        Args:
+            function: One that can be imported by its name.
+            jobs: Its arguments; taken one by one as workers become free.
+            timeout: Seconds after which a job is ended by killing its worker.
 
         Raises:
             InputError: The function raised one.
             RuntimeError: The function raised anything else; the message holds its traceback.
         """
-        waiting = list(enumerate(jobs))[::-1]
-        running: dict[int, int] = {}  # place of the worker: index of its job
-        while waiting or running:
-            for place, worker in enumerate(self._workers):
-                if waiting and place not in running:
-                    index, job = waiting.pop()
-                    try:
-                        worker.connection.send((function, job))
-                    except OSError:  # it died while it had nothing to do
-                        worker = self._workers[place] = _Worker(self._context)
-                        worker.connection.send((function, job))
-                    running[place] = index
-            ready = wait([w.connection for p, w in enumerate(self._workers) if p in running])
-            for place in [p for p in running if self._workers[p].connection in ready]:
-                index, worker = running.pop(place), self._workers[place]
-                try:
-                    kind, value = worker.connection.recv()
-                except (EOFError, ConnectionResetError):
-                    self._workers[place] = _Worker(self._context)
-                    yield Outcome(index, None, worker.cause_of_death())
+        waiting = iter(jobs)
+        running: dict[int, tuple[tuple[Any, ...], float]] = {}  # place of the worker: its job, since when
+        exhausted = False
+        while True:
+            for place in range(self.n_workers):
+                if place not in running and not exhausted:
+                    if (job := next(waiting, None)) is None:
+                        exhausted = True
+                        break
+                    self._send(place, (function, job))
+                    running[place] = job, math.inf  # its time counts from when the worker begins
+            if not running:
+                return
+            patience = None
+            if timeout is not None:
+                patience = max(0.0, min(since for _, since in running.values()) + timeout - time.monotonic())
+                patience = min(patience, 3600.0)  # the system's calls take no more than some weeks
+            ready = wait([self._workers[place].connection for place in running], patience)
+            for place, (job, since) in list(running.items()):
+                seconds = max(0.0, time.monotonic() - since)
+                if self._workers[place].connection in ready:
+                    if (outcome := self._outcome(place, job, seconds)) is None:
+                        running[place] = job, time.monotonic()
+                        continue
+                elif timeout is None or seconds < timeout:
                     continue
-                if kind == "returned":
-                    yield Outcome(index, value, "")
                 else:
-                    raise InputError(value) if kind == "refused" else RuntimeError(f"in a worker:\n{value}")
+                    outcome = self._end(place, job, seconds)
+                del running[place]
+                yield outcome
+
+    def _send(self, place: int, message: Any) -> None:
+        if place == len(self._workers):
+            self._workers.append(_Worker(self._context))
+        try:
+            self._workers[place].connection.send(message)
+        except OSError:  # it died while it had nothing to do
+            self._workers[place] = _Worker(self._context)
+            with suppress(OSError):  # this one, too; waiting for its answer tells
+                self._workers[place].connection.send(message)
+
+    def _outcome(self, place: int, job: tuple[Any, ...], seconds: float) -> Outcome | None:
+        """What a worker has sent: how a job ended, or None for that it has begun."""
+        try:
+            kind, value = self._workers[place].connection.recv()
+        except (EOFError, OSError):
+            cause = self._workers[place].cause_of_death()
+            self._workers[place] = _Worker(self._context)
+            return Outcome(job, None, cause, False, seconds)
+        if kind == "begun":
+            return None
+        if kind == "returned":
+            return Outcome(job, value, "", False, seconds)
+        raise InputError(value) if kind == "refused" else RuntimeError(f"in a worker:\n{value}")
+
+    def _end(self, place: int, job: tuple[Any, ...], seconds: float) -> Outcome:
+        self._workers[place].stop()
+        self._workers[place] = _Worker(self._context)
+        return Outcome(job, None, "ended by the driver", True, seconds)
 
 
 class _Worker:
@@ -97,16 +149,23 @@ class _Worker:
 
     def __init__(self, context: Any) -> None:
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self.process.start()
+        # No daemon, so that tasks may have processes of their own; `_receive` ends it with the driver.
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=False)
+        forked = context.get_start_method() == "forkserver"
+        with _one_thread():
+            with _interrupts_ignored():
+                forkserver.ensure_running() if forked else self.process.start()
+            if forked:
+                self.process.start()
         theirs.close()
 
     def stop(self) -> None:
-        self.connection.close()
-        self.process.terminate()
+        self.process.kill()
         self.process.join()
+        self.connection.close()
 
     def cause_of_death(self) -> str:
+        self.connection.close()
         self.process.join()
         code = self.process.exitcode
         return (
@@ -114,22 +173,53 @@ class _Worker:
         )
 
 
-def _serve(connection: Connection) -> None:
-    """A worker's loop: receive (function, arguments), send back what came of it, until the driver is gone."""
-    import torch
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For processes started meanwhile, which inherit it."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """For processes started meanwhile: Ctrl-C reaches the whole group, and is the driver's to handle."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(connection: Connection) -> None:
+    """A worker's loop: take (function, arguments), send back what came of it."""
     # Ctrl-C is the driver's to handle; it reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, jobs), daemon=True).start()
     while True:
+        function, arguments = jobs.get()
         try:
-            function, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
+            connection.send(("begun", None))
             answer = ("returned", function(*arguments))
         except InputError as error:
             answer = ("refused", str(error))
         except Exception:
             answer = ("raised", traceback.format_exc())
-        connection.send(answer)
+        with suppress(BrokenPipeError):  # the driver is gone, and `_receive` ends this process
+            connection.send(answer)
+
+
+def _receive(connection: Connection, jobs: "queue.SimpleQueue[Any]") -> None:
+    """Pass jobs on; once the driver is gone, end the process in the middle of whatever it does."""
+    try:
+        while True:
+            jobs.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(1)

@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.cli import main
 from benchmarks.stats import summarize
-from benchmarks.study import load_study
+from benchmarks.studyfile import load_study
 
 STUDY = """\
 # Does the activation matter in two epochs?
@@ -45,7 +45,7 @@ def finished(tmp_path_factory) -> Path:
 
 def test_it_writes_what_it_promises(finished):
     study = finished / "runs/small"
-    files = {"study.yaml", "trials", "trials.csv", "table.csv", "table.md", "figure.png"}
+    files = {"study.yaml", "plan.json", "trials", "trials.csv", "table.csv", "table.md", "figure.png", ".lock"}
     assert {path.name for path in study.iterdir()} == files
     trials = pd.read_csv(study / "trials.csv")
     assert set(PROMISED) | {"model.activation"} <= set(trials.columns)
@@ -164,7 +164,7 @@ def test_a_trial_that_raises_is_a_row_with_its_reason(tmp_path, capsys):
         (("[relu, tanh]", "[relu, tnah]"), "unknown activation 'tnah'. Did you mean 'tanh'"),
         (("dropout: 0.1", "dropout: 2"), "model.dropout must lie in [0, 1)"),
         (("test/accuracy", "test/acuracy"), "unknown metric 'test/acuracy'. Did you mean 'test/accuracy'"),
-        (("[relu, tanh]", "[relu, relu]"), "two trials of the study are the same"),
+        (("[relu, tanh]", "[relu, relu]"), "holds 'relu' twice"),
         (("seeds: 2", "seeds: 0"), "seeds must be at least 1"),
         (("vary:", "varry:"), "Did you mean 'vary'"),
         (("{name: digits}", "{name: digts}"), "Did you mean 'digits'"),
@@ -203,3 +203,77 @@ def test_the_committed_result_is_what_its_trials_say():
     kept = yaml.safe_load((folder / "study.yaml").read_text())
     assert kept["base"] == study.base
     assert kept["vary"] == study.vary
+
+
+NOOP = """\
+# Does it matter?
+task: noop
+base: {noise: 1.0}
+vary: {returns.value: [1.0, 2.0], sleep: [0.0, 0.001]}
+baseline: {sleep: 0.0, returns.value: 1.0}
+metric: {name: value, mode: max}
+seeds: 2
+"""
+
+
+def test_a_baseline_may_name_its_axes_in_any_order(tmp_path):
+    (tmp_path / "mine.yaml").write_text(NOOP)
+    assert run(f"run {tmp_path}/mine.yaml --out {tmp_path} --workers 1") == 0
+    table = pd.read_csv(tmp_path / "mine/table.csv")
+    assert table["delta"].isna().tolist() == [True, False, False, False]
+    assert "value=1.0, sleep=0.0 (baseline)" in (tmp_path / "mine/table.md").read_text()
+
+
+def test_labels_are_shown_as_they_are(tmp_path, capsys):
+    labels = "{'a[/b]': {sleep: 0.0}, '$x^$ | y': {sleep: 0.001}}"
+    study = NOOP.replace("{returns.value: [1.0, 2.0], sleep: [0.0, 0.001]}", f"{{kind: {labels}}}")
+    (tmp_path / "mine.yaml").write_text(study.replace("{sleep: 0.0, returns.value: 1.0}", "{kind: 'a[/b]'}"))
+    assert run(f"run {tmp_path}/mine.yaml --out {tmp_path} --workers 1") == 0
+    assert "a[/b] (baseline)" in capsys.readouterr().out
+    rows = (tmp_path / "mine/table.md").read_text().splitlines()[-2:]
+    assert [row.count(" | ") for row in rows] == [7, 7]
+    assert "$x^$ \\| y" in rows[1]
+
+
+def test_results_that_do_not_match_the_study_beside_them_are_refused(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(NOOP)
+    assert run(f"run {tmp_path}/mine.yaml --out {tmp_path} --workers 1") == 0
+    kept = tmp_path / "mine/study.yaml"
+    kept.write_text(kept.read_text().replace("- 0.0\n  - 0.001", "- 0.001\n  - 0.0"))
+    assert run(f"report {tmp_path}/mine") == 2
+    assert "are not those of its study.yaml" in capsys.readouterr().err
+
+
+def test_another_metric_is_judged_anew(tmp_path):
+    (tmp_path / "two.py").write_text("def f(config, folder):\n    return {'a': config['x'], 'b': float('nan')}\n")
+    study = NOOP.replace("noop", "two:f").replace("base: {noise: 1.0}", "base: {y: 1}")
+    study = study.replace("{returns.value: [1.0, 2.0], sleep: [0.0, 0.001]}", "{x: [1, 2]}")
+    study = study.replace("{sleep: 0.0, returns.value: 1.0}", "{x: 1}")
+    for metric, status, code in (("a", "done", 0), ("b", "diverged", 0), ("c", "failed", 1), ("a", "done", 0)):
+        (tmp_path / "mine.yaml").write_text(study.replace("name: value", f"name: {metric}"))
+        assert run(f"run {tmp_path}/mine.yaml --out {tmp_path} --workers 1") == code
+        assert (pd.read_csv(tmp_path / "mine/trials.csv")["status"] == status).all()
+    assert len(list((tmp_path / "mine/trials").iterdir())) == 4
+
+
+def test_what_a_task_does_to_its_process_is_its_own_affair(tmp_path, monkeypatch):
+    lines = [
+        "import os",
+        "def f(config, folder):",
+        "    os.chdir('/')",
+        "    if config['x'] == 2:",
+        "        raise PermissionError(13, 'Permission denied', '/data/secret.csv')",
+        "    if config['x'] == 3:",
+        "        raise RuntimeError('bad \\udc80')",
+        "    return {'value': 1.0}",
+    ]
+    (tmp_path / "wild.py").write_text("\n".join(lines))
+    study = NOOP.replace("noop", "wild:f").replace("base: {noise: 1.0}", "base: {y: 1}")
+    study = study.replace("{returns.value: [1.0, 2.0], sleep: [0.0, 0.001]}", "{x: [1, 2, 3]}")
+    (tmp_path / "mine.yaml").write_text(study.replace("{sleep: 0.0, returns.value: 1.0}", "{x: 1}"))
+    monkeypatch.chdir(tmp_path)
+    assert run("run mine.yaml --out runs --workers 1") == 1
+    trials = pd.read_csv(tmp_path / "runs/mine/trials.csv")
+    assert trials["status"].tolist() == ["done", "done", "failed", "failed", "failed", "failed"]
+    assert "PermissionError" in trials["reason"][2]
+    assert "bad" in trials["reason"][4]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.engines.local import LocalEngine
-from benchmarks.study import load_study
+from benchmarks.studyfile import load_study
 from datamodules.errors import InputError
 
 
@@ -21,8 +21,8 @@ def engine():
 
 def test_every_job_comes_back_once(engine):
     outcomes = list(engine.run(operator.mul, [(n, n) for n in range(20)]))
-    assert sorted(outcome.index for outcome in outcomes) == list(range(20))
-    assert all(outcome.value == outcome.index**2 and not outcome.crash for outcome in outcomes)
+    assert sorted(outcome.job for outcome in outcomes) == [(n, n) for n in range(20)]
+    assert all(outcome.value == outcome.job[0] ** 2 and not outcome.crash for outcome in outcomes)
 
 
 def test_workers_stay_and_are_other_processes(engine):
@@ -38,13 +38,34 @@ def test_a_worker_computes_on_one_thread(engine):
 
 
 def test_a_killed_worker_is_an_outcome_and_the_rest_goes_on(engine):
-    jobs = [
-        (n,) for n in (signal.SIGCONT, signal.SIGCONT, signal.SIGCONT, signal.SIGKILL, signal.SIGCONT, signal.SIGCONT)
+    harmless = signal.SIGCONT
+    jobs = [(n,) for n in (harmless, harmless, harmless, signal.SIGKILL, harmless, harmless)]
+    outcomes = list(engine.run(signal.raise_signal, jobs))
+    assert sorted(outcome.job for outcome in outcomes) == sorted(jobs)
+    assert [(outcome.job, outcome.crash) for outcome in outcomes if outcome.crash] == [
+        ((signal.SIGKILL,), "killed by SIGKILL")
     ]
-    outcomes = {outcome.index: outcome for outcome in engine.run(signal.raise_signal, jobs)}
-    assert sorted(outcomes) == list(range(6))
-    assert [index for index, outcome in outcomes.items() if outcome.crash] == [3]
-    assert outcomes[3].crash == "killed by SIGKILL"
+
+
+def test_a_job_whose_time_is_up_is_ended_and_the_rest_goes_on(engine):
+    outcomes = list(engine.run(time.sleep, [(0.0,), (600.0,), (0.0,), (0.0,)], timeout=3.0))
+    assert sorted(outcome.job for outcome in outcomes) == [(0.0,), (0.0,), (0.0,), (600.0,)]
+    assert [outcome.job for outcome in outcomes if outcome.timed_out] == [(600.0,)]
+    assert not any(outcome.crash for outcome in outcomes if not outcome.timed_out)
+
+
+def test_jobs_are_taken_only_as_workers_become_free(engine):
+    taken = []
+
+    def jobs():
+        for n in range(10):
+            taken.append(n)
+            yield (n,)
+
+    outcomes = engine.run(operator.neg, jobs())
+    next(outcomes)
+    assert len(taken) <= 4
+    assert len(list(outcomes)) == 9
 
 
 def test_a_worker_that_died_idle_is_replaced(engine):

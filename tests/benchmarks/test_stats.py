@@ -9,7 +9,6 @@ from benchmarks.study import Study
 
 STUDY = Study(
     name="s",
-    question="",
     base={"model": "mlp"},
     vary={"model.activation": ["relu", "tanh", "sigmoid"]},
     baseline={"model.activation": "relu"},

@@ -4,7 +4,8 @@ import sklearn.metrics as sk
 import torch
 
 import zoo
-from zoo.metrics import LossMean, direction, make_metrics, metric_names
+from zoo.metric_names import direction, metric_names
+from zoo.metrics import LossMean, make_metrics
 
 RNG = np.random.default_rng(0)
 

@@ -15,7 +15,7 @@ from datamodules.base import ArrayDataModule
 from zoo import train
 from zoo.config import resolve
 from zoo.evaluate import evaluate
-from zoo.metrics import metric_names
+from zoo.metric_names import metric_names
 
 FILES = {"config.yaml", "best.ckpt", "metrics.csv", "result.json"}
 NETS_OFF = {"early_stopping": False, "model_checkpoint": False, "learning_rate_monitor": False}

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 
 from datamodules.errors import choose, require
 
-from ..metrics import direction, metric_names
+from ..metric_names import direction, metric_names
 
 MONITOR = "val/loss"
 

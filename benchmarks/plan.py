@@ -1,0 +1,159 @@
+"""A study becomes trials, each with its key. Imports neither torch nor lightning: what needs them runs in a worker."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datamodules.errors import InputError, choose, unknown
+
+from .blame import Resolved, find_problems
+from .engines.local import LocalEngine
+from .study import Config, Study, Variant, text
+from .studyfile import Problem, StudyError, split_setting
+from .tasks import resolve_noop
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a study.
+
+    Attributes:
+        key: Its name in the store; see `trial_key`.
+        variant: What varies in it.
+        seed: Its seed.
+        config: The resolved config.
+    """
+
+    key: str
+    variant: Variant
+    seed: int
+    config: Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trials of a study.
+
+    Attributes:
+        study: The study.
+        configs: The resolved config of each variant, without a seed.
+        keys: The keys of each variant's trials, by seed.
+    """
+
+    study: Study
+    configs: list[Config]
+    keys: list[list[str]]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.keys))
+
+    def keys_by_name(self) -> dict[str, list[str]]:
+        """The keys under the names of their variants."""
+        return {variant.name: keys for variant, keys in zip(self.study.variants, self.keys, strict=True)}
+
+    def trials(self) -> Iterator[Trial]:
+        """Variant by variant."""
+        for variant, config, keys in zip(self.study.variants, self.configs, self.keys, strict=True):
+            for seed, key in enumerate(keys):
+                yield Trial(key, variant, seed, {"seed_everything": seed, **config})
+
+
+def make_plan(study: Study, engine: LocalEngine) -> Plan:
+    """Resolve and key all trials of a study.
+
+    Raises:
+        StudyError: A config that would be refused, a metric that no trial would measure, two trials that are one.
+    """
+    if study.task == "noop":
+        configs, identities, problems = _noop_configs(study)
+    else:
+        outcome = next(engine.run(_check, [(study,)]))
+        if outcome.crash:
+            sentence = f"the process that checks the study was {outcome.crash}; see what its task does when imported."
+            raise StudyError(study.name, [(("task",), sentence)], study.lines)
+        configs, identities, problems = outcome.value
+    if problems:
+        raise StudyError(study.name, problems, study.lines)
+    keys = [
+        [trial_key(study.task, config, identity, seed) for seed in range(study.seeds)]
+        for config, identity in zip(configs, identities, strict=True)
+    ]
+    alike: dict[str, list[str]] = {}
+    for variant, (key, *_) in zip(study.variants, keys, strict=True):
+        alike.setdefault(key, []).append(repr(variant.name))
+    same = [names for names in alike.values() if len(names) > 1]
+    if same:
+        others = f" (and {len(same) - 1} more such sets)" if len(same) > 1 else ""
+        sentence = f"the variants {' and '.join(same[0])} are the same trials{others}; take all but one out."
+        raise StudyError(study.name, [(("vary",), sentence)], study.lines)
+    return Plan(study, configs, keys)
+
+
+def trial_key(task: str, config: Config, data: Any, seed: int) -> str:
+    """The name of a trial: a hash of the canonical JSON of its resolved config, and of nothing else.
+
+    Not of orders, paths, display names or Lightning's defaults; a user's CSV counts by its content.
+
+    Args:
+        task: The task's name.
+        config: The resolved config, without a seed.
+        data: What stands for its section `data`: what the data are, not where they lie; None for none.
+        seed: The trial's seed.
+    """
+    canonical = {**config, "seed_everything": seed, "task": task, "schema": SCHEMA}
+    if data is not None:
+        canonical["data"] = data
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def select(study: Study, filters: Sequence[str]) -> Callable[[Trial], bool]:
+    """Whether a trial is among those that `--filter` names.
+
+    Args:
+        study: The study.
+        filters: `key=value` each; the key is an axis, a varied key or `seed`. One of the values of each key must hold.
+
+    Raises:
+        InputError: No trial has such a key or value.
+    """
+    wanted: dict[str, list[str]] = {}
+    for given in filters:
+        key, value = split_setting("--filter", given)
+        there = {text(seed) for seed in range(study.seeds)} if key == "seed" else set()
+        there |= {text({**v.varied, **v.cell}[key]) for v in study.variants if key in {**v.varied, **v.cell}}
+        if not there:
+            raise unknown(
+                "key for --filter", key, {"seed", *(k for v in study.variants for k in {**v.varied, **v.cell})}
+            )
+        wanted.setdefault(key, []).append(choose(f"value of {key} for --filter", text(value), sorted(there)))
+
+    def selected(trial: Trial) -> bool:
+        own = {**trial.variant.varied, **trial.variant.cell, "seed": trial.seed}
+        return all(key in own and text(own[key]) in values for key, values in wanted.items())
+
+    return selected
+
+
+def _check(study: Study) -> tuple[list[Config], list[Any], list[Problem]]:
+    """In a worker, where torch is."""
+    from .check import check_study
+
+    return check_study(study)
+
+
+def _noop_configs(study: Study) -> tuple[list[Config], list[None], list[Problem]]:
+    def resolve(config: Config) -> Resolved:
+        try:
+            return resolve_noop(config)
+        except InputError as error:
+            return str(error)
+
+    configs, problems = find_problems(study, lambda s: (resolve(s.config(v)) for v in s.variants), resolve)
+    returned = [config["returns"] for config in configs]
+    if lacking := [r for r in returned if study.metric not in r and (r or not problems)]:
+        problems.append((("metric",), str(unknown("metric", study.metric, lacking[0]))))
+    return configs, [None] * len(configs), problems
