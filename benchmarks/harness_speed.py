@@ -144,6 +144,8 @@ def report_rows(folder: Path, shapes: Sequence[tuple[int, int]], repeats: int) -
     """`bench run` of a study that is done, and `bench report` over both forms of its records."""
     studies = [noop_study(folder, *shape) for shape in [(1, FEW), *shapes]]
     stores = [_fill(study, folder / "runs") for study in studies]
+    for store in stores:
+        bench("report", str(store))  # a study that is done has its report
     again = [partial(bench, "run", str(study), "--out", str(folder / "runs")) for study in studies]
     imports, *done = medians(repeats, again)
     yield f"`bench run`, {FEW} trials, all done", str(imports), "imports"

@@ -205,6 +205,17 @@ def test_the_committed_result_is_what_its_trials_say():
     assert kept["vary"] == study.vary
 
 
+def test_the_committed_archives_are_where_their_tables_come_from(tmp_path):
+    for archive in (Path(__file__).parents[2] / "results").glob("*/records.jsonl"):
+        copy = tmp_path / archive.parent.name
+        copy.mkdir()
+        for name in ("records.jsonl", "study.yaml"):
+            shutil.copy(archive.parent / name, copy)
+        assert run(f"report {copy}") == 0
+        for name in ("trials.csv", "table.csv", "table.md"):
+            assert (copy / name).read_text() == (archive.parent / name).read_text()
+
+
 NOOP = """\
 # Does it matter?
 task: noop
