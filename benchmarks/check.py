@@ -5,35 +5,39 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datamodules import DATAMODULES, create_datamodule
 from datamodules.errors import InputError, choose
 from zoo.config import resolve
 from zoo.metric_names import metric_names
 from zoo.optim import check_plan
+from zoo.pack import Block, augmentation, blocks_of_model, device_of, flags_beyond, largest_pack
 from zoo.registry import create_model
 from zoo.train import check_batches, make_trainer, quiet
 
 from .blame import Resolved, find_problems
+from .packs import Packing
+from .plan import Checked
 from .study import Axis, Config, Study, Variant
 from .studyfile import Problem
 from .tasks import load_task
 
 MISSING = object()
+NO_TRAINING = Packing(alone="it does not train by zoo.train.fit")
 STAND_INS = {"model": {"name": "perceptron"}, "data": {"name": "iris"}}  # these two always go together
 Patch = list[tuple[tuple[str, ...], Any]]  # (path in the nested config, its value or MISSING)
 
 
-def check_study(study: Study) -> tuple[list[Config], list[Any], list[Problem]]:
-    """The resolved config of each variant (without a seed), what stands for its data in keys, and what is wrong."""
+def check_study(study: Study) -> Checked:
+    """Resolve a study's variants, or say what is wrong with them."""
     if study.task != "fit":
         try:
             load_task(study.task)
         except InputError as error:
-            return [], [], [(("task",), str(error))]
+            return Checked(problems=[(("task",), str(error))])
         configs = [study.config(variant) for variant in study.variants]
-        return configs, [None] * len(configs), []
+        return Checked(configs, [None] * len(configs), [NO_TRAINING] * len(configs))
 
     def checked(study: Study) -> Iterator[Resolved]:
         for config in resolve_variants(study):
@@ -46,7 +50,10 @@ def check_study(study: Study) -> tuple[list[Config], list[Any], list[Problem]]:
     with quiet():
         configs, problems = find_problems(study, checked, attempt, STAND_INS)
         problems += _unmeasured(study.metric, configs)
-        return configs, [] if problems else [_identity(_canonical(config["data"])) for config in configs], problems
+        if problems:
+            return Checked(problems=problems)
+        identities = [_identity(_canonical(config["data"])) for config in configs]
+        return Checked(configs, identities, [_packing(config) for config in configs])
 
 
 def resolve_variants(study: Study) -> Iterator[Resolved]:
@@ -101,41 +108,70 @@ def _refusal(config: Config) -> str:
     if isinstance(facts, str):
         return facts
     sections = _canonical([config["trainer"], config["callbacks"]])
-    model = _model_refusal(_canonical(config["model"]), *facts, config["trainer"]["max_epochs"])
-    return model or _trainer_refusal(sections, facts[1])
+    model = _model_facts(_canonical(config["model"]), facts, config["trainer"]["max_epochs"])
+    return model.refusal or _trainer_refusal(sections, facts.num_classes)
+
+
+def _packing(config: Config) -> Packing:
+    """How the trials of a resolved config that is not refused can be packed."""
+    facts = _data_facts(_canonical(config["data"]))
+    assert isinstance(facts, _DataFacts)
+    blocks = _model_facts(_canonical(config["model"]), facts, config["trainer"]["max_epochs"]).blocks
+    alone = flags_beyond(config) or facts.augmentation or (blocks if isinstance(blocks, str) else "")
+    if alone or isinstance(blocks, str):
+        return Packing(alone=alone)
+    device = str(device_of(config))
+    shapes = [block.signature() for block in blocks]
+    signature = _canonical([shapes, facts.num_classes, facts.sizes, config["trainer"]["max_epochs"], device])
+    return Packing(signature, largest_pack(blocks), fixed=device != "cpu")
 
 
 def _unmeasured(metric: str, configs: list[Config]) -> list[Problem]:
     """Refuse a metric that some trial would not measure."""
     try:
-        for num_classes in {_data_facts(_canonical(config["data"]))[1] for config in configs}:
-            names = metric_names(num_classes)  # type: ignore[arg-type]  # all of these could be loaded
+        for num_classes in {_data_facts(_canonical(config["data"])).num_classes for config in configs}:  # type: ignore[union-attr]
+            names = metric_names(num_classes)
             choose("metric", metric, [f"{split}/{name}" for split in ("test", "val") for name in names])
     except InputError as error:
         return [(("metric",), str(error))]
     return []
 
 
+class _DataFacts(NamedTuple):
+    input_shape: tuple[int, ...]
+    num_classes: int
+    smallest_batch: int
+    sizes: tuple[int, ...]  # the rows of each split, and the batch size
+    augmentation: str
+
+
+class _ModelFacts(NamedTuple):
+    refusal: str
+    blocks: list[Block] | str
+
+
 @cache
-def _data_facts(section: str) -> tuple[tuple[int, ...], int, int] | str:
-    """Input shape, classes and smallest batch of a data section, or why it cannot be loaded."""
+def _data_facts(section: str) -> _DataFacts | str:
+    """What there is to know of a data section, or why it cannot be loaded."""
     try:
         data = create_datamodule(**json.loads(section))
         data.setup()
     except InputError as error:
         return str(error)
-    return data.input_shape, data.num_classes, data.smallest_batch
+    sizes = *(len(rows) for rows in data.indices.values()), data.batch_size
+    return _DataFacts(data.input_shape, data.num_classes, data.smallest_batch, sizes, augmentation(data))
 
 
 @cache
-def _model_refusal(section: str, input_shape: tuple[int, ...], num_classes: int, batch: int, epochs: int | None) -> str:
+def _model_facts(section: str, data: _DataFacts, epochs: int | None) -> _ModelFacts:
+    """Why a model section is refused, if it is, and the blocks of its net."""
     try:
-        model = create_model(**json.loads(section), input_shape=input_shape, num_classes=num_classes)
-        check_batches(model, batch)
+        model = create_model(**json.loads(section), input_shape=data.input_shape, num_classes=data.num_classes)
+        check_batches(model, data.smallest_batch)
         check_plan(model.hparams["schedule"], epochs)
     except InputError as error:
-        return str(error)
-    return ""
+        return _ModelFacts(str(error), "")
+    return _ModelFacts("", blocks_of_model(model))
 
 
 @cache

@@ -5,9 +5,11 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         "run only trials with this value of a varied key, or of seed; given again, another key narrows, the same widens"
     )
     run.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE", help=what)
+    what = "train trials of one shape together: auto (the default), off, or at most so many"
+    run.add_argument("--pack", default="auto", metavar="auto|off|N", help=what)
+    run.add_argument("--explain", action="store_true", help="say what is trained together, and why the rest is not")
     what = "end a trial that takes longer, as failed"
     run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
     run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
@@ -104,8 +109,9 @@ def run_verb(args: argparse.Namespace) -> int:
     """`bench run`: run what is not done yet, write the report, print the table."""
     from .engines.local import LocalEngine
     from .live import View
+    from .packs import explain, make_packs, parse_pack
     from .plan import make_plan, select
-    from .runner import read_progress, run_trials
+    from .runner import Options, read_progress, run_trials
     from .store import Store
 
     study = load_study(args.study, args.seeds, args.set)
@@ -114,9 +120,13 @@ def run_verb(args: argparse.Namespace) -> int:
     require(workers >= 1, f"--workers must be at least 1, got {workers}.")
     timeout = args.trial_timeout
     require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
+    limit = parse_pack(args.pack)
+    options = Options(timeout, pack=limit != 0)
     if ":" in study.task:  # one of the user's own lies there; workers inherit it
         sys.path.insert(0, str(find_study(args.study).parent.resolve()))
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
+    # Its imports take seconds, in which the driver waits for the workers' own.
+    threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
     with LocalEngine(workers, preload=study.task != "noop") as engine, _terminated_is_interrupted():
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         plan = make_plan(study, engine)
@@ -126,12 +136,17 @@ def run_verb(args: argparse.Namespace) -> int:
             store.recover()
             progress = read_progress(plan, store, args.retry_failed)
             pending = [trial for trial in progress.pending if selected(trial)]
-            _tell(plan, progress, store, {trial.key for trial in pending})
+            keys = {trial.key for trial in pending}
+            _tell(plan, progress, store, keys)
+            packs = make_packs(plan, pending, limit, workers)
+            for sentence in explain(plan, packs, limit) if args.explain else ():
+                print(sentence, file=sys.stderr)
             interrupted = False
             try:
                 with View(plan, progress.settled, len(pending)) as view:
-                    for trial, record in run_trials(plan, pending, store, engine, timeout):
-                        view.show(trial, record)
+                    for trial, record in run_trials(plan, packs, store, engine, options):
+                        if trial.key in keys:
+                            view.show(trial, record)
             except KeyboardInterrupt:
                 interrupted = True
             engine.stop()

@@ -250,7 +250,7 @@ def _fill(study: Path, out: Path) -> Path:
     with LocalEngine(2, preload=False) as engine:
         made = make_plan(loaded, engine)
         store.create(loaded.to_file(), made.keys_by_name())
-        for _ in run_trials(made, made.trials(), store, engine):
+        for _ in run_trials(made, [[trial] for trial in made.trials()], store, engine):
             pass
     return store.folder
 

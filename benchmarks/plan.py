@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from datamodules.errors import InputError, choose, unknown
 
 from .blame import Resolved, find_problems
 from .engines.local import LocalEngine
+from .packs import Packing
 from .study import Config, Study, Variant, text
 from .studyfile import Problem, StudyError, split_setting
 from .tasks import resolve_noop
@@ -42,11 +44,13 @@ class Plan:
         study: The study.
         configs: The resolved config of each variant, without a seed.
         keys: The keys of each variant's trials, by seed.
+        packings: How each variant's trials can be packed.
     """
 
     study: Study
     configs: list[Config]
     keys: list[list[str]]
+    packings: list[Packing]
 
     def __len__(self) -> int:
         return sum(map(len, self.keys))
@@ -55,11 +59,36 @@ class Plan:
         """The keys under the names of their variants."""
         return {variant.name: keys for variant, keys in zip(self.study.variants, self.keys, strict=True)}
 
+    def packing(self, trial: Trial) -> Packing:
+        """How a trial can be packed."""
+        return self._packing_of[trial.variant.name]
+
+    @cached_property
+    def _packing_of(self) -> dict[str, Packing]:
+        return dict(zip((variant.name for variant in self.study.variants), self.packings, strict=True))
+
     def trials(self) -> Iterator[Trial]:
         """Variant by variant."""
         for variant, config, keys in zip(self.study.variants, self.configs, self.keys, strict=True):
             for seed, key in enumerate(keys):
                 yield Trial(key, variant, seed, {"seed_everything": seed, **config})
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of checking a study in a worker.
+
+    Attributes:
+        configs: The resolved config of each variant, without a seed.
+        identities: What stands for the data of each variant in keys; None for none.
+        packings: How the trials of each variant can be packed.
+        problems: What is wrong with the study; the rest is empty then.
+    """
+
+    configs: list[Config] = field(default_factory=list)
+    identities: list[Any] = field(default_factory=list)
+    packings: list[Packing] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def make_plan(study: Study, engine: LocalEngine) -> Plan:
@@ -69,13 +98,16 @@ def make_plan(study: Study, engine: LocalEngine) -> Plan:
         StudyError: A config that would be refused, a metric that no trial would measure, two trials that are one.
     """
     if study.task == "noop":
-        configs, identities, problems = _noop_configs(study)
+        configs, problems = _noop_configs(study)
+        identities, packings = [None] * len(configs), [Packing(alone="it does not train")] * len(configs)
     else:
         outcome = next(engine.run(_check, [(study,)]))
         if outcome.crash:
             sentence = f"the process that checks the study was {outcome.crash}; see what its task does when imported."
             raise StudyError(study.name, [(("task",), sentence)], study.lines)
-        configs, identities, problems = outcome.value
+        checked = outcome.value
+        configs, identities, packings = checked.configs, checked.identities, checked.packings
+        problems = checked.problems
     if problems:
         raise StudyError(study.name, problems, study.lines)
     keys = [
@@ -90,7 +122,7 @@ def make_plan(study: Study, engine: LocalEngine) -> Plan:
         others = f" (and {len(same) - 1} more such sets)" if len(same) > 1 else ""
         sentence = f"the variants {' and '.join(same[0])} are the same trials{others}; take all but one out."
         raise StudyError(study.name, [(("vary",), sentence)], study.lines)
-    return Plan(study, configs, keys)
+    return Plan(study, configs, keys, packings)
 
 
 def trial_key(task: str, config: Config, data: Any, seed: int) -> str:
@@ -138,14 +170,14 @@ def select(study: Study, filters: Sequence[str]) -> Callable[[Trial], bool]:
     return selected
 
 
-def _check(study: Study) -> tuple[list[Config], list[Any], list[Problem]]:
+def _check(study: Study) -> Checked:
     """In a worker, where torch is."""
     from .check import check_study
 
     return check_study(study)
 
 
-def _noop_configs(study: Study) -> tuple[list[Config], list[None], list[Problem]]:
+def _noop_configs(study: Study) -> tuple[list[Config], list[Problem]]:
     def resolve(config: Config) -> Resolved:
         try:
             return resolve_noop(config)
@@ -156,4 +188,4 @@ def _noop_configs(study: Study) -> tuple[list[Config], list[None], list[Problem]
     returned = [config["returns"] for config in configs]
     if lacking := [r for r in returned if study.metric not in r and (r or not problems)]:
         problems.append((("metric",), str(unknown("metric", study.metric, lacking[0]))))
-    return configs, [None] * len(configs), problems
+    return configs, problems

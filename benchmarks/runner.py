@@ -1,14 +1,33 @@
 """Runs what is not done yet of a study."""
 
+import math
 import uuid
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .engines.local import LocalEngine
+from .engines.local import LocalEngine, Outcome
 from .plan import Plan, Trial
 from .store import Record, Store, Unreadable, is_final
 from .tasks import code_version_of, judge
-from .trial import Job
+from .trial import Job, PackJob
+
+
+@dataclass(frozen=True)
+class Options:
+    """How trials are run.
+
+    Attributes:
+        timeout: Seconds after which a trial is ended, as failed; None for no such limit.
+        pack: Whether trials that can be packed are, be it in packs of one.
+    """
+
+    timeout: float | None = None
+    pack: bool = True
+
+    def time_limit(self, pack: PackJob) -> float:
+        """Seconds after which a pack is ended."""
+        return math.inf if self.timeout is None else self.timeout * len(pack.jobs)
 
 
 @dataclass
@@ -47,30 +66,54 @@ def read_progress(plan: Plan, store: Store, retry_failed: bool = False) -> Progr
 
 
 def run_trials(
-    plan: Plan, trials: Iterable[Trial], store: Store, engine: LocalEngine, timeout: float | None = None
+    plan: Plan, packs: Sequence[Sequence[Trial]], store: Store, engine: LocalEngine, options: Options = Options()
 ) -> Iterator[tuple[Trial, Record]]:
-    """Run trials, yielding each record as it comes; those whose process died are tried again once, at the end.
+    """Run trials, yielding each record as it comes.
+
+    Those whose process died are tried again once, at the end. A pack whose process died, or that took longer than all
+    its members may, runs again as single trials, so that a culprit costs the others nothing but time.
+
+    Args:
+        plan: The study's trials.
+        packs: Those to run, by what is trained together.
+        store: Where the records go.
+        engine: What runs them.
+        options: How.
 
     Raises:
         InputError: The store cannot be written.
     """
-    for last in (False, True):
-        crashed: list[Trial] = []
-        by_key = {trial.key: trial for trial in trials}
-        for outcome in engine.run(Job.run, ((_job(plan, t, store),) for t in by_key.values()), timeout):
-            job: Job = outcome.job[0]
-            record = outcome.value
-            if outcome.timed_out:
-                record = job.end("failed", f"timeout: it took more than {timeout:g} s", outcome.seconds)
-            elif outcome.crash:
-                record = job.end("crashed", outcome.crash, outcome.seconds)
-            trial = by_key[job.identity["key"]]
-            if record["status"] == "crashed":
-                crashed.append(trial)
-            yield trial, _judged(record, plan.study.metric)
-        trials = crashed
-        if last or not crashed:
-            return
+    crashes: Counter[str] = Counter()
+    while packs:
+        again: list[Sequence[Trial]] = []
+        by_key = {trial.key: trial for pack in packs for trial in pack}
+        jobs = ((_pack_job(plan, pack, store, options),) for pack in packs)
+        for outcome in engine.run(PackJob.run, jobs, options.time_limit):
+            pack: PackJob = outcome.job[0]
+            records = _records(pack, outcome, options)
+            for job in pack.jobs:
+                key = job.identity["key"]
+                if key not in records:
+                    again.append([by_key[key]])
+                    continue
+                if records[key]["status"] == "crashed":
+                    crashes[key] += 1
+                    again += [[by_key[key]]] * (crashes[key] == 1)
+                yield by_key[key], _judged(records[key], plan.study.metric)
+        packs = again
+
+
+def _records(pack: PackJob, outcome: Outcome, options: Options) -> dict[str, Record]:
+    """The records of a pack's trials by key; without those that are to run again, alone."""
+    if outcome.value is not None:
+        return {record["key"]: record for record in outcome.value}
+    if len(pack.jobs) > 1:
+        settled = (job.settled() for job in pack.jobs)
+        return {record["key"]: record for record in settled if record is not None}
+    (job,) = pack.jobs
+    timeout = f"timeout: it took more than {options.timeout:g} s" if outcome.timed_out else ""
+    record = job.end("failed" if timeout else "crashed", timeout or outcome.crash, outcome.seconds)
+    return {record["key"]: record}
 
 
 def _judged(record: Record, metric: str) -> Record:
@@ -91,7 +134,19 @@ def _identity(plan: Plan, trial: Trial) -> Record:
     }
 
 
-def _job(plan: Plan, trial: Trial, store: Store) -> Job:
-    attempt = 1 + store.attempts_made(trial.key)
+def _pack_job(plan: Plan, pack: Sequence[Trial], store: Store, options: Options) -> PackJob:
     folder = store.folder.absolute()  # tasks may change the working directory
-    return Job(folder, plan.study.task, trial.config, _identity(plan, trial), attempt, uuid.uuid4().hex[:12])
+    told = {} if options.pack or plan.study.task != "fit" else {"pack": False}
+    jobs = [
+        Job(
+            folder,
+            plan.study.task,
+            trial.config,
+            _identity(plan, trial),
+            attempt=1 + store.attempts_made(trial.key),
+            token=uuid.uuid4().hex[:12],
+            options=told,
+        )
+        for trial in pack
+    ]
+    return PackJob(tuple(jobs), plan.packing(pack[0]).fixed)

@@ -22,15 +22,15 @@ from zoo.provenance import code_version
 
 Config = dict[str, Any]
 # Takes a resolved config and a folder for its files; returns its part of a record, with `metrics` at least.
-Run = Callable[[Config, Path], dict[str, Any]]
+Run = Callable[..., dict[str, Any]]
 
 
-def fit(config: Config, folder: Path) -> dict[str, Any]:
+def fit(config: Config, folder: Path, pack: bool = True) -> dict[str, Any]:
     """Train by `zoo.train.fit` and keep all but the checkpoint."""
     from zoo.train import fit
 
     try:
-        return asdict(fit(config, folder))
+        return asdict(fit(config, folder, pack=pack))
     finally:
         (folder / "best.ckpt").unlink(missing_ok=True)
 

@@ -1,12 +1,14 @@
-"""One trial: a config in, a record out. Runs in a worker process."""
+"""One trial, or several trained together: configs in, records out. Runs in a worker process."""
 
 import json
 import os
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -30,6 +32,7 @@ class Job:
         identity: What the record opens with: study, key, variant, varied, seed.
         attempt: The how manieth attempt it is.
         token: Names the attempt.
+        options: What the task is told beyond its config.
     """
 
     folder: Path
@@ -38,6 +41,7 @@ class Job:
     identity: Record
     attempt: int
     token: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self) -> Record:
         """Run the trial and leave its folder in the store; an exception becomes a record, not an exception.
@@ -49,21 +53,36 @@ class Job:
         started, clock = datetime.now(UTC), time.perf_counter()
         reset_peak_memory()
         with store.sentences():
-            scratch = store.scratch(self.identity["key"], self.token)
-            # The record holds both too; these are for `zoo fit --config`, and for a driver whose worker has died.
-            (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
-            (scratch / ENVIRONMENT).write_text(json.dumps(environment()), encoding="utf-8")
+            scratch = self.open()
             try:
-                outcome = outcome_of(load_task(self.task)(self.config, scratch))
+                outcome = outcome_of(load_task(self.task)(self.config, scratch, **self.options))
             except Exception as error:
                 store.refuse_if_full(error)
                 (scratch / "traceback.txt").write_text(traceback.format_exc(), "utf-8", errors="backslashreplace")
                 outcome = {"status": "failed", "reason": _reason(error), "metrics": {}}
             finally:
                 os.chdir(directory)
-            where = environment() | outcome.pop("environment", {})
-            outcome = {"peak_memory_bytes": peak_memory_bytes(), **outcome}
-            return self._commit(scratch, outcome, where, started, time.perf_counter() - clock)
+            return self.commit(outcome, started, time.perf_counter() - clock)
+
+    def open(self) -> Path:
+        """Make the folder that the trial writes into, with what is known before it runs."""
+        scratch = Store(self.folder).scratch(self.identity["key"], self.token)
+        # The record holds both too; these are for `zoo fit --config`, and for a driver whose worker has died.
+        (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
+        (scratch / ENVIRONMENT).write_text(json.dumps(environment()), encoding="utf-8")
+        return scratch
+
+    def commit(self, outcome: Record, started: datetime, seconds: float) -> Record:
+        """The record of a trial that came to an end, put into the store.
+
+        Args:
+            outcome: What the task returned, with a status.
+            started: When it began.
+            seconds: How long it took.
+        """
+        scratch = Store(self.folder).scratch(self.identity["key"], self.token)
+        where = environment() | outcome.pop("environment", {})
+        return self._commit(scratch, {"peak_memory_bytes": peak_memory_bytes(), **outcome}, where, started, seconds)
 
     def end(self, status: str, reason: str, seconds: float) -> Record:
         """The record of an attempt whose process is no more, written beside what it left.
@@ -76,9 +95,9 @@ class Job:
         Raises:
             InputError: The store cannot be written.
         """
-        store = Store(self.folder)
-        if finished := store.settle(self.identity["key"], self.token):
+        if finished := self.settled():
             return finished
+        store = Store(self.folder)
         outcome = {"status": status, "reason": reason, "metrics": {}, "peak_memory_bytes": {"host": None, "gpu": None}}
         with store.sentences():
             scratch = store.scratch(self.identity["key"], self.token)
@@ -88,6 +107,10 @@ class Job:
             except (OSError, ValueError):
                 where = dict.fromkeys(environment())  # it died before it could say
             return self._commit(scratch, outcome, where, datetime.now(UTC) - timedelta(seconds=seconds), seconds)
+
+    def settled(self) -> Record | None:
+        """The record of an attempt whose process died only after it had finished; None if it had not."""
+        return Store(self.folder).settle(self.identity["key"], self.token)
 
     def _commit(self, scratch: Path, outcome: Record, where: Record, started: datetime, seconds: float) -> Record:
         for left in (scratch / ENVIRONMENT, *scratch.glob(".result.json.*")):
@@ -107,6 +130,57 @@ class Job:
             "token": self.token,
         }
         return Store(self.folder).commit(scratch, record)
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """What a worker needs to train several trials together.
+
+    Attributes:
+        jobs: Each trial's own.
+        fixed: Whether numbers depend on who is in the pack; the records then name its members.
+    """
+
+    jobs: tuple[Job, ...]
+    fixed: bool = False
+
+    def run(self) -> list[Record]:
+        """Train them, and leave each one's folder in the store; where a pack fails, each trial runs alone.
+
+        Raises:
+            InputError: The store cannot be written.
+        """
+        if len(self.jobs) == 1:
+            return [self.jobs[0].run()]
+        from zoo.pack.run import fit_members
+        from zoo.train import Shared, make_member
+
+        store, shared = Store(self.jobs[0].folder), Shared()
+        groups: dict[Any, list[tuple[Job, Any]]] = {}
+        alone, records = [], []
+        reset_peak_memory()
+        for job in self.jobs:
+            try:
+                member = make_member(job.config, shared)
+            except Exception:  # it says so when it runs alone
+                alone.append(job)
+            else:
+                groups.setdefault(member.signature(), []).append((job, member))
+        for group in groups.values():
+            jobs, members = [job for job, _ in group], [member for _, member in group]
+            started, clock = datetime.now(UTC), time.perf_counter()
+            with store.sentences():
+                try:
+                    results = fit_members(members, [job.open() for job in jobs])
+                except Exception as error:
+                    store.refuse_if_full(error)
+                    alone += jobs
+                    continue
+                seconds = (time.perf_counter() - clock) / len(jobs)
+                pack = {"pack": [job.identity["key"] for job in jobs]} if self.fixed else {}
+                for job, result in zip(jobs, results, strict=True):
+                    records.append(job.commit(outcome_of(asdict(result)) | pack, started, seconds))
+        return records + [job.run() for job in alone]
 
 
 def _reason(error: Exception) -> str:

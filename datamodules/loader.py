@@ -46,7 +46,7 @@ class BatchLoader:
         self.rank, self.world_size = rank, world_size
         self.transform = transform
         self.epoch = 0
-        self._bounds = _batch_bounds(len(x), batch_size, smallest=min(2 * world_size, batch_size))
+        self._bounds = batch_bounds(len(x), batch_size, smallest=min(2 * world_size, batch_size))
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -58,11 +58,8 @@ class BatchLoader:
         if self.shuffle_seed is None:
             order, augment = None, torch.Generator().manual_seed(epoch)
         else:
-            # Seeded by (seed, epoch) and not by what ran before: any epoch's order can be had by itself.
-            order_seed, augment_seed = np.random.SeedSequence([self.shuffle_seed, epoch]).generate_state(2).tolist()
-            order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(order_seed))
+            order, augment = epoch_order(self.shuffle_seed, epoch, len(self.x))
             order = order.to(self.x.device)
-            augment = torch.Generator().manual_seed(augment_seed)
         for start, stop in self._bounds:
             part: slice | Tensor = slice(start + self.rank, stop, self.world_size)
             if order is not None:
@@ -71,7 +68,17 @@ class BatchLoader:
             yield (x if self.transform is None else self.transform(x, augment)), self.y[part]
 
 
-def _batch_bounds(n: int, batch_size: int, smallest: int) -> list[tuple[int, int]]:
+def epoch_order(seed: int, epoch: int, n: int) -> tuple[Tensor, torch.Generator]:
+    """The order of n samples in an epoch, (n,), and the generator of its augmentation.
+
+    Seeded by (seed, epoch) and not by what ran before: any epoch's order can be had by itself.
+    """
+    order_seed, augment_seed = np.random.SeedSequence([seed, epoch]).generate_state(2).tolist()
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(order_seed))
+    return order, torch.Generator().manual_seed(augment_seed)
+
+
+def batch_bounds(n: int, batch_size: int, smallest: int) -> list[tuple[int, int]]:
     """(start, stop) of each batch of n samples; a last one below `smallest` joins the one before."""
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] < smallest:

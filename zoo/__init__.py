@@ -6,6 +6,7 @@
 >>> model = zoo.create_model("mlp", input_shape=(1, 8, 8), num_classes=10, hidden_dims=[64, 64])
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError
@@ -14,6 +15,10 @@ from .registry import create_model, list_models, register_model
 
 if TYPE_CHECKING:
     from .module import ZooModule
+
+# MKL chooses its kernels by where a matrix happens to lie in memory, so that the same run could differ in the last bit;
+# this costs nothing measurable. It is read at the first multiplication.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 __all__ = ["InputError", "create_model", "list_models", "load", "register_model"]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
     from .config import Config
-    from .train import Result
+    from .result import Result
 
 USAGE = """\
 usage: zoo VERB [options]

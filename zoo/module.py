@@ -222,8 +222,11 @@ class ZooModule(L.LightningModule):
             self.data_card = data.card()
         if self.hparams["class_weights"] == "balanced" and stage == "fit":
             require(hasattr(data, "class_counts"), "class_weights 'balanced' needs a data module that counts classes.")
-            counts = data.class_counts().to(self.device)
-            self.class_weight = counts.sum() / (self.num_classes * counts.clamp(min=1).float())
+            self.balance_classes(data.class_counts().to(self.device))
+
+    def balance_classes(self, counts: Tensor) -> None:
+        """Weigh class c by n/(C·n_c) in the training loss, given the training rows of each class, (num_classes,)."""
+        self.class_weight = counts.sum() / (self.num_classes * counts.clamp(min=1).float())
 
     def in_units(self, standardised: Tensor) -> Tensor:
         """Regression targets or outputs (B,) in the target's own units."""

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from datamodules.errors import InputError, require
 
 from .config import Config, resolve
-from .train import FILES, Result
+from .result import FILES, Result
 
 Run = Callable[[Config, Path], Result]
 

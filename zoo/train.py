@@ -2,11 +2,9 @@
 
 import json
 import logging
-import math
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,45 +24,14 @@ from .files import write_atomically
 from .logger import EpochCSVLogger
 from .module import ZooModule
 from .optim import check_plan
-from .provenance import environment, peak_memory_bytes
+from .pack import Member, reason_to_run_alone
+from .pack.run import fit_members
 from .registry import create_model
+from .result import Result, make_result
 from .seeding import derive_seeds
 
-# What a run leaves in its folder.
-FILES = ("config.yaml", "best.ckpt", "metrics.csv", "result.json")
 
-
-@dataclass(frozen=True)
-class Result:
-    """What came out of a run.
-
-    Attributes:
-        status: `done`, or `diverged` where a loss was NaN or infinite.
-        reason: Why it is not `done`; empty otherwise.
-        metrics: Final metrics: `test/...` of the restored model, `val/...` and `train/...` of its epoch; null where a
-            metric is undefined. None at all from a run that diverged.
-        best_epoch: The epoch restored, counted from 0.
-        epochs_run: How many epochs ran.
-        train_seconds: Wall time of training, validation included, imports and test excluded.
-        n_parameters: Trainable parameters.
-        sizes: Rows in each split.
-        environment: What ran where.
-        peak_memory_bytes: See `zoo.provenance`.
-    """
-
-    status: str
-    reason: str
-    metrics: dict[str, float | None]
-    best_epoch: int | None
-    epochs_run: int
-    train_seconds: float
-    n_parameters: int
-    sizes: dict[str, int]
-    environment: dict[str, Any]
-    peak_memory_bytes: dict[str, int | None]
-
-
-def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False) -> Result:
+def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, pack: bool = True) -> Result:
     """Train, restore the best checkpoint, test it once; leave config.yaml, best.ckpt, metrics.csv and result.json.
 
     The same config gives the same numbers, whatever else ran before in this process, on the same number of threads.
@@ -73,20 +40,23 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False) -
         config: See `zoo.config`.
         out: The folder for the files, made if need be.
         progress: Show a progress bar.
+        pack: Train small nets as a pack of one (see `zoo.pack`), several times faster; Lightning trains all others.
 
     Raises:
         InputError: A config that cannot run. Nothing is written then.
     """
-    config = resolve(config)
+    config, out = resolve(config), Path(out)
     model, data = prepare(config)
-    out = Path(out)
+    make_callbacks(config, model.num_classes, out)
+    if pack and not reason_to_run_alone(config, model, data):
+        _write_config(config, out)
+        return fit_members([Member(config, model, data)], [out], progress=progress, checkpoints=True)[0]
     with quiet():
         trainer, logger = make_trainer(config, model.num_classes, out, progress)
         check_plan(model.hparams["schedule"], trainer.max_epochs)
         check_batches(model, data.smallest_batch, trainer.world_size)
         if trainer.is_global_zero:
-            out.mkdir(parents=True, exist_ok=True)
-            write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            _write_config(config, out)
             logger.path = out / "metrics.csv"
         torch.manual_seed(derive_seeds(config["seed_everything"]).dropout + trainer.global_rank)
         start = time.perf_counter()
@@ -97,42 +67,64 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False) -
         train_seconds = time.perf_counter() - start
         epochs_run = trainer.current_epoch
         best_epoch, metrics = _test_best(trainer, model, data, logger)
-    step = model.diverged_step
-    result = Result(
-        status="done" if step is None else "diverged",
-        reason="" if step is None else f"the loss is not finite from step {step} on",
-        metrics={} if step is not None else {k: v if math.isfinite(v) else None for k, v in metrics.items()},
-        best_epoch=best_epoch if step is None else None,
+    device = str(trainer.strategy.root_device)
+    result = make_result(
+        model,
+        data,
+        diverged_step=model.diverged_step,
+        metrics=metrics,
+        best_epoch=best_epoch,
         epochs_run=epochs_run,
         train_seconds=train_seconds,
-        n_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        sizes={split: len(rows) for split, rows in data.indices.items()},
-        environment=environment() | {"precision": str(trainer.precision), "device": str(trainer.strategy.root_device)},
-        peak_memory_bytes=peak_memory_bytes(),
+        where={"precision": str(trainer.precision), "device": device, "pack_size": None},
     )
     if trainer.is_global_zero:
-        write_atomically(out / "result.json", json.dumps(asdict(result), indent=2, allow_nan=False) + "\n")
+        result.write(out)
     return result
 
 
-def prepare(config: Config) -> tuple[ZooModule, ArrayDataModule]:
+def prepare(config: Config, data: ArrayDataModule | None = None) -> tuple[ZooModule, ArrayDataModule]:
     """The model, with its initial weights, and the data of a resolved config.
+
+    Args:
+        config: The config.
+        data: Its data, where another run with the same has set them up.
 
     Raises:
         InputError: A value out of range, or data that cannot be read or does not fit the model.
     """
     seeds = derive_seeds(config["seed_everything"])
     L.seed_everything(config["seed_everything"], verbose=False)
-    data = create_datamodule(**config["data"])
-    data.seed = seeds.split if data.seed is None else data.seed
-    data.order_seed = seeds.order
-    data.setup()
+    if data is None:
+        data = create_datamodule(**config["data"])
+        data.seed = seeds.split if data.seed is None else data.seed
+        data.order_seed = seeds.order
+        data.setup()
     torch.manual_seed(seeds.init)
     model = create_model(**config["model"], input_shape=data.input_shape, num_classes=data.num_classes)
     check_batches(model, data.smallest_batch)
     # A checkpoint must find its validation split again, so it holds the seed drawn.
     model.config = {**config, "data": {**config["data"], "seed": data.seed}}
     return model, data
+
+
+Shared = dict[str, ArrayDataModule]
+
+
+def make_member(config: Config, shared: Shared) -> Member:
+    """A resolved config as a member of a pack.
+
+    Args:
+        config: The config, which has no `reason_to_run_alone`.
+        shared: The data of other members; those of one seed and data section share theirs.
+
+    Raises:
+        InputError: A value out of range, or data that cannot be read or does not fit the model.
+    """
+    name = json.dumps([config["seed_everything"], config["data"]], sort_keys=True)
+    model, data = prepare(config, shared.get(name))
+    shared[name] = data
+    return Member(config, model, data)
 
 
 def check_batches(model: ZooModule, smallest: int, world_size: int = 1) -> None:
@@ -160,11 +152,7 @@ def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) ->
     Raises:
         InputError: A flag or callback option that Lightning refuses.
     """
-    callbacks = [
-        CALLBACKS[name][0](**options).make(out, num_classes)
-        for name, options in config["callbacks"].items()
-        if options is not None
-    ]
+    callbacks = make_callbacks(config, num_classes, out)
     flags = {
         "enable_progress_bar": progress,
         "enable_model_summary": False,
@@ -175,6 +163,19 @@ def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) ->
     checkpointing = config["callbacks"]["model_checkpoint"] is not None
     own = {"callbacks": callbacks, "logger": logger, "enable_checkpointing": checkpointing, "default_root_dir": out}
     return lightning_trainer(flags, **own), logger
+
+
+def make_callbacks(config: Config, num_classes: int, out: Path) -> list[L.Callback]:
+    """Lightning's callbacks for a resolved config.
+
+    Raises:
+        InputError: An option out of range, or a metric that is not measured.
+    """
+    return [
+        CALLBACKS[name][0](**options).make(out, num_classes)
+        for name, options in config["callbacks"].items()
+        if options is not None
+    ]
 
 
 def lightning_trainer(flags: Config, **own: Any) -> L.Trainer:
@@ -202,6 +203,11 @@ class quiet:  # noqa: N801 - reads as the phrase it is: with quiet()
     def __exit__(self, *exception: object) -> None:
         self._warnings.__exit__(None, None, None)
         logging.getLogger("lightning.pytorch").setLevel(self._level)
+
+
+def _write_config(config: Config, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
 
 def _test_best(

@@ -70,14 +70,17 @@ class LocalEngine:
         self._workers = []
 
     def run(
-        self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], timeout: float | None = None
+        self,
+        function: Callable[..., Any],
+        jobs: Iterable[tuple[Any, ...]],
+        time_limit: Callable[..., float] = lambda *job: math.inf,
     ) -> Iterator[Outcome]:
         """Call `function(*job)` for each job in some worker; yield outcomes as they come.
 
         Args:
             function: One that can be imported by its name.
             jobs: Its arguments; taken one by one as workers become free.
-            timeout: Seconds after which a job is ended by killing its worker.
+            time_limit: Called with a job's arguments; the seconds after which it is ended by killing its worker.
 
         Raises:
             InputError: The function raised one.
@@ -96,10 +99,9 @@ class LocalEngine:
                     running[place] = job, math.inf  # its time counts from when the worker begins
             if not running:
                 return
-            patience = None
-            if timeout is not None:
-                patience = max(0.0, min(since for _, since in running.values()) + timeout - time.monotonic())
-                patience = min(patience, 3600.0)  # the system's calls take no more than some weeks
+            ends = min(since + time_limit(*job) for job, since in running.values())
+            # None waits for ever; the system's calls take no more than some weeks.
+            patience = None if ends == math.inf else min(max(0.0, ends - time.monotonic()), 3600.0)
             ready = wait([self._workers[place].connection for place in running], patience)
             for place, (job, since) in list(running.items()):
                 seconds = max(0.0, time.monotonic() - since)
@@ -107,7 +109,7 @@ class LocalEngine:
                     if (outcome := self._outcome(place, job, seconds)) is None:
                         running[place] = job, time.monotonic()
                         continue
-                elif timeout is None or seconds < timeout:
+                elif seconds < time_limit(*job):
                     continue
                 else:
                     outcome = self._end(place, job, seconds)

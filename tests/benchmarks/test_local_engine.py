@@ -48,7 +48,7 @@ def test_a_killed_worker_is_an_outcome_and_the_rest_goes_on(engine):
 
 
 def test_a_job_whose_time_is_up_is_ended_and_the_rest_goes_on(engine):
-    outcomes = list(engine.run(time.sleep, [(0.0,), (600.0,), (0.0,), (0.0,)], timeout=3.0))
+    outcomes = list(engine.run(time.sleep, [(0.0,), (600.0,), (0.0,), (0.0,)], lambda seconds: 3.0))
     assert sorted(outcome.job for outcome in outcomes) == [(0.0,), (0.0,), (0.0,), (600.0,)]
     assert [outcome.job for outcome in outcomes if outcome.timed_out] == [(600.0,)]
     assert not any(outcome.crash for outcome in outcomes if not outcome.timed_out)

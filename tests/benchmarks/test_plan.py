@@ -290,9 +290,9 @@ def test_a_value_is_parsed_once_and_not_once_a_trial(monkeypatch):
     }
     baseline = {name: values[0] for name, values in vary.items()}
     study = replace(STUDY, vary=vary, baseline=baseline, seeds=1000)
-    configs, _, problems = check_study(study)
-    assert not problems
-    assert len(configs) == math.prod(map(len, vary.values())) == 72
+    checked = check_study(study)
+    assert not checked.problems
+    assert len(checked.configs) == math.prod(map(len, vary.values())) == 72
     assert len(calls) <= 1 + sum(map(len, vary.values()))
 
 

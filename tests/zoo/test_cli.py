@@ -152,7 +152,9 @@ def test_test_and_validate_repeat_what_fit_measured(trained):
     fitted = result(str(trained))["metrics"]
     for verb, split in (("test", "test"), ("validate", "val")):
         measured = evaluate(str(trained / "best.ckpt"), {}, verb)
-        assert measured == {name: value for name, value in fitted.items() if name.startswith(split)}
+        # Lightning measures what a pack of one has trained, so the last bits may differ.
+        own = {name: value for name, value in fitted.items() if name.startswith(split)}
+        assert measured == pytest.approx(own, rel=1e-6)
         assert run(f"{verb} --ckpt_path {trained} --data digits") == 0
 
 

@@ -80,7 +80,7 @@ def test_the_best_epoch_is_restored_and_its_metrics_are_those_of_a_new_evaluatio
     assert result.metrics["val/loss"] == pytest.approx(losses.min(), rel=1e-6)
     for verb, split in (("test", "test"), ("validate", "val")):
         again = evaluate(str(tmp_path), {}, verb)
-        assert again == {name: result.metrics[name] for name in again}
+        assert again == pytest.approx({name: result.metrics[name] for name in again}, rel=1e-6)
         assert {f"{split}/loss", f"{split}/accuracy"} <= set(again)
     _, logits, y = logits_and_targets(tmp_path, "test")
     assert result.metrics["test/accuracy"] == pytest.approx(sk.accuracy_score(y, logits.argmax(1)))

@@ -1,0 +1,114 @@
+"""Runs members as a pack and leaves each one's files."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+
+from ..logger import EpochCSVLogger
+from ..result import Result, make_result
+from . import device_of
+from .train import Member, Pack
+
+SAVE_EVERY = 10.0  # seconds between the files of a run that goes on
+
+
+def fit_members(
+    members: Sequence[Member], folders: Sequence[Path], *, progress: bool = False, checkpoints: bool = False
+) -> list[Result]:
+    """Train members of one signature together; leave in each one's folder metrics.csv and result.json.
+
+    Args:
+        members: The members, none of which has a `reason_to_run_alone`.
+        folders: Where their files go.
+        progress: Show a progress bar.
+        checkpoints: Leave best.ckpt, too.
+    """
+    device = device_of(members[0].config)
+    assert device is not None
+    pack = Pack(members, device)
+    saved = time.monotonic()
+
+    def after(epoch: int) -> None:
+        nonlocal saved
+        bar.show(members[0])
+        if time.monotonic() - saved > SAVE_EVERY:
+            _save_curves(members, folders)
+            saved = time.monotonic()
+
+    with _Bar(pack.epochs, progress) as bar:
+        pack.fit(after)
+    _save_curves(members, folders)
+    results = []
+    for member, folder in zip(members, folders, strict=True):
+        course = member.course
+        if checkpoints and member.config["callbacks"]["model_checkpoint"] is not None:
+            _save_checkpoint(member, folder / "best.ckpt")
+        best = {} if course.best_epoch is None else course.rows[course.best_epoch]
+        result = make_result(
+            member.model,
+            member.data,
+            diverged_step=course.diverged_step,
+            metrics={**member.tested, **{k: v for k, v in best.items() if "/" in k}},
+            best_epoch=course.best_epoch,
+            epochs_run=len(course.rows),
+            train_seconds=pack.seconds / len(members),
+            where={"precision": "32-true", "device": str(device), "pack_size": len(members)},
+        )
+        result.write(folder)
+        results.append(result)
+    return results
+
+
+def _save_curves(members: Sequence[Member], folders: Sequence[Path]) -> None:
+    for member, folder in zip(members, folders, strict=True):
+        logger = EpochCSVLogger(folder / "metrics.csv")
+        logger.rows = dict(enumerate(member.course.rows))
+        logger.finalize("")
+
+
+def _save_checkpoint(member: Member, path: Path) -> None:
+    """The checkpoint that Lightning would have left of the weights alone."""
+    best = member.course.best_epoch
+    assert best is not None
+    checkpoint: dict[str, Any] = {
+        "epoch": best,
+        "global_step": (best + 1) * len(member.bounds),
+        "pytorch-lightning_version": L.__version__,
+        "state_dict": member.model.state_dict(),
+        "hparams_name": "kwargs",
+        "hyper_parameters": dict(member.model.hparams),
+    }
+    member.model.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, path)
+
+
+class _Bar:
+    """A progress bar over epochs, as wide as the terminal; nothing where none is wanted."""
+
+    def __init__(self, epochs: int, shown: bool) -> None:
+        self.epochs, self.shown = epochs, shown
+
+    def __enter__(self) -> "_Bar":
+        if self.shown:
+            from rich.console import Console
+            from rich.progress import Progress, TextColumn
+
+            columns = *Progress.get_default_columns(), TextColumn("{task.fields[loss]}")
+            self.progress = Progress(*columns, console=Console(stderr=True))
+            self.progress.start()
+            self.task = self.progress.add_task("epochs", total=self.epochs, loss="")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.shown:
+            self.progress.stop()
+
+    def show(self, member: Member) -> None:
+        """One more epoch is done."""
+        if self.shown:
+            loss = f"val/loss {member.course.rows[-1]['val/loss']:.4f}"
+            self.progress.update(self.task, advance=1, loss=loss)

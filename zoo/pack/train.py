@@ -1,0 +1,232 @@
+"""Trains a pack: K members in one loop, each as if it were alone."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datamodules.base import ArrayDataModule
+from datamodules.loader import batch_bounds, epoch_order
+
+from ..module import ZooModule
+from ..seeding import derive_seeds
+from . import metrics
+from .course import Course
+from .feed import EVAL_BATCH, Split, target_masses
+from .net import row_sums
+from .optim import StackedOptimizer
+from .shape import blocks_of
+from .stack import Stack
+
+Epoch = Callable[[int], None]
+
+
+@dataclass
+class Member:
+    """One member of a pack.
+
+    Attributes:
+        config: Its resolved config.
+        model: Its model, with its initial weights; after training with those of its best epoch.
+        data: Its data, which it may share.
+    """
+
+    config: dict[str, Any]
+    model: ZooModule
+    data: ArrayDataModule
+
+    def __post_init__(self) -> None:
+        trainer, data, blocks = self.config["trainer"], self.data, blocks_of(self.model.net)
+        assert isinstance(blocks, list), blocks
+        self.blocks = blocks
+        self.seeds = derive_seeds(self.config["seed_everything"])
+        self.bounds = batch_bounds(len(data.indices["train"]), data.batch_size, min(2, data.batch_size))
+        self.clip = math.inf if trainer["gradient_clip_val"] is None else trainer["gradient_clip_val"]
+        self.course = Course(self.model, self.config["callbacks"], trainer["max_epochs"], len(self.bounds))
+        self.tested: dict[str, float] = {}
+
+    def signature(self) -> tuple[Any, ...]:
+        """What the members of a pack have in common."""
+        data = self.data
+        return (
+            tuple(block.signature() for block in self.blocks),
+            self.model.num_classes,
+            tuple(len(rows) for rows in data.indices.values()),
+            data.batch_size,
+            self.config["trainer"]["max_epochs"],
+        )
+
+
+class Pack:
+    """Members of one signature, trained together.
+
+    Args:
+        members: The members.
+        device: Where to compute.
+    """
+
+    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
+        # Neighbours with the same activation, the same optimizer share a kernel.
+        self.members = sorted(members, key=lambda m: [str(block.activation) for block in m.blocks])
+        self.device = device
+        self.num_classes = members[0].model.num_classes
+        self.bounds, self.epochs = members[0].bounds, members[0].config["trainer"]["max_epochs"]
+        self.seconds = 0.0
+
+    def fit(self, on_epoch: Epoch = lambda epoch: None) -> None:
+        """Train all members, restore each one's best epoch, test it.
+
+        Args:
+            on_epoch: Called with the number of each epoch done.
+        """
+        start = time.perf_counter()
+        everyone = self.members
+        for member in everyone:
+            member.model.data_card = member.data.card()
+            if member.model.hparams["class_weights"] == "balanced":
+                member.model.balance_classes(member.data.class_counts())
+        generators = [torch.Generator(self.device).manual_seed(m.seeds.dropout) for m in everyone]
+        stack = Stack([(m.model.net, m.blocks) for m in everyone], generators, self.device)
+        best = stack.parameters.clone(), stack.statistics.clone()
+        place = {id(member): k for k, member in enumerate(everyone)}
+        masses = [target_masses(m.model, m.data.arrays("train")[1]) for m in everyone]
+        train, val = self._split("train", masses), self._split("val")
+        optimizer = StackedOptimizer([m.model.hparams for m in everyone], stack.n_decaying, stack.parameters)
+        clips = self._column([m.clip for m in everyone])
+        active = everyone
+        for epoch in range(self.epochs):
+            rates = [m.course.lr for m in active]
+            learned, losses = self._train_epoch(active, epoch, stack, train, optimizer, clips)
+            measured = {f"train/{k}": v for k, v in learned.items()}
+            measured |= {f"val/{k}": v for k, v in self._evaluate(active, stack, val).items()}
+            improved, stay = [], []
+            for k, (member, rate) in enumerate(zip(active, rates, strict=True)):
+                row = {"lr": rate, "step": float((epoch + 1) * len(self.bounds) - 1)}
+                row |= {name: values[k] for name, values in measured.items()}
+                if member.course.after_epoch(row, losses[k], epoch * len(self.bounds)):
+                    improved.append(k)
+                if not member.course.stopped:
+                    stay.append(k)
+            if improved:
+                rows = torch.tensor([place[id(active[k])] for k in improved], device=self.device)
+                for kept, now in zip(best, (stack.parameters, stack.statistics), strict=True):
+                    kept[rows] = now[improved]
+            on_epoch(epoch)
+            if len(stay) < len(active):
+                if not stay:
+                    break
+                for part in (stack, train, val, optimizer):
+                    part.keep(stay)
+                active, clips = [active[k] for k in stay], clips[stay]
+        self.seconds = time.perf_counter() - start
+        self._test(everyone, best)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _train_epoch(
+        self,
+        active: Sequence[Member],
+        epoch: int,
+        stack: Stack,
+        train: Split,
+        optimizer: StackedOptimizer,
+        clips: Tensor,
+    ) -> tuple[dict[str, list[float]], list[list[float]]]:
+        """Each member's metrics over the epoch, and its loss at each step."""
+        own = {id(m): epoch_order(m.seeds.order, epoch, train.n)[0] for m in active}
+        order = torch.stack([own[id(m)] for m in active])
+        rows, mass_rows = train.starts + order, train.mass_starts + order
+        last, last_mass = len(train.x) - 1, len(train.masses) - 1
+        clipping = bool((clips < math.inf).any())
+        stepping = [member for member in active if member.course.by_step]
+        optimizer.set_lrs([m.course.lr for m in active])
+        losses, outputs = [], []
+        for start, stop in self.bounds:
+            n = stop - start
+            x = train.inputs(train.pad(rows[:, start:stop], last).to(self.device))
+            at = train.pad(mass_rows[:, start:stop], last_mass).to(self.device)
+            mass = train.masses.index_select(0, at.flatten()).unflatten(0, at.shape).transpose(1, 2)
+            out = stack.net.forward(x, n, training=True)
+            loss, gradient = self._loss(out, mass)
+            stack.net.backward(gradient)
+            if clipping:
+                self._clip(stack.gradients, clips)
+            optimizer.step(stack.parameters, stack.gradients)
+            if stepping:
+                for member in stepping:
+                    member.course.after_step()
+                optimizer.set_lrs([m.course.lr for m in active])
+            losses.append(loss)
+            outputs.append(out[..., :n])
+        by_step = torch.stack(losses, 1)  # (K, steps)
+        sizes = torch.tensor([stop - start for start, stop in self.bounds], device=self.device)
+        y = train.y.gather(1, order.to(self.device))
+        columns = {"loss": row_sums(by_step * sizes) / train.n, **self._metrics(active, torch.cat(outputs, 2), y, True)}
+        return _lists(columns), by_step.tolist()
+
+    def _loss(self, out: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
+        """Each member's loss of a batch, (K,), and its gradient by the outputs, (K, C, B); see `target_masses`."""
+        target, weight = mass[:, :-1], mass[:, -1:]
+        total = row_sums(weight)  # (K, 1)
+        if self.num_classes == 1:
+            error = (out - target) * weight
+            return row_sums(error.square()).squeeze(1) / total.squeeze(1), error * (2 / total.unsqueeze(2))
+        log_p = out.log_softmax(1)
+        share = target / -total.unsqueeze(2)
+        loss = row_sums((log_p * share).flatten(1))
+        return loss, torch.ops.aten._log_softmax_backward_data(share, log_p, 1, torch.float32)
+
+    def _clip(self, gradients: Tensor, clips: Tensor) -> None:
+        """Scale each row down to its norm allowed, as `torch.nn.utils.clip_grad_norm_` does."""
+        factors = clips / (row_sums(gradients.square()).sqrt().unsqueeze(1) + 1e-6)
+        if not bool((factors >= 1).all()):  # a NaN is not
+            gradients.mul_(factors.clamp(max=1))
+
+    def _evaluate(self, active: Sequence[Member], stack: Stack, split: Split) -> dict[str, list[float]]:
+        outputs = []
+        for start in range(0, split.n, EVAL_BATCH):
+            n = min(EVAL_BATCH, split.n - start)
+            rows = split.pad(split.starts + torch.arange(start, start + n), len(split.x) - 1)
+            outputs.append(stack.net.forward(split.inputs(rows.to(self.device)), n, training=False)[..., :n])
+        out = torch.cat(outputs, 2)
+        if self.num_classes == 1:
+            loss = row_sums((out.squeeze(1) - split.y).square()) / split.n
+        else:
+            loss = row_sums(-out.log_softmax(1).gather(1, split.y.unsqueeze(1)).squeeze(1)) / split.n
+        return _lists({"loss": loss, **self._metrics(active, out, split.y, train=False)})
+
+    def _metrics(self, active: Sequence[Member], out: Tensor, y: Tensor, train: bool) -> dict[str, Tensor]:
+        if self.num_classes > 1:
+            return metrics.classification(out, y, train)
+        targets = [m.data.card()["target"] for m in active]
+        std, mean = (self._column([t[k] for t in targets]) for k in ("std", "mean"))
+        return metrics.regression(out.squeeze(1) * std + mean, y * std + mean)
+
+    def _test(self, members: Sequence[Member], best: tuple[Tensor, Tensor]) -> None:
+        """Restore each member's best epoch, and test those that did not diverge."""
+        sound = [k for k, member in enumerate(members) if member.course.diverged_step is None]
+        if not sound:
+            return
+        tested = [members[k] for k in sound]
+        stack = Stack([(m.model.net, m.blocks) for m in tested], [], self.device)
+        stack.use(*(matrix[sound] for matrix in best))
+        test = Split("test", [m.data for m in tested], tested[0].blocks, self.device)
+        measured = self._evaluate(tested, stack, test)
+        rows = [matrix.cpu() for matrix in (stack.parameters, stack.statistics)]
+        for k, member in enumerate(tested):
+            member.tested = {f"test/{name}": values[k] for name, values in measured.items()}
+            stack.restore(member.model.net, *(matrix[k] for matrix in rows))
+
+    def _split(self, name: str, masses: Sequence[Tensor] | None = None) -> Split:
+        return Split(name, [m.data for m in self.members], self.members[0].blocks, self.device, masses)
+
+    def _column(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self.device).unsqueeze(1)
+
+
+def _lists(columns: dict[str, Tensor]) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in columns.items()}
