@@ -1,85 +1,84 @@
-"""How much longer an epoch through `zoo.train.fit` takes than a bare PyTorch loop over sliced tensors.
+"""Seconds of training epochs: through `zoo.train.fit`, in a bare PyTorch loop, and with DataLoader and transforms."""
 
-    ZOO_DATA_DIR=... python -m benchmarks.epoch_speed
-
-Both train 784-128-10 on Fashion-MNIST's training split (48,000 rows) with Adam in batches of 128, on one thread, in one
-process, A B A B. The bare loop does nothing else; `fit` also validates, clips, measures and keeps the best checkpoint.
-Seconds an epoch are the difference between a run of 1 epoch and one of 1 + EPOCHS, so that fixed costs drop out.
-"""
-
-import argparse
 import os
-import platform
-import statistics
-import sys
 import tempfile
 import time
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from functools import cache
+from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
 
 from datamodules import create_datamodule
-from datamodules.errors import InputError
+from datamodules.base import ArrayDataModule
 from zoo.train import fit
 
-BATCH_SIZE = 128
+Config = dict[str, Any]
 
 
-def bare_epochs(x: torch.Tensor, y: torch.Tensor, epochs: int) -> float:
-    """Seconds that so many epochs take in a loop as one writes it by hand. x: (N, 1, 28, 28), y: (N,)."""
-    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+def fit_epochs(config: Config, epochs: int) -> float:
+    """Seconds that so many epochs take in `zoo.train.fit`, validation included, set-up and test excluded.
+
+    Args:
+        config: Sections `model` and `data`.
+        epochs: How many, all of which are trained.
+    """
+    trainer = {"max_epochs": epochs, "accelerator": "cpu"}
+    callbacks = {"early_stopping": {"patience": epochs + 1}}
+    with tempfile.TemporaryDirectory() as out:
+        return fit({**config, "trainer": trainer, "callbacks": callbacks}, out).train_seconds
+
+
+def bare_epochs(config: Config, epochs: int) -> float:
+    """Seconds that so many epochs take in a loop over sliced tensors as one writes it by hand."""
+    x, y = _data(str(config["data"]["name"]), config["data"].get("train_size")).arrays("train")
+    net, optimizer = _net(config)
     start = time.perf_counter()
     for _ in range(epochs):
         order = torch.randperm(len(x))
-        for first in range(0, len(x), BATCH_SIZE):
-            rows = order[first : first + BATCH_SIZE]
-            optimizer.zero_grad()
-            F.cross_entropy(net(x[rows]), y[rows]).backward()
-            optimizer.step()
+        for rows in order.split(config["data"]["batch_size"]):
+            _step(net, optimizer, x[rows], y[rows])
     return time.perf_counter() - start
 
 
-def fit_epochs(epochs: int) -> float:
-    """Seconds that so many epochs take in `zoo.train.fit`, validation included, set-up and test excluded."""
-    config = {
-        "model": {"name": "mlp", "hidden_dims": [128]},
-        "data": {"name": "fashion_mnist", "batch_size": BATCH_SIZE},
-        "trainer": {"max_epochs": epochs, "accelerator": "cpu"},
-    }
-    with tempfile.TemporaryDirectory() as out:
-        return fit(config, out).train_seconds
+def loader_epochs(config: Config, epochs: int, workers: int) -> float:
+    """Seconds that so many epochs of Fashion-MNIST take with a DataLoader over torchvision's own data set."""
+    from torchvision import transforms
+    from torchvision.datasets import FashionMNIST
+
+    rows = _data(str(config["data"]["name"]), None).indices["train"].tolist()
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.286,), (0.353,))])
+    data = Subset(FashionMNIST(os.environ["ZOO_DATA_DIR"], transform=transform), rows)
+    loader = DataLoader(data, config["data"]["batch_size"], shuffle=True, num_workers=workers)
+    net, optimizer = _net(config)
+    start = time.perf_counter()
+    for _ in range(epochs):
+        for x, y in loader:
+            _step(net, optimizer, x, y)
+    return time.perf_counter() - start
 
 
-def main() -> int:
-    """Print the seconds an epoch of both, pair by pair, and the ratio of the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=3)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    data = create_datamodule("fashion_mnist", seed=0)
-    try:
-        x, y = data.arrays("train")
-    except InputError as error:
-        print(f"epoch_speed: {error}", file=sys.stderr)
-        return 2
-    print(
-        f"torch {torch.__version__}, {os.cpu_count()} cores, {platform.machine()}, one thread, {len(x):,} rows an epoch"
-    )
-    bare_epochs(x, y, 1), fit_epochs(1)  # warm-up
-    bare, ours = [], []
-    for pair in range(args.pairs):
-        bare.append((bare_epochs(x, y, 1 + args.epochs) - bare_epochs(x, y, 1)) / args.epochs)
-        ours.append((fit_epochs(1 + args.epochs) - fit_epochs(1)) / args.epochs)
-        print(f"pair {pair + 1}: bare loop {bare[-1]:.3f} s, fit {ours[-1]:.3f} s, ratio {ours[-1] / bare[-1]:.2f}")
-    ratio = statistics.median(ours) / statistics.median(bare)
-    print(f"medians: bare loop {statistics.median(bare):.3f} s, fit {statistics.median(ours):.3f} s, ratio {ratio:.2f}")
-    return 0
+def _step(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    optimizer.zero_grad()
+    F.cross_entropy(net(x), y).backward()
+    optimizer.step()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _net(config: Config) -> tuple[nn.Module, torch.optim.Optimizer]:
+    n_inputs = 64 if config["data"]["name"] == "digits" else 784
+    widths = [n_inputs, *config["model"]["hidden_dims"]]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for n_in, n_out in pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.Linear(widths[-1], 10))
+    return net, torch.optim.Adam(net.parameters(), lr=1e-3)
+
+
+@cache
+def _data(name: str, train_size: int | None) -> ArrayDataModule:
+    data = create_datamodule(name, seed=0, train_size=train_size)
+    data.setup()
+    return data

@@ -1,6 +1,11 @@
 import csv
+import json
+import tempfile
+from functools import cache
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import nn
 
@@ -101,6 +106,43 @@ def test_with_batch_norm_the_first_steps_agree(data):
             statistics, norm = steps.stack.statistics[0], alone.net[2]
             assert statistics[:32].tolist() == pytest.approx(norm.running_mean.tolist(), rel=1e-5, abs=1e-6)
             assert statistics[32:64].tolist() == pytest.approx(norm.running_var.tolist(), rel=1e-5)
+
+
+SEEDS, MARGIN = 20, 0.005
+BLOCKS = {
+    "plain": {},
+    "batch norm": {"norm": "batch"},
+    "dropout": {"dropout": 0.3},
+    "batch norm, dropout": {"norm": "batch", "dropout": 0.3},
+    "layer norm": {"norm": "layer"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", BLOCKS)
+def test_packed_and_unpacked_runs_are_statistically_equivalent(case):
+    base = {"data": {"name": "digits"}, "trainer": {"max_epochs": 15}}
+    configs = [config(seed, {"hidden_dims": [64, 64], **BLOCKS[case]}, **base) for seed in range(SEEDS)]
+    members = [train.make_member(c, {}) for c in configs]
+    Pack(members, torch.device("cpu")).fit()
+    for metric, margin in (("test/accuracy", MARGIN), ("test/loss", 2 * MARGIN)):
+        packed = np.array([member.tested[metric] for member in members])
+        alone = np.array([lightnings(json.dumps(c))[metric] for c in configs])
+        assert packed.std() > 0
+        differences = packed - alone
+        print(case, metric, differences.mean(), differences.std(ddof=1))
+        if differences.std() == 0:
+            assert abs(differences.mean()) < margin
+            continue
+        low = scipy.stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+        high = scipy.stats.ttest_1samp(differences, margin, alternative="less").pvalue
+        assert max(low, high) < 0.05  # two one-sided tests (Schuirmann 1987)
+
+
+@cache
+def lightnings(text):
+    with tempfile.TemporaryDirectory() as folder:
+        return train.fit(json.loads(text), folder, pack=False).metrics
 
 
 class Steps:

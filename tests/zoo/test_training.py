@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -258,3 +259,22 @@ def test_weights_of_classes_must_be_numbers(tmp_path):
         train.fit(config({"class_weights": [1, math.nan, 1]}), tmp_path / "run")
     with pytest.raises(zoo.InputError, match="does not take"):
         zoo.create_model("mlp", input_shape=(4,), num_classes=2, dropout="half")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on the CPU")
+@pytest.mark.parametrize("model", [{"name": "cnn", "channels": [4]}, {"name": "mlp", "norm": "batch"}])
+def test_a_compiled_model_learns_what_it_learns_without(tmp_path, model):
+    config = {"data": "digits", "trainer": {"max_epochs": 2, "accelerator": "cpu"}}
+    plain = train.fit({**config, "model": model}, tmp_path / "plain", pack=False)
+    compiled = train.fit({**config, "model": {**model, "compile": True}}, tmp_path / "compiled")
+    assert compiled.environment["pack_size"] is None
+    assert compiled.metrics == pytest.approx(plain.metrics, rel=1e-2, abs=1e-3)
+    assert zoo.load(tmp_path / "compiled").hparams["compile"] is True
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match="needs a C\\+\\+ compiler, and there is no g\\+\\+"):
+        zoo.create_model("mlp", input_shape=(4,), num_classes=3, compile=True)

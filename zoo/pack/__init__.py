@@ -29,7 +29,7 @@ __all__ = [
 
 # What a config's trainer may say of a run in a pack.
 FLAGS = {"max_epochs", "gradient_clip_val", "accelerator", "devices", "enable_progress_bar"}
-LARGEST = 50
+LARGEST = 100
 WEIGHTS_OF_A_PACK = 1_000_000
 
 
@@ -62,7 +62,7 @@ def blocks_of_model(model: ZooModule) -> list[Block] | str:
     for base in mro[: mro.index(ZooModule)]:
         if own := sorted(name for name in vars(base) if not name.startswith("__")):
             return f"its class has a {own[0]} of its own"
-    return blocks_of(model.net)
+    return "model.compile is true" if model.hparams["compile"] else blocks_of(model.net)
 
 
 def device_of(config: Config) -> torch.device | None:

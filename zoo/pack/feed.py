@@ -49,12 +49,11 @@ class Split:
         self.x = torch.cat([*parts, torch.zeros(1, parts[0].shape[1])]).to(device)
         self.y = torch.stack([data.arrays(split)[1] for data in datas]).to(device)
         self.n = self.y.shape[1]
-        self.starts = torch.tensor([own[id(data)] for data in datas]).unsqueeze(1)
-        self.device = device
+        self.starts = torch.tensor([own[id(data)] for data in datas], device=device).unsqueeze(1)
         if masses is not None:
             width = masses[0].shape[1]
             self.masses = torch.cat([*masses, torch.zeros(1, width)]).to(device)
-            self.mass_starts = torch.arange(len(datas)).unsqueeze(1) * self.n
+            self.mass_starts = torch.arange(len(datas), device=device).unsqueeze(1) * self.n
 
     def keep(self, members: list[int]) -> None:
         """Go on with these members alone, in this order."""

@@ -125,10 +125,8 @@ class StackedBlock:
         self.norm, self.first = blocks[0].norm, first
         self.p, self.g, self.statistics, self.generators = parameters, gradients, statistics, generators
         self.rates = [block.dropout for block in blocks]
-        self.groups: list[tuple[str | None, slice]] = []
-        for name, members in groupby(range(len(blocks)), lambda k: blocks[k].activation):
-            places = list(members)
-            self.groups.append((name, slice(places[0], places[-1] + 1)))
+        runs = [(name, len(list(run))) for name, run in groupby(block.activation for block in blocks)]
+        self.activations, self.runs = [name for name, _ in runs], [length for _, length in runs]
 
     def forward(self, x: Tensor, n: int, training: bool) -> Tensor:
         """(K, n_inputs, B) to (K, width, B); in training, keep what `backward` needs.
@@ -169,34 +167,38 @@ class StackedBlock:
     # --- activations ------------------------------------------------------------------------------------------------
 
     def _activate(self, z: Tensor) -> Tensor:
-        if all(name in (None, "identity") for name, _ in self.groups):
+        if all(name in (None, "identity") for name in self.activations):
             return z
-        if self.groups[0][0] == "prelu":
+        if self.activations[0] == "prelu":
             return torch.where(z > 0, z, self.p["slope"] * z)
         out = torch.empty_like(z)
-        for name, members in self.groups:
-            ELEMENTWISE[name][0](z[members], out[members])  # type: ignore[index]
+        for name, *parts in zip(self.activations, *(t.split(self.runs) for t in (z, out)), strict=True):
+            ELEMENTWISE[name][0](*parts)
         return out
 
     def _activate_backward(self, g: Tensor) -> Tensor:
         if self.out is self.z:
             return g
-        if self.groups[0][0] == "prelu":
+        if self.activations[0] == "prelu":
             self.g["slope"].copy_(row_sums((g * self.z.clamp(max=0)).flatten(1)).view(-1, 1, 1))
             return torch.where(self.z > 0, g, self.p["slope"] * g)
         result = torch.empty_like(g)
-        for name, members in self.groups:
-            ELEMENTWISE[name][1](g[members], self.z[members], self.out[members], result[members])  # type: ignore[index]
+        parts = (tensor.split(self.runs) for tensor in (g, self.z, self.out, result))
+        for name, *own in zip(self.activations, *parts, strict=True):
+            ELEMENTWISE[name][1](*own)
         return result
 
     def _drop(self, like: Tensor, n: int) -> Tensor:
         """Zero for units dropped, 1/(1 - rate) for the others; drawn as by `nn.Dropout` on (n, width)."""
         k, width, size = like.shape
         mask = torch.ones(k, n, width, device=like.device)
-        for member, rate in enumerate(self.rates):
+        for own, rate, generator in zip(mask, self.rates, self.generators, strict=True):
             if rate > 0:
-                mask[member].bernoulli_(1 - rate, generator=self.generators[member]).div_(1 - rate)
-        return F.pad(mask.transpose(1, 2), (0, size - n)).contiguous()
+                own.bernoulli_(1 - rate, generator=generator)
+        out = torch.zeros_like(like)
+        kept = torch.tensor([1 - rate for rate in self.rates], device=like.device).view(-1, 1, 1)
+        torch.div(mask.transpose(1, 2), kept, out=out[..., :n])
+        return out
 
     # --- norms ------------------------------------------------------------------------------------------------------
 

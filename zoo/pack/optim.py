@@ -31,7 +31,7 @@ class StackedOptimizer:
         # Adam's two moments; the first serves as SGD's momentum, too, the second as RMSprop's mean square.
         self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
         self.n_steps = 0
-        self._runs: list[tuple[slice, str, float, float, float]] | None = None
+        self._runs: list[tuple[slice, str, float, float, float, Tensor]] | None = None
 
     def set_lrs(self, lrs: Sequence[float]) -> None:
         """Use these learning rates from now on, (K,)."""
@@ -51,9 +51,10 @@ class StackedOptimizer:
             self._runs = []
             for setting, neighbours in groupby(range(len(settings)), settings.__getitem__):
                 places = list(neighbours)
-                self._runs.append((slice(places[0], places[-1] + 1), *setting))
+                done = torch.tensor(float(self.n_steps), device=parameters.device)
+                self._runs.append((slice(places[0], places[-1] + 1), *setting, done))
         self.n_steps += 1
-        for members, name, momentum, decay, lr in self._runs:
+        for members, name, momentum, decay, lr, done in self._runs:
             p, g = parameters[members], gradients[members]
             if decay:
                 weights = p[:, : self.n_decaying]
@@ -61,11 +62,12 @@ class StackedOptimizer:
                     weights.mul_(1 - lr * decay)
                 else:
                     g[:, : self.n_decaying] += weights * decay
-            self._update(name, p, g, self.first[members], self.second[members], momentum, lr)
+            self._update(name, p, g, self.first[members], self.second[members], momentum, lr, done)
 
     def _update(
-        self, name: str, p: Tensor, g: Tensor, first: Tensor, second: Tensor, momentum: float, lr: float
+        self, name: str, p: Tensor, g: Tensor, first: Tensor, second: Tensor, momentum: float, lr: float, done: Tensor
     ) -> None:
+        """One run's step; the kernels count `done`, the steps before it, up."""
         if name == "sgd":
             buffers: list[Tensor | None] = [first if momentum else None]
             sgd(
@@ -87,7 +89,7 @@ class StackedOptimizer:
                 [second],
                 [],
                 [],
-                [torch.tensor(0.0)],
+                [done],
                 lr=lr,
                 alpha=ALPHA,
                 eps=RMSPROP_EPS,
@@ -97,8 +99,6 @@ class StackedOptimizer:
                 foreach=False,
             )
         else:
-            # The kernel counts the step itself.
-            done = torch.tensor(float(self.n_steps - 1), device=p.device)
             adam(
                 [p],
                 [g],

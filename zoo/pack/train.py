@@ -137,8 +137,7 @@ class Pack:
         clips: Tensor,
     ) -> tuple[dict[str, list[float]], list[list[float]]]:
         """Each member's metrics over the epoch, and its loss at each step."""
-        own = {id(m): epoch_order(m.seeds.order, epoch, train.n)[0] for m in active}
-        order = torch.stack([own[id(m)] for m in active])
+        order = torch.stack([epoch_order(m.seeds.order, epoch, train.n)[0] for m in active]).to(self.device)
         rows, mass_rows = train.starts + order, train.mass_starts + order
         last, last_mass = len(train.x) - 1, len(train.masses) - 1
         clipping = bool((clips < math.inf).any())
@@ -147,8 +146,8 @@ class Pack:
         losses, outputs = [], []
         for start, stop in self.bounds:
             n = stop - start
-            x = train.inputs(train.pad(rows[:, start:stop], last).to(self.device))
-            at = train.pad(mass_rows[:, start:stop], last_mass).to(self.device)
+            x = train.inputs(train.pad(rows[:, start:stop], last))
+            at = train.pad(mass_rows[:, start:stop], last_mass)
             mass = train.masses.index_select(0, at.flatten()).unflatten(0, at.shape).transpose(1, 2)
             out = stack.net.forward(x, n, training=True)
             loss, gradient = self._loss(out, mass)
@@ -164,7 +163,7 @@ class Pack:
             outputs.append(out[..., :n])
         by_step = torch.stack(losses, 1)  # (K, steps)
         sizes = torch.tensor([stop - start for start, stop in self.bounds], device=self.device)
-        y = train.y.gather(1, order.to(self.device))
+        y = train.y.gather(1, order)
         columns = {"loss": row_sums(by_step * sizes) / train.n, **self._metrics(active, torch.cat(outputs, 2), y, True)}
         return _lists(columns), by_step.tolist()
 
@@ -182,16 +181,18 @@ class Pack:
 
     def _clip(self, gradients: Tensor, clips: Tensor) -> None:
         """Scale each row down to its norm allowed, as `torch.nn.utils.clip_grad_norm_` does."""
-        factors = clips / (row_sums(gradients.square()).sqrt().unsqueeze(1) + 1e-6)
-        if not bool((factors >= 1).all()):  # a NaN is not
+        rows = gradients if len(gradients) > 1 else torch.cat([gradients, gradients])  # see `row_sums`
+        factors = clips / (torch.linalg.vector_norm(rows, dim=1, keepdim=True)[: len(clips)] + 1e-6)
+        # Mostly none is too long, and a look is cheaper than a product; not on a GPU, which would have to wait for it.
+        if self.device.type != "cpu" or not bool((factors >= 1).all()):  # a NaN is not
             gradients.mul_(factors.clamp(max=1))
 
     def _evaluate(self, active: Sequence[Member], stack: Stack, split: Split) -> dict[str, list[float]]:
         outputs = []
         for start in range(0, split.n, EVAL_BATCH):
             n = min(EVAL_BATCH, split.n - start)
-            rows = split.pad(split.starts + torch.arange(start, start + n), len(split.x) - 1)
-            outputs.append(stack.net.forward(split.inputs(rows.to(self.device)), n, training=False)[..., :n])
+            rows = split.pad(split.starts + torch.arange(start, start + n, device=self.device), len(split.x) - 1)
+            outputs.append(stack.net.forward(split.inputs(rows), n, training=False)[..., :n])
         out = torch.cat(outputs, 2)
         if self.num_classes == 1:
             loss = row_sums((out.squeeze(1) - split.y).square()) / split.n
