@@ -190,7 +190,7 @@ class StackedBlock:
 
     def _drop(self, like: Tensor, n: int) -> Tensor:
         """Zero for units dropped, 1/(1 - rate) for the others; drawn as by `nn.Dropout` on (n, width)."""
-        k, width, size = like.shape
+        k, width, _ = like.shape
         mask = torch.ones(k, n, width, device=like.device)
         for own, rate, generator in zip(mask, self.rates, self.generators, strict=True):
             if rate > 0:
