@@ -80,6 +80,18 @@ class Spent(NamedTuple):
         return f"{self.seconds:.3g} s ({self.cpu:.3g} s CPU), {self.mib:.0f} MiB"
 
 
+# A child's peak counts what its parent held when it forked, so a small process stands between.
+BETWEEN = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, usage = os.wait4(child.pid, 0)
+seconds = time.perf_counter() - start
+child.returncode = os.waitstatus_to_exitcode(status)
+print(json.dumps([child.returncode, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+
+
 def process(*arguments: str) -> Spent:
     """Run Python with these arguments.
 
@@ -87,17 +99,14 @@ def process(*arguments: str) -> Spent:
         RuntimeError: It failed; the message holds what it said.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
-        start = time.perf_counter()
-        child = subprocess.Popen([sys.executable, *arguments], stdout=log, stderr=log)
-        _, status, usage = os.wait4(child.pid, 0)  # unlike subprocess's own wait, it tells the memory
-        seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
+        command = [sys.executable, "-I", "-S", "-c", BETWEEN, sys.executable, *arguments]
+        told = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, check=True).stdout
         log.seek(0)
         said = log.read()
-    if child.returncode:
+    status, seconds, cpu, peak = json.loads(told)
+    if status:
         raise RuntimeError(f"{' '.join(arguments)} failed:\n{said[-2000:]}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Spent(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 2**20, said)
+    return Spent(seconds, cpu, peak * (1 if sys.platform == "darwin" else 1024) / 2**20, said)
 
 
 def bench(*arguments: str) -> Spent:

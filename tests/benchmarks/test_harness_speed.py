@@ -61,10 +61,12 @@ def test_it_prints_the_machine_and_a_row_for_each_measurement(capsys, monkeypatc
 
 
 def test_a_process_of_its_own_tells_time_and_memory():
+    ballast = b"x" * 300 * 2**20  # what this process holds is not counted
     spent = harness_speed.bench("list")
+    assert len(ballast) == 300 * 2**20
     assert spent.seconds > 0
     assert spent.cpu > 0
-    assert 5 < spent.mib < 1000
+    assert 5 < spent.mib < 200
     assert "activations" in spent.said
     with pytest.raises(RuntimeError, match="holds no study"):
         harness_speed.bench("report", "nowhere")
