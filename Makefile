@@ -37,7 +37,7 @@ format: setup
 constraints: setup  ## pin the newest versions that pyproject.toml admits
 	echo '# The exact versions that the tests ran with; pip and uv take them with -c. Made by `make constraints`.' > $@.txt
 	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --no-annotate --no-header \
-		--extra dev pyproject.toml >> $@.txt
+		--extra dev --extra speed pyproject.toml >> $@.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

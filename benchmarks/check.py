@@ -123,7 +123,8 @@ def _packing(config: Config) -> Packing:
     device = str(device_of(config))
     shapes = [block.signature() for block in blocks]
     signature = _canonical([shapes, facts.num_classes, facts.sizes, config["trainer"]["max_epochs"], device])
-    return Packing(signature, largest_pack(blocks), fixed=device != "cpu")
+    *rows, batch_size = facts.sizes
+    return Packing(signature, largest_pack(blocks, batch_size, sum(rows)), fixed=device != "cpu")
 
 
 def _unmeasured(metric: str, configs: list[Config]) -> list[Problem]:

@@ -1,5 +1,6 @@
 """Trials trained together: what shares a pack, and that nobody can tell from the records."""
 
+import csv
 import json
 import os
 import shlex
@@ -14,6 +15,7 @@ from benchmarks.cli import main
 from benchmarks.packs import Packing, make_packs, parse_pack
 from benchmarks.plan import Plan
 from benchmarks.study import Study
+from benchmarks.studyfile import list_studies
 from datamodules.errors import InputError
 
 STUDY = """\
@@ -110,6 +112,26 @@ def test_off_means_lightning(packed, tmp_path):
     assert [r["environment"]["pack_size"] for r in alone.values()] == [None] * 6
     for key, record in alone.items():
         assert record["metrics"] == pytest.approx(together[key]["metrics"], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", list_studies())
+def test_shipped_studies_say_the_same_packed_and_unpacked(study, tmp_path):
+    verdicts = []
+    for pack in ("auto", "off"):
+        assert run(f"{study} --out {tmp_path / pack} --pack {pack}") == 0
+        with (tmp_path / pack / study / "table.csv").open() as file:
+            verdicts.append({row["variant"]: verdict(row) for row in csv.DictReader(file)})
+    assert verdicts[0] == verdicts[1]
+    assert {"better", "worse", "neither"} & set(verdicts[0].values())
+
+
+def verdict(row: dict[str, str]) -> str:
+    """Whether the interval of the difference from the baseline leaves out zero."""
+    if not row["delta"]:
+        return "baseline"
+    low, high = float(row["delta_ci_low"]), float(row["delta_ci_high"])
+    return "better" if low > 0 else "worse" if high < 0 else "neither"
 
 
 def test_explain_says_what_is_packed_and_why_not(tmp_path, capsys):

@@ -367,10 +367,13 @@ def test_hooks_keep_a_net_out():
     assert "cannot be stacked" in blocks_of(net)
 
 
-def test_wide_nets_make_small_packs():
+def test_what_pays_and_what_fits_bound_a_pack():
     small, wide = (blocks_of(nn.Sequential(nn.Linear(w, w), nn.ReLU(), nn.Linear(w, 10))) for w in (32, 2048))
-    assert largest_pack(small) > 10
-    assert largest_pack(wide) == 1
+    assert largest_pack(small, batch_size=64, n_rows=1000) == 100
+    assert largest_pack(wide, batch_size=64, n_rows=1000) == 1
+    assert largest_pack(small, batch_size=64, n_rows=1_000_000) == 8  # of 128 MB each
+    assert largest_pack(small, batch_size=50_000, n_rows=1000) < 2
+    assert largest_pack(small, batch_size=64, n_rows=10**9) == 1
 
 
 def test_a_checkpoint_of_a_packed_run_is_like_any_other(tmp_path):

@@ -30,7 +30,8 @@ __all__ = [
 # What a config's trainer may say of a run in a pack.
 FLAGS = {"max_epochs", "gradient_clip_val", "accelerator", "devices", "enable_progress_bar"}
 LARGEST = 100
-WEIGHTS_OF_A_PACK = 1_000_000
+WORK_OF_A_PACK = 64_000_000  # weights times samples, in one step of all members
+DATA_OF_A_PACK = 2**30  # bytes
 
 
 def reason_to_run_alone(config: Config, model: ZooModule, data: ArrayDataModule) -> str:
@@ -73,11 +74,18 @@ def device_of(config: Config) -> torch.device | None:
     return torch.device("cuda", 0) if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else None
 
 
-def largest_pack(blocks: Sequence[Block]) -> int:
+def largest_pack(blocks: Sequence[Block], batch_size: int, n_rows: int) -> int:
     """How many such nets are worth training as one.
 
     Where one net's arithmetic outweighs the overhead that a pack shares, more members only crowd the processor's cache;
-    see `results/speed/`, which `python -m benchmarks.speed` measures.
+    see `results/speed/`, which `python -m benchmarks.speed.packs` measures. Nor may their data fill the memory.
+
+    Args:
+        blocks: A net's blocks.
+        batch_size: Samples in a batch.
+        n_rows: Rows of its data, all splits together; each seed has a copy of its own, normalised on its own split.
     """
     n_parameters = sum(rows * columns for block in blocks for rows, columns in block.parameters().values())
-    return max(1, min(LARGEST, WEIGHTS_OF_A_PACK // n_parameters))
+    pays = WORK_OF_A_PACK // (n_parameters * batch_size)
+    fits = DATA_OF_A_PACK // (4 * n_rows * blocks[0].n_inputs)
+    return max(1, min(LARGEST, pays, fits))

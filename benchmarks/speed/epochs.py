@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +17,44 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from datamodules import create_datamodule
 from datamodules.base import ArrayDataModule
+from datamodules.errors import InputError
 from zoo.train import fit
 
 Config = dict[str, Any]
+
+
+# Named by their layers; the wide ones on as many of Fashion-MNIST's rows as make an epoch of some tenths of a second.
+DIGITS = {"model": {"name": "mlp", "hidden_dims": [64, 64]}, "data": {"name": "digits", "batch_size": 64}}
+WIDE = {
+    "model": {"name": "mlp", "hidden_dims": [256, 256]},
+    "data": {"name": "fashion_mnist", "batch_size": 64, "train_size": 12_000},
+}
+FASHION = {"model": {"name": "mlp", "hidden_dims": [128]}, "data": {"name": "fashion_mnist", "batch_size": 128}}
+
+
+def measure_epochs(rounds: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Seconds an epoch of `zoo.train.fit` and of loops by hand, in this process on one thread, round by round."""
+    torch.set_num_threads(1)
+    # Name: (seconds of so many epochs, epochs that are timed); what takes turns with what stands together.
+    runs: dict[str, tuple[Callable[[int], float], int]] = {
+        "fit 64-64-64-10": (lambda e: fit_epochs(DIGITS, e), 20),
+        "bare loop 64-64-64-10": (lambda e: bare_epochs(DIGITS, e), 20),
+        "fused loop 64-64-64-10": (lambda e: bare_epochs(DIGITS, e, fused=True), 20),
+    }
+    if fashion_is_there():
+        runs |= {
+            "fit 784-256-256-10": (lambda e: fit_epochs(WIDE, e), 3),
+            "bare loop 784-256-256-10": (lambda e: bare_epochs(WIDE, e), 3),
+            "fused loop 784-256-256-10": (lambda e: bare_epochs(WIDE, e, fused=True), 3),
+            "fit, Fashion-MNIST": (lambda e: fit_epochs(FASHION, e), 1),
+            "DataLoader, 0 workers": (lambda e: loader_epochs(FASHION, e, 0), 1),
+            "DataLoader, 2 workers": (lambda e: loader_epochs(FASHION, e, 2), 1),
+        }
+    for run, _ in runs.values():
+        run(1)  # warm-up
+    for _ in range(rounds):
+        for name, (run, epochs) in runs.items():
+            yield name, {"seconds": (run(1 + epochs) - run(1)) / epochs}
 
 
 def fit_epochs(config: Config, epochs: int) -> float:
@@ -34,10 +70,16 @@ def fit_epochs(config: Config, epochs: int) -> float:
         return fit({**config, "trainer": trainer, "callbacks": callbacks}, out).train_seconds
 
 
-def bare_epochs(config: Config, epochs: int) -> float:
-    """Seconds that so many epochs take in a loop over sliced tensors as one writes it by hand."""
+def bare_epochs(config: Config, epochs: int, fused: bool = False) -> float:
+    """Seconds that so many epochs take in a loop over sliced tensors as one writes it by hand.
+
+    Args:
+        config: Sections `model` and `data`.
+        epochs: How many.
+        fused: Whether to ask Adam for one kernel a step, which is not its default.
+    """
     x, y = _data(str(config["data"]["name"]), config["data"].get("train_size")).arrays("train")
-    net, optimizer = _net(config)
+    net, optimizer = _net(config, fused)
     start = time.perf_counter()
     for _ in range(epochs):
         order = torch.randperm(len(x))
@@ -59,20 +101,32 @@ def loader_epochs(config: Config, epochs: int, workers: int) -> float:
     return time.perf_counter() - start
 
 
+def fashion_is_there() -> bool:
+    """Whether Fashion-MNIST can be loaded without a download."""
+    root = os.environ.get("ZOO_DATA_DIR")
+    if root is None or not (Path(root) / "FashionMNIST" / "raw").is_dir():
+        return False
+    try:
+        create_datamodule("fashion_mnist", seed=0).setup()
+    except InputError:
+        return False
+    return True
+
+
 def _step(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
     optimizer.zero_grad()
     F.cross_entropy(net(x), y).backward()
     optimizer.step()
 
 
-def _net(config: Config) -> tuple[nn.Module, torch.optim.Optimizer]:
+def _net(config: Config, fused: bool = False) -> tuple[nn.Module, torch.optim.Optimizer]:
     n_inputs = 64 if config["data"]["name"] == "digits" else 784
     widths = [n_inputs, *config["model"]["hidden_dims"]]
     layers: list[nn.Module] = [nn.Flatten()]
     for n_in, n_out in pairwise(widths):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     net = nn.Sequential(*layers, nn.Linear(widths[-1], 10))
-    return net, torch.optim.Adam(net.parameters(), lr=1e-3)
+    return net, torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused or None)
 
 
 @cache

@@ -1,0 +1,84 @@
+"""Seconds a trial of whole commands: `bench run activations` and the peers, each in a process of its own."""
+
+import importlib.util
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..harness_speed import process
+
+EPOCHS, SEEDS = 30, 10
+EIGHT = ("relu", "leaky_relu", "gelu", "tanh", "sigmoid", "silu", "elu", "identity")
+FOUR = ("relu", "tanh", "sigmoid", "identity")
+CONSTANT = ("--set", "model.schedule=constant")  # scikit-learn's Adam knows no schedule
+ROBUST = ("--set", "model.norm=batch", "--set", "model.dropout=0.3")
+Sample = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something measured from outside.
+
+    Attributes:
+        name: What it is called.
+        trials: How many it trains.
+        run: Runs it for so many epochs; returns wall seconds, MiB of its largest process, and accuracies.
+    """
+
+    name: str
+    trials: int
+    run: Callable[[int], Sample]
+
+
+def bench(activations: tuple[str, ...], epochs: int, *settings: str) -> Sample:
+    """`bench run activations` with these activations, as a user gives it."""
+    filters = [word for name in activations for word in ("--filter", f"model.activation={name}")]
+    given = ["run", "activations", "--seeds", str(SEEDS), "--set", f"trainer.max_epochs={epochs}", *filters, *settings]
+    with tempfile.TemporaryDirectory() as out:
+        spent = process("-m", "benchmarks.cli", *given, "--out", out)
+        records = [json.loads(path.read_text()) for path in Path(out).glob("activations/trials/*/result.json")]
+    done = [record for record in records if record["status"] == "done" and record["epochs_run"] == epochs]
+    if len(done) != SEEDS * len(activations):
+        raise RuntimeError(f"{len(done)} of {SEEDS * len(activations)} trials trained every epoch")
+    accuracy = {
+        name: statistics.mean(r["metrics"]["test/accuracy"] for r in done if r["varied"]["model.activation"] == name)
+        for name in activations
+    }
+    workers = max(record["peak_memory_bytes"]["host"] for record in done) / 2**20
+    return {"seconds": spent.seconds, "mib": max(spent.mib, workers), "accuracy": accuracy}
+
+
+def peer(module: str, activations: tuple[str, ...], epochs: int, *more: str) -> Sample:
+    """One of `benchmarks.peers`."""
+    given = ["--activations", *activations, "--seeds", str(SEEDS), "--epochs", str(epochs), *more]
+    spent = process("-m", f"benchmarks.peers.{module}", *given)
+    said = json.loads(spent.said.strip().splitlines()[-1])
+    return {"seconds": spent.seconds, "mib": spent.mib, "accuracy": said["test_accuracy"]}
+
+
+COMMANDS = (
+    Command("bench, 8 activations", 8 * SEEDS, lambda e: bench(EIGHT, e)),
+    Command("lightning_loop, 8 activations", 8 * SEEDS, lambda e: peer("lightning_loop", EIGHT, e)),
+    Command("bench, robust", 8 * SEEDS, lambda e: bench(EIGHT, e, *ROBUST)),
+    Command("lightning_loop, robust", 8 * SEEDS, lambda e: peer("lightning_loop", EIGHT, e, "--robust")),
+    Command("bench, 4 activations", 4 * SEEDS, lambda e: bench(FOUR, e, *CONSTANT)),
+    Command("sklearn_mlp, 4 activations", 4 * SEEDS, lambda e: peer("sklearn_mlp", FOUR, e)),
+    Command("bare_loop, 8 activations", 8 * SEEDS, lambda e: peer("bare_loop", EIGHT, e)),
+    Command("skorch_net, 8 activations", 8 * SEEDS, lambda e: peer("skorch_net", EIGHT, e)),
+)
+
+
+def measure_commands(rounds: int) -> Iterator[tuple[str, Sample]]:
+    """Seconds a trial, whole seconds, memory and accuracy of each command that can run here, round by round."""
+    there = [c for c in COMMANDS if "skorch" not in c.name or importlib.util.find_spec("skorch")]
+    for command in there:
+        command.run(1)  # warm-up: files into memory, byte code written
+    for _ in range(rounds):
+        for command in there:
+            long, short = command.run(EPOCHS), command.run(1)
+            a_trial = (long["seconds"] - short["seconds"]) / command.trials * EPOCHS / (EPOCHS - 1)
+            yield command.name, {**long, "whole": long["seconds"], "seconds": a_trial}
