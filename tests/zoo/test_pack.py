@@ -15,6 +15,7 @@ from zoo import train
 from zoo.config import merge, resolve
 from zoo.layers import ACTIVATIONS
 from zoo.metrics import make_metrics
+from zoo.optim import OPTIMIZERS, SCHEDULES
 from zoo.pack import Member, Pack, largest_pack, metrics, reason_to_run_alone
 from zoo.pack.shape import blocks_of
 
@@ -48,20 +49,18 @@ def rows_of(folder):
 
 SAME = {
     **{name: {"model": {"activation": name}} for name in ACTIVATIONS},
+    **{name: {"model": {"schedule": name}} for name in SCHEDULES},
+    **{name: {"model": {"optimizer": name, "weight_decay": 1e-2}} for name in OPTIMIZERS},
     "no hidden layer": {"model": {"hidden_dims": []}},
     "layer norm": {"model": {"norm": "layer"}},
     "dropout": {"model": {"dropout": 0.3}},
     "smoothing, weights": {"model": {"label_smoothing": 0.1, "class_weights": "balanced"}},
     "fixed weights": {"model": {"class_weights": [1, 2, 0.5]}},
-    "sgd": {"model": {"optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-2}},
+    "sgd, higher rate": {"model": {"optimizer": "sgd", "lr": 0.05}},
     "sgd without momentum": {"model": {"optimizer": "sgd", "lr": 0.05, "momentum": 0.0}},
-    "rmsprop": {"model": {"optimizer": "rmsprop", "weight_decay": 1e-2}},
-    "adam with decay": {"model": {"weight_decay": 1e-2}},
-    "adamw": {"model": {"optimizer": "adamw", "weight_decay": 0.1}},
-    "step": {"model": {"schedule": "step", "step_size": 2}},
+    "steps": {"model": {"schedule": "step", "step_size": 2}},
     "warm-up": {"model": {"schedule": "warmup_cosine", "warmup_epochs": 1.5}},
-    "one cycle": {"model": {"schedule": "one_cycle"}},
-    "plateau": {"model": {"schedule": "plateau", "plateau_patience": 0, "lr": 0.1}},
+    "impatient plateau": {"model": {"schedule": "plateau", "plateau_patience": 0, "lr": 0.1}},
     "clipped": {"trainer": {"gradient_clip_val": 0.05}},
     "not clipped": {"trainer": {"gradient_clip_val": None}},
     "regression": REGRESSION,
