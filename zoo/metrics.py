@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection, R2Score
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
 from torchmetrics.utilities import dim_zero_cat
 
@@ -40,12 +40,30 @@ class AUROC(MulticlassAUROC):
         return super().compute() if present == self.num_classes else torch.tensor(torch.nan)
 
 
-class R2(R2Score):
-    """The coefficient of determination; NaN for fewer than two samples, where it is undefined."""
+class R2(Metric):
+    """The coefficient of determination; NaN where all targets are equal, since it is then undefined.
+
+    torchmetrics' own takes sums of squares below 1e-4 for zero, whatever the target's unit.
+    """
+
+    outputs: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("outputs", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Add outputs and targets, (n,) each."""
+        self.outputs.append(outputs)
+        self.targets.append(targets)
 
     def compute(self) -> Tensor:
         """One minus the ratio of residual to total variance."""
-        return super().compute() if self.total > 1 else torch.tensor(torch.nan)
+        outputs, targets = dim_zero_cat(self.outputs), dim_zero_cat(self.targets)
+        spread = (targets - targets.mean()).square().sum()
+        return torch.where(spread > 0, 1 - (outputs - targets).square().sum() / spread, torch.nan)
 
 
 def make_metrics(num_classes: int, train: bool = False) -> MetricCollection:

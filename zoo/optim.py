@@ -17,7 +17,7 @@ PLANNED = ("cosine", "warmup_cosine", "one_cycle")  # those that must know when 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights, which decay, apart from biases, norms and PReLU slopes, which do not; one group where nothing decays."""
     if weight_decay == 0:
-        return [{"params": list(module.parameters())}]
+        return [{"params": list(module.parameters()), "weight_decay": 0.0}]  # the default of AdamW is another
     no_decay = {
         id(parameter)
         for layer in module.modules()

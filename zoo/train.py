@@ -50,6 +50,7 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
     make_callbacks(config, model.num_classes, out)
     if pack and not reason_to_run_alone(config, model, data):
         _write_config(config, out)
+        progress = config["trainer"].get("enable_progress_bar", progress)
         return fit_members([Member(config, model, data)], [out], progress=progress, checkpoints=True)[0]
     with quiet():
         trainer, logger = make_trainer(config, model.num_classes, out, progress)
@@ -116,12 +117,13 @@ def make_member(config: Config, shared: Shared) -> Member:
 
     Args:
         config: The config, which has no `reason_to_run_alone`.
-        shared: The data of other members; those of one seed and data section share theirs.
+        shared: The data of other members; those of one data section and one seed of it share theirs.
 
     Raises:
         InputError: A value out of range, or data that cannot be read or does not fit the model.
     """
-    name = json.dumps([config["seed_everything"], config["data"]], sort_keys=True)
+    seed = config["seed_everything"] if config["data"]["seed"] is None else None  # else that draws the split
+    name = json.dumps([seed, config["data"]], sort_keys=True)
     model, data = prepare(config, shared.get(name))
     shared[name] = data
     return Member(config, model, data)

@@ -7,7 +7,7 @@ import tempfile
 
 import torch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Checkpoint, EpochScoring, GradientNormClipping, LRScheduler
+from skorch.callbacks import Checkpoint, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 
@@ -30,7 +30,6 @@ def trial(activation: str, seed: int, options: Options) -> float:
             iterator_train__shuffle=True,
             train_split=predefined_split(Dataset(*val)),
             callbacks=[
-                EpochScoring("accuracy", lower_is_better=False),
                 GradientNormClipping(1.0),
                 LRScheduler("CosineAnnealingLR", T_max=options.epochs),
                 Checkpoint(monitor="valid_loss_best", dirname=folder, load_best=True),

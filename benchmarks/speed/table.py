@@ -40,9 +40,9 @@ def table(found: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
     parts = [
         "# Speed",
-        f"{where['cpu']}, {where['cores']} cores, {where['platform']}, Python {where['python']}, {packages}. One "
-        f"thread a process (`bench` and scikit-learn run two processes). Medians of {found['rounds']} rounds in which "
-        "all take turns, after a warm-up; lowest to highest in brackets.",
+        f"{where['cpu']}, {where['cores']} cores, {where['platform']}, Python {where['python']}, {packages}. "
+        "One thread a process; `bench` and scikit-learn run one on each core. Medians of "
+        f"{found['rounds']} rounds in which all take turns, after a warm-up; lowest to highest in brackets.",
         f"## Seconds a trial of {EPOCHS} epochs",
         "A 64-64 net on scikit-learn's digits in batches of 64, ten seeds of each activation. *robust* has batch norm "
         "and dropout in each block; scikit-learn has no schedule, so there `bench` has none either. Every trial trains "

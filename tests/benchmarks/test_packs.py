@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.packs import Packing, make_packs, parse_pack
+from benchmarks.packs import Packing, explain, make_packs, parse_pack
 from benchmarks.plan import Plan
 from benchmarks.study import Study
 from benchmarks.studyfile import list_studies
@@ -217,7 +217,7 @@ def test_every_worker_gets_a_pack_and_none_is_larger_than_pays():
     trials = list(made.trials())
     assert [len(pack) for pack in make_packs(made, trials, None, workers=1)] == [4, 3, 3]
     assert [len(pack) for pack in make_packs(made, trials, None, workers=5)] == [2] * 5
-    assert [len(pack) for pack in make_packs(made, trials, 100, workers=2)] == [5, 5]
+    assert [len(pack) for pack in make_packs(made, trials, 100, workers=1)] == [4, 3, 3]
     assert keys(make_packs(made, trials[:3], None, workers=1)) == [["0.0", "0.1", "0.2"]]
     assert keys(make_packs(made, trials, 2, workers=1))[0] == ["0.0", "1.0"]  # they share their data
 
@@ -229,12 +229,36 @@ def test_off_and_those_that_cannot_be_packed_run_alone():
     assert sorted(keys(make_packs(made, trials, 0, workers=1))) == [["0.0"], ["0.1"], ["1.0"], ["1.1"]]
 
 
+def test_groups_that_keep_all_workers_busy_stay_whole():
+    made = plan([Packing("one", largest=9), Packing("two", largest=9), Packing(alone="no")], seeds=2)
+    packs = keys(make_packs(made, list(made.trials()), None, workers=2))
+    assert packs == [["2.0"], ["2.1"], ["0.0", "0.1"], ["1.0", "1.1"]]
+
+
 def test_where_numbers_depend_on_the_pack_it_is_the_same_in_every_run():
-    made = plan([Packing("gpu", largest=3, fixed=True)] * 2, seeds=3)
+    made, more = (plan([Packing("gpu", largest=2, fixed=True)] * 3, seeds=seeds) for seeds in (2, 5))
     trials = list(made.trials())
     whole = keys(make_packs(made, trials, None, workers=4))
-    assert [len(pack) for pack in whole] == [3, 3]
-    assert keys(make_packs(made, trials[-1:], None, workers=1)) == [whole[1]]
+    assert whole == [["0.0", "1.0"], ["0.1", "1.1"], ["2.0"], ["2.1"]]
+    assert keys(make_packs(made, trials[-1:], None, workers=1)) == [["2.1"]]
+    assert keys(make_packs(made, trials[:1], None, workers=1)) == [["0.0", "1.0"]]
+    assert all(pack in keys(make_packs(more, list(more.trials()), None, workers=1)) for pack in whole)
+
+
+@pytest.mark.parametrize(
+    ("packing", "seeds", "limit", "reason"),
+    [
+        (Packing(alone="it is odd"), 2, None, "it is odd"),
+        (Packing("same", largest=4), 2, 0, "--pack is off"),
+        (Packing("same", largest=4), 2, 1, "--pack is 1"),
+        (Packing("same", largest=1), 2, None, "nets or data so large gain nothing in a pack"),
+        (Packing("same", largest=4), 1, None, "they have no partner to run with"),
+    ],
+)
+def test_explain_gives_the_reason_of_every_trial_alone(packing, seeds, limit, reason):
+    made = plan([packing], seeds)
+    said = list(explain(made, make_packs(made, list(made.trials()), limit, workers=1), limit))
+    assert said == [f"{seeds} trial{'s' * (seeds > 1)} alone, since {reason}: 0 × {seeds}."]
 
 
 @pytest.mark.parametrize("option", ["on", "0", "-1", "2.5", ""])

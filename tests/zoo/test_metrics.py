@@ -65,6 +65,14 @@ def test_auroc_is_nan_where_a_class_has_no_sample_and_the_rest_stands():
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(y, p.argmax(1)))
 
 
+def test_r2_does_not_depend_on_the_unit_and_is_nan_where_the_target_is_constant():
+    y = RNG.normal(5e-4, 1e-4, 200)
+    p = y + RNG.normal(0, 5e-5, 200)
+    found = measure(1, torch.from_numpy(p), torch.from_numpy(y))
+    assert found["r2"] == pytest.approx(sk.r2_score(y, p), rel=1e-5)
+    assert np.isnan(measure(1, torch.from_numpy(p), torch.ones(200))["r2"])
+
+
 def test_r2_of_one_sample_is_nan_and_its_errors_are_not():
     found = measure(1, torch.tensor([3.0]), torch.tensor([5.0]), batches=1)
     assert np.isnan(found["r2"])

@@ -2,6 +2,7 @@ import csv
 import json
 import tempfile
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from torch import nn
 import zoo
 from datamodules import create_datamodule
 from zoo import train
+from zoo.checkpoint import read_checkpoint
 from zoo.config import merge, resolve
 from zoo.layers import ACTIVATIONS
 from zoo.metrics import make_metrics
 from zoo.optim import OPTIMIZERS, SCHEDULES
-from zoo.pack import Member, Pack, largest_pack, metrics, reason_to_run_alone
+from zoo.pack import Member, Pack, largest_pack, metrics, reason_to_run_alone, run
 from zoo.pack.shape import blocks_of
 
 BASE = {
@@ -63,6 +65,8 @@ SAME = {
     "impatient plateau": {"model": {"schedule": "plateau", "plateau_patience": 0, "lr": 0.1}},
     "clipped": {"trainer": {"gradient_clip_val": 0.05}},
     "not clipped": {"trainer": {"gradient_clip_val": None}},
+    "clipped at 0, which is off": {"trainer": {"gradient_clip_val": 0}},
+    "adamw without decay": {"model": {"optimizer": "adamw", "lr": 0.03}},
     "regression": REGRESSION,
     "batches of one": {"data": {"batch_size": 1}, "trainer": {"max_epochs": 2}},
     "odd widths": {"model": {"hidden_dims": [17, 5]}},
@@ -208,6 +212,7 @@ def models(seeds=(0, 1), **axes):
 
 
 SOME = ("relu", "gelu", "tanh")
+ONE = str(Path(__file__).parent / "one_feature.csv")
 TOGETHER = {
     "activations": [config(s, m) for s, m in models(activation=[a for a in ACTIVATIONS if a != "prelu"])],
     "prelu": [config(s, m) for s, m in models(range(5), activation=["prelu"])],
@@ -233,6 +238,13 @@ TOGETHER = {
     ],
     "regression": [config(s, m, **REGRESSION) for s, m in models(activation=SOME)],
     "no hidden layer": [config(s, {"hidden_dims": []}) for s in range(5)],
+    "a layer of one unit": [
+        config(s, {"hidden_dims": [1, 8]}, data={"name": "digits"}, trainer={"max_epochs": 2}) for s in range(4)
+    ],
+    "an input of one feature": [config(s, data={"name": "csv", "path": ONE, "target": "y"}) for s in range(3)],
+    "overflow beside clipping": [
+        config(0, {"hidden_dims": [16, 16, 16], "lr": 1e6}, trainer={"gradient_clip_val": c}) for c in (None, 1.0)
+    ],
     "batches of one, one unit": [
         config(s, {"hidden_dims": [1]}, data={"name": "iris", "batch_size": 1}, trainer={"max_epochs": 1})
         for s in range(3)
@@ -298,14 +310,18 @@ def test_metrics_are_torchmetrics_own(n, n_classes, ties):
         assert own == pytest.approx({k: float(v) for k, v in theirs.compute().items()}, rel=1e-5, nan_ok=True)
 
 
-def test_metrics_of_a_regression_are_torchmetrics_own():
-    out, y = torch.randn(2, 77), torch.randn(2, 77) * 40 + 100
-    mine = metrics.regression(out * 30 + 90, y)
-    for member in range(2):
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+@pytest.mark.parametrize("n", [1, 2, 77])
+def test_metrics_of_a_regression_are_those_of_a_run_alone(unit, n):
+    generator = torch.Generator().manual_seed(n)
+    out, y = (unit * (30 * torch.randn(3, n, generator=generator) + 90) for _ in range(2))
+    y[2] = 7 * unit
+    mine = metrics.regression(out, y)
+    for member in range(3):
         theirs = make_metrics(1)
-        theirs.update(out[member] * 30 + 90, y[member])
+        theirs.update(out[member], y[member])
         own = {name: float(values[member]) for name, values in mine.items()}
-        assert own == pytest.approx({k: float(v) for k, v in theirs.compute().items()}, rel=1e-4)
+        assert own == pytest.approx({k: float(v) for k, v in theirs.compute().items()}, rel=1e-4, nan_ok=True)
 
 
 # --- what cannot be packed --------------------------------------------------------------------------------------------
@@ -347,6 +363,8 @@ def test_a_model_with_steps_of_its_own_runs_alone():
     [
         ([nn.Linear(4, 3), nn.LeakyReLU(0.3)], "LeakyReLU cannot be stacked"),
         ([nn.Linear(4, 3), nn.ReLU(), nn.BatchNorm1d(3)], "BatchNorm1d cannot be stacked"),
+        ([nn.Linear(4, 3), nn.Dropout(1.0)], "Dropout cannot be stacked"),
+        ([layer := nn.Linear(4, 4), nn.ReLU(), layer], "share weights"),
         ([nn.Linear(4, 3), nn.BatchNorm1d(3, momentum=0.5)], "BatchNorm1d cannot be stacked"),
         ([nn.Linear(4, 3), nn.Dropout(0.1), nn.ReLU()], "ReLU cannot be stacked"),
         ([nn.ReLU(), nn.Linear(4, 3)], "ReLU cannot be stacked"),
@@ -370,7 +388,7 @@ def test_what_pays_and_what_fits_bound_a_pack():
     small, wide = (blocks_of(nn.Sequential(nn.Linear(w, w), nn.ReLU(), nn.Linear(w, 10))) for w in (32, 2048))
     assert largest_pack(small, batch_size=64, n_rows=1000) == 100
     assert largest_pack(wide, batch_size=64, n_rows=1000) == 1
-    assert largest_pack(small, batch_size=64, n_rows=1_000_000) == 8  # of 128 MB each
+    assert largest_pack(small, batch_size=64, n_rows=1_000_000) == 8  # of 128 MB each, twice
     assert largest_pack(small, batch_size=50_000, n_rows=1000) < 2
     assert largest_pack(small, batch_size=64, n_rows=10**9) == 1
 
@@ -385,6 +403,50 @@ def test_a_checkpoint_of_a_packed_run_is_like_any_other(tmp_path):
         accuracy = (model(x).argmax(1) == y).float().mean()
     assert result.metrics["test/accuracy"] == pytest.approx(float(accuracy))
     assert type(model).load_from_checkpoint(tmp_path / "best.ckpt").hparams == model.hparams
+
+
+def test_a_diverged_run_leaves_the_weights_of_its_best_epoch(tmp_path):
+    over = {"trainer": {"max_epochs": 60, "gradient_clip_val": None}, "data": {"name": "diabetes"}}
+    given = config(0, {"hidden_dims": [16], "optimizer": "sgd", "lr": 0.3, "schedule": "constant"}, **over)
+    results = [train.fit(given, tmp_path / str(pack), pack=pack) for pack in (True, False)]
+    assert {result.status for result in results} == {"diverged"}
+    packed, alone = (read_checkpoint(tmp_path / str(pack)) for pack in (True, False))
+    assert packed["epoch"] == alone["epoch"]
+    assert packed["state_dict"].keys() == alone["state_dict"].keys()
+    for name, weights in packed["state_dict"].items():
+        assert weights.isfinite().all()
+        assert torch.allclose(weights, alone["state_dict"][name], rtol=1e-3, atol=1e-4), name
+
+
+def test_a_run_that_is_ended_leaves_its_best_epoch_so_far(tmp_path, monkeypatch):
+    def end(bar, member):
+        if len(member.course.rows) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "SAVE_EVERY", -1)
+    monkeypatch.setattr(run._Bar, "show", end)
+    given = config(0, {"norm": "batch"})
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(given, tmp_path)
+    assert [row["epoch"] for row in rows_of(tmp_path)] == [0, 1]
+    saved = read_checkpoint(tmp_path)
+    assert saved["epoch"] in (0, 1)
+    assert int(saved["state_dict"]["net.2.num_batches_tracked"]) == saved["global_step"] > 0
+    assert not torch.equal(saved["state_dict"]["net.1.weight"], train.prepare(given)[0].state_dict()["net.1.weight"])
+
+
+def test_no_bar_where_none_is_wanted(tmp_path, capsys):
+    train.fit(config(trainer={"enable_progress_bar": False}), tmp_path / "off", progress=True)
+    assert "epochs" not in capsys.readouterr().err
+    train.fit(config(), tmp_path / "on", progress=True)
+    assert "epochs" in capsys.readouterr().err
+
+
+def test_members_of_a_fixed_split_share_its_data():
+    shared = {}
+    members = [train.make_member(config(s, data={**BASE["data"], "seed": 5}), shared) for s in (0, 1)]
+    assert members[0].data is members[1].data
+    assert members[0].seeds.order != members[1].seeds.order
 
 
 def test_member_refuses_nothing_that_was_checked():

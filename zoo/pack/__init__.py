@@ -31,7 +31,7 @@ __all__ = [
 FLAGS = {"max_epochs", "gradient_clip_val", "accelerator", "devices", "enable_progress_bar"}
 LARGEST = 100
 WORK_OF_A_PACK = 64_000_000  # weights times samples, in one step of all members
-DATA_OF_A_PACK = 2**30  # bytes
+DATA_OF_A_PACK = 2**31  # bytes
 
 
 def reason_to_run_alone(config: Config, model: ZooModule, data: ArrayDataModule) -> str:
@@ -83,9 +83,10 @@ def largest_pack(blocks: Sequence[Block], batch_size: int, n_rows: int) -> int:
     Args:
         blocks: A net's blocks.
         batch_size: Samples in a batch.
-        n_rows: Rows of its data, all splits together; each seed has a copy of its own, normalised on its own split.
+        n_rows: Rows of its data, all splits together. Each seed has its own, normalised on its own split, and they are
+            copied once into the pack.
     """
     n_parameters = sum(rows * columns for block in blocks for rows, columns in block.parameters().values())
     pays = WORK_OF_A_PACK // (n_parameters * batch_size)
-    fits = DATA_OF_A_PACK // (4 * n_rows * blocks[0].n_inputs)
+    fits = DATA_OF_A_PACK // (2 * 4 * n_rows * blocks[0].n_inputs)
     return max(1, min(LARGEST, pays, fits))

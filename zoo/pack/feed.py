@@ -21,13 +21,14 @@ class Split:
     Attributes:
         n: Rows that each member has.
         y: Targets, (K, n): classes, or standardised values.
+        masses: What `target_masses` says of every member's rows, one member after the other; empty if left out.
 
     Args:
         split: train, val or test.
         datas: Each member's data.
-        masses: What `target_masses` says of the rows of each member's split; None to leave them out.
         blocks: A member's blocks, which say how batches are padded.
         device: Where to compute.
+        masses: What `target_masses` says of the rows of each member's split; empty to leave them out.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Split:
         datas: Sequence[ArrayDataModule],
         blocks: Sequence[Block],
         device: torch.device,
-        masses: Sequence[Tensor] | None = None,
+        masses: Sequence[Tensor] = (),
     ) -> None:
         self.blocks = blocks
         own: dict[int, int] = {}  # where the rows of each data set begin
@@ -50,16 +51,15 @@ class Split:
         self.y = torch.stack([data.arrays(split)[1] for data in datas]).to(device)
         self.n = self.y.shape[1]
         self.starts = torch.tensor([own[id(data)] for data in datas], device=device).unsqueeze(1)
-        if masses is not None:
-            width = masses[0].shape[1]
-            self.masses = torch.cat([*masses, torch.zeros(1, width)]).to(device)
-            self.mass_starts = torch.arange(len(datas), device=device).unsqueeze(1) * self.n
+        self.mass_starts = torch.arange(len(datas), device=device).unsqueeze(1) * self.n
+        # As in `x`, the last row is that of the padding.
+        self.masses = torch.cat([*masses, *(torch.zeros_like(own[:1]) for own in masses[:1])] or [self.x[:0]]).to(
+            device
+        )
 
     def keep(self, members: list[int]) -> None:
         """Go on with these members alone, in this order."""
-        self.y, self.starts = self.y[members], self.starts[members]
-        if hasattr(self, "masses"):
-            self.mass_starts = self.mass_starts[members]
+        self.y, self.starts, self.mass_starts = self.y[members], self.starts[members], self.mass_starts[members]
 
     def pad(self, rows: Tensor, last: int) -> Tensor:
         """Rows (K, n) with the index of the zero sample behind them, as often as a batch needs."""

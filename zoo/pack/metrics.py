@@ -34,7 +34,7 @@ def regression(outputs: Tensor, y: Tensor) -> Columns:
     errors = outputs - y
     squares = row_sums(errors.square())
     spread = row_sums((y - (row_sums(y) / y.shape[1]).unsqueeze(1)).square())
-    r2 = 1 - squares / spread if y.shape[1] > 1 else torch.full_like(squares, torch.nan)
+    r2 = torch.where(spread > 0, 1 - squares / spread, torch.nan)
     return {"mse": squares / y.shape[1], "mae": row_sums(errors.abs()) / y.shape[1], "r2": r2}
 
 
@@ -60,7 +60,7 @@ def _f1_macro(predicted: Tensor, y: Tensor, right: Tensor, n_classes: int) -> Te
 
 
 def _auroc(scores: Tensor, y: Tensor) -> Tensor:
-    """Macro one-vs-rest AUROC by mean ranks (Hanley & McNeil 1982); NaN where a class has no sample.
+    """Macro one-vs-rest AUROC by mean ranks (Hanley & McNeil 1982); NaN where a class has no sample or a score is none.
 
     The area of class c is the share of pairs of a sample of c and one of another class in which the former scores
     higher, ties counting half. Each sample is a positive of one class alone, so N ranks are looked up, not C·N.
@@ -77,7 +77,8 @@ def _auroc(scores: Tensor, y: Tensor) -> Tensor:
     positives = _counts(y, n_classes)
     sums = torch.zeros(k, n_classes, dtype=torch.float64, device=y.device).scatter_add_(1, y, ranks)
     areas = (sums - positives * (positives + 1) / 2) / (positives * (n - positives))
-    return (row_sums(areas) / n_classes).float()
+    known = scores.isfinite().flatten(1).all(1)
+    return torch.where(known, row_sums(areas) / n_classes, torch.nan).float()
 
 
 def _lower_bound(values: Tensor, starts: Tensor, wanted: Tensor, n: int, strict: bool) -> Tensor:

@@ -6,7 +6,8 @@ weights spend more on its bookkeeping than on arithmetic.
 
 A member's numbers must not depend, bit for bit, on who its partners are. Hence: a batch is padded with zero samples to
 such a size that no member's slice ends within a vector of the processor (a kernel's scalar tail rounds differently),
-and sums that would be of one row only are computed on two (a lone row is summed in another order).
+and sums that would be of one row only are computed on two (a lone row is summed in another order). Nor may matrix
+products depend on where in memory a member lies, for which `zoo/__init__.py` sets MKL_CBWR.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -96,8 +97,8 @@ def row_sums(x: Tensor) -> Tensor:
 
 def products(a: Tensor, b: Tensor) -> Tensor:
     """The product of each pair of matrices: (K, m, k) and (K, k, n) to (K, m, n)."""
-    if a.shape[0] == 1 and b.shape[2] == 1:  # this alone would be computed as a matrix times a vector
-        return torch.bmm(torch.cat([a, a]), torch.cat([b, b]))[:1]
+    if b.shape[2] == 1:  # a matrix times a vector, which another routine computes where K = 1
+        return row_sums(a * b.transpose(1, 2)).unsqueeze(2)
     return torch.bmm(a, b)
 
 

@@ -36,17 +36,16 @@ def fit_members(
         nonlocal saved
         bar.show(members[0])
         if time.monotonic() - saved > SAVE_EVERY:
-            _save_curves(members, folders)
+            pack.restore()
+            _save(members, folders, checkpoints)
             saved = time.monotonic()
 
     with _Bar(pack.epochs, progress) as bar:
         pack.fit(after)
-    _save_curves(members, folders)
+    _save(members, folders, checkpoints)
     results = []
     for member, folder in zip(members, folders, strict=True):
         course = member.course
-        if checkpoints and member.config["callbacks"]["model_checkpoint"] is not None:
-            _save_checkpoint(member, folder / "best.ckpt")
         best = {} if course.best_epoch is None else course.rows[course.best_epoch]
         result = make_result(
             member.model,
@@ -63,11 +62,14 @@ def fit_members(
     return results
 
 
-def _save_curves(members: Sequence[Member], folders: Sequence[Path]) -> None:
+def _save(members: Sequence[Member], folders: Sequence[Path], checkpoints: bool) -> None:
+    """Write each member's curve, and its best epoch where checkpoints are wanted."""
     for member, folder in zip(members, folders, strict=True):
         logger = EpochCSVLogger(folder / "metrics.csv")
         logger.rows = dict(enumerate(member.course.rows))
         logger.finalize("")
+        if checkpoints and member.config["callbacks"]["model_checkpoint"] is not None:
+            _save_checkpoint(member, folder / "best.ckpt")
 
 
 def _save_checkpoint(member: Member, path: Path) -> None:

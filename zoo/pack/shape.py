@@ -68,6 +68,8 @@ def blocks_of(net: nn.Module) -> list[Block] | str:
         if not blocks or (changed := _with(blocks[-1], layer)) is None:
             return what
         blocks[-1] = changed
+    if len(list(net.parameters())) < sum(len(list(layer.parameters())) for layer in net):
+        return "its layers share weights"
     return blocks or "it has no linear layer"
 
 
@@ -82,6 +84,6 @@ def _with(block: Block, layer: nn.Module) -> Block | None:
     if type(layer) in NAMES:
         fits = bare and repr(layer) == repr(type(layer)())
         return Block(**parts | {"activation": NAMES[type(layer)]}) if fits else None
-    if type(layer) is nn.Dropout and block.dropout == 0:
+    if type(layer) is nn.Dropout and block.dropout == 0 and layer.p < 1:
         return Block(**parts | {"dropout": layer.p})
     return None

@@ -104,7 +104,7 @@ def _parts(net: nn.Module, places: Places, running: Places) -> Iterator[tuple[sl
     statistics = (buffer for name, buffer in net.named_buffers() if name.endswith(("running_mean", "running_var")))
     for parts, layout in ((net.parameters(), places), (statistics, running)):
         in_order = [
-            (block[name][0])
+            block[name][0]
             for block in layout
             for name in ("weight", "bias", "scale", "shift", "slope", "mean", "variance")
             if name in block

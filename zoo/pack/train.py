@@ -45,7 +45,7 @@ class Member:
         self.blocks = blocks
         self.seeds = derive_seeds(self.config["seed_everything"])
         self.bounds = batch_bounds(len(data.indices["train"]), data.batch_size, min(2, data.batch_size))
-        self.clip = math.inf if trainer["gradient_clip_val"] is None else trainer["gradient_clip_val"]
+        self.clip = trainer["gradient_clip_val"] or math.inf  # to Lightning, too, 0 means off
         self.course = Course(self.model, self.config["callbacks"], trainer["max_epochs"], len(self.bounds))
         self.tested: dict[str, float] = {}
 
@@ -70,8 +70,10 @@ class Pack:
     """
 
     def __init__(self, members: Sequence[Member], device: torch.device) -> None:
-        # Neighbours with the same activation, the same optimizer share a kernel.
-        self.members = sorted(members, key=lambda m: [str(block.activation) for block in m.blocks])
+        # Neighbours with the same activations, the same optimizer share a kernel.
+        self.members = sorted(
+            members, key=lambda m: ([str(block.activation) for block in m.blocks], m.model.hparams["optimizer"])
+        )
         self.device = device
         self.num_classes = members[0].model.num_classes
         self.bounds, self.epochs = members[0].bounds, members[0].config["trainer"]["max_epochs"]
@@ -91,7 +93,7 @@ class Pack:
                 member.model.balance_classes(member.data.class_counts())
         generators = [torch.Generator(self.device).manual_seed(m.seeds.dropout) for m in everyone]
         stack = Stack([(m.model.net, m.blocks) for m in everyone], generators, self.device)
-        best = stack.parameters.clone(), stack.statistics.clone()
+        self._stack, self._best = stack, (stack.parameters.clone(), stack.statistics.clone())
         place = {id(member): k for k, member in enumerate(everyone)}
         masses = [target_masses(m.model, m.data.arrays("train")[1]) for m in everyone]
         train, val = self._split("train", masses), self._split("val")
@@ -113,7 +115,7 @@ class Pack:
                     stay.append(k)
             if improved:
                 rows = torch.tensor([place[id(active[k])] for k in improved], device=self.device)
-                for kept, now in zip(best, (stack.parameters, stack.statistics), strict=True):
+                for kept, now in zip(self._best, (stack.parameters, stack.statistics), strict=True):
                     kept[rows] = now[improved]
             on_epoch(epoch)
             if len(stay) < len(active):
@@ -123,7 +125,17 @@ class Pack:
                     part.keep(stay)
                 active, clips = [active[k] for k in stay], clips[stay]
         self.seconds = time.perf_counter() - start
-        self._test(everyone, best)
+        self.restore()
+        self._test()
+
+    def restore(self) -> None:
+        """Give each member's model the weights of its best epoch so far."""
+        rows = [matrix.cpu() for matrix in self._best]
+        for k, member in enumerate(self.members):
+            self._stack.restore(member.model.net, *(matrix[k] for matrix in rows))
+            for name, buffer in member.model.net.named_buffers():
+                if name.endswith("num_batches_tracked"):
+                    buffer.fill_(((member.course.best_epoch or 0) + 1) * len(self.bounds))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -183,6 +195,7 @@ class Pack:
         """Scale each row down to its norm allowed, as `torch.nn.utils.clip_grad_norm_` does."""
         rows = gradients if len(gradients) > 1 else torch.cat([gradients, gradients])  # see `row_sums`
         factors = clips / (torch.linalg.vector_norm(rows, dim=1, keepdim=True)[: len(clips)] + 1e-6)
+        factors = torch.where(clips.isinf(), 1.0, factors)  # a norm that is infinite, too, is none of theirs
         # Mostly none is too long, and a look is cheaper than a product; not on a GPU, which would have to wait for it.
         if self.device.type != "cpu" or not bool((factors >= 1).all()):  # a NaN is not
             gradients.mul_(factors.clamp(max=1))
@@ -207,22 +220,18 @@ class Pack:
         std, mean = (self._column([t[k] for t in targets]) for k in ("std", "mean"))
         return metrics.regression(out.squeeze(1) * std + mean, y * std + mean)
 
-    def _test(self, members: Sequence[Member], best: tuple[Tensor, Tensor]) -> None:
-        """Restore each member's best epoch, and test those that did not diverge."""
-        sound = [k for k, member in enumerate(members) if member.course.diverged_step is None]
-        if not sound:
+    def _test(self) -> None:
+        """Test the best epochs of all members that did not diverge."""
+        tested = [member for member in self.members if member.course.diverged_step is None]
+        if not tested:
             return
-        tested = [members[k] for k in sound]
         stack = Stack([(m.model.net, m.blocks) for m in tested], [], self.device)
-        stack.use(*(matrix[sound] for matrix in best))
         test = Split("test", [m.data for m in tested], tested[0].blocks, self.device)
         measured = self._evaluate(tested, stack, test)
-        rows = [matrix.cpu() for matrix in (stack.parameters, stack.statistics)]
         for k, member in enumerate(tested):
             member.tested = {f"test/{name}": values[k] for name, values in measured.items()}
-            stack.restore(member.model.net, *(matrix[k] for matrix in rows))
 
-    def _split(self, name: str, masses: Sequence[Tensor] | None = None) -> Split:
+    def _split(self, name: str, masses: Sequence[Tensor] = ()) -> Split:
         return Split(name, [m.data for m in self.members], self.members[0].blocks, self.device, masses)
 
     def _column(self, values: Sequence[float]) -> Tensor:
