@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from zoo.files import write_atomically
@@ -29,18 +30,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", metavar="DIR", help="write speed.md and speed.json there")
+    what = "measure only commands whose names contain this; with --out, all else stays as it was measured before"
+    parser.add_argument("--only", metavar="TEXT", help=what)
     args = parser.parse_args(argv)
     os.environ["OMP_NUM_THREADS"] = "1"
     samples: dict[str, list[Sample]] = {}
-    for measured in (measure_epochs, measure_commands):
-        for name, sample in measured(args.rounds):
-            samples.setdefault(name, []).append(sample)
-            print(f"{name}: {sample['seconds']:.4f} s", file=sys.stderr, flush=True)
-    text = table(found := {"rounds": args.rounds, "environment": environment(), "samples": samples})
-    print(text)
+    before = Path(args.out or ".") / "speed.json"
+    found = {"rounds": args.rounds, "environment": environment(), "samples": samples, "again": []}
+    measured = measure_commands(args.rounds, args.only or "")
+    if args.only is None:
+        measured = chain(measure_epochs(args.rounds), measured)
+    else:
+        found = json.loads(before.read_text()) if args.out and before.is_file() else found
+    for name, sample in measured:
+        samples.setdefault(name, []).append(sample)
+        print(f"{name}: {sample['seconds']:.4f} s", file=sys.stderr, flush=True)
+    found["samples"] |= samples
+    found["again"] = [] if args.only is None else sorted({*found.get("again", []), *samples})
+    print(text := table(found))
     if args.out:
         Path(args.out).mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(args.out) / "speed.json", json.dumps(found, indent=1) + "\n")
+        write_atomically(before, json.dumps(found, indent=1) + "\n")
         write_atomically(Path(args.out) / "speed.md", text)
     return 0
 

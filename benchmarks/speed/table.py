@@ -4,7 +4,7 @@ import math
 import statistics
 from typing import Any
 
-from .commands import COMMANDS, EPOCHS, FEW_SEEDS, SEEDS, Sample
+from .commands import COMMANDS, EPOCHS, FEW_SEEDS, MANY_SEEDS, SEEDS, Sample
 
 Samples = dict[str, list[Sample]]  # by the name of what was measured, one a round
 Goals = tuple[float | None, float | None]  # the reach, and the aim beyond it
@@ -34,7 +34,7 @@ def table(found: dict[str, Any]) -> str:
     """The measurements as Markdown.
 
     Args:
-        found: The `rounds`, the `environment` and the `samples`.
+        found: The `rounds`, the `environment`, the `samples`, and the names of those measured `again`.
     """
     where, samples = found["environment"], found["samples"]
     packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
@@ -42,12 +42,14 @@ def table(found: dict[str, Any]) -> str:
         "# Speed",
         f"{where['cpu']}, {where['cores']} cores, {where['platform']}, Python {where['python']}, {packages}. "
         "One thread a process; `bench` and scikit-learn run one on each core. Medians of "
-        f"{found['rounds']} rounds in which all take turns, after a warm-up; lowest to highest in brackets.",
+        f"{found['rounds']} rounds in which all take turns, after a warm-up; lowest to highest in brackets."
+        + (f" In a run of their own, side by side: {'; '.join(found['again'])}." if found["again"] else ""),
         f"## Seconds a trial of {EPOCHS} epochs",
         f"A 64-64 net on scikit-learn's digits in batches of 64, {SEEDS} seeds of each activation ({FEW_SEEDS} in the "
-        "bare loop and skorch). *robust* has batch norm and dropout in each block; scikit-learn has no schedule, so "
-        "there `bench` has none either. Every trial trains all epochs. Mean accuracies over the same seeds are to stay "
-        f"within {ACCURACY_GAP} of the peers', which draw other test rows with each seed.",
+        f"bare loop and skorch, {MANY_SEEDS} where 4 activations are compared). *robust* has batch norm and dropout in "
+        "each block; scikit-learn has no schedule, so there `bench` has none either. Every trial trains all epochs. "
+        f"Mean accuracies over the same seeds are to stay within {ACCURACY_GAP} of the peers', which draw other test rows "
+        "with each seed.",
         _rows(
             ["this", "seconds a trial", "by hand", "seconds a trial", "times fewer", *GOALS, "largest gap in accuracy"],
             [

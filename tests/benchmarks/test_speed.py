@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.peers import Options
 from benchmarks.speed import commands, packs
+from benchmarks.speed.__main__ import main as speed
 from benchmarks.speed.table import FITS, RATIOS, reached, table
 
 WHERE = {
@@ -39,7 +40,7 @@ def test_the_table_gives_ratios_of_medians_and_which_goals_they_meet():
     samples[few] = [sample(0.3, {"relu": 0.795, "tanh": 0.9})]
     fit, loop, _ = FITS[0]
     samples |= {fit: [{"seconds": 0.24}], loop: [{"seconds": 0.2}]}
-    text = table({"rounds": 3, "environment": WHERE, "samples": samples})
+    text = table({"rounds": 3, "environment": WHERE, "samples": samples, "again": [few]})
     found = rows(text)
     expected = [ours, "0.0300 (0.0200 to 0.5000)", theirs, "1.5000 (0.1000 to 9.0000)", "50.0", "20", "60", "reach"]
     assert [*expected, "+0.0100 (tanh)"] in found
@@ -49,6 +50,7 @@ def test_the_table_gives_ratios_of_medians_and_which_goals_they_meet():
     skipped = [row for row in found if any("skipped" in cell for cell in row)]
     assert len(skipped) == len(RATIOS) + len(FITS) - 3
     assert "skipped, this machine has no GPU" in text
+    assert f"In a run of their own, side by side: {few}." in text
 
 
 @pytest.mark.parametrize(
@@ -89,15 +91,30 @@ def test_peers_learn(module):
 
 
 @pytest.mark.slow
-def test_commands_are_run_for_real(monkeypatch):
-    monkeypatch.setattr(commands, "SEEDS", 1)
-    mine = commands.bench(("relu",), 2, *commands.ROBUST)
+def test_commands_are_run_for_real():
+    mine = commands.bench(("relu",), 1, 2, *commands.ROBUST)
     theirs = [commands.peer(name, ("relu",), 1, 2, "--robust") for name in ("lightning_loop", "bare_loop")]
     for found in (mine, *theirs, commands.peer("sklearn_mlp", ("relu",), 1, 2)):
         assert found["seconds"] > 0
         assert 50 < found["mib"] < 5000
         assert list(found["accuracy"]) == ["relu"]
         assert 0.2 < np.mean(found["accuracy"]["relu"]) < 1  # chance is .1
+
+
+def test_some_are_measured_again_and_the_rest_stays(monkeypatch, tmp_path, capsys):
+    def run(epochs: int) -> dict:
+        return {"seconds": float(epochs), "mib": 1.0, "accuracy": {}}
+
+    old = {"other": [{"seconds": 5.0}], "mine": [{"seconds": 6.0}] * 5}
+    found = {"rounds": 5, "environment": WHERE, "samples": old, "again": []}
+    (tmp_path / "speed.json").write_text(json.dumps(found))
+    monkeypatch.setattr(commands, "COMMANDS", (commands.Command("mine", ("relu",), 1, run),))
+    assert speed(["--only", "mine", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert found["samples"]["other"] == [{"seconds": 5.0}]
+    assert [sample["seconds"] for sample in found["samples"]["mine"]] == [30]
+    assert found["again"] == ["mine"]
+    assert "side by side: mine." in (tmp_path / "speed.md").read_text()
 
 
 def test_packs_are_measured_by_net_and_size(tmp_path, capsys, monkeypatch):
