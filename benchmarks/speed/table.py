@@ -48,8 +48,8 @@ def table(found: dict[str, Any]) -> str:
         f"A 64-64 net on scikit-learn's digits in batches of 64, {SEEDS} seeds of each activation ({FEW_SEEDS} in the "
         f"bare loop and skorch, {MANY_SEEDS} where 4 activations are compared). *robust* has batch norm and dropout in "
         "each block; scikit-learn has no schedule, so there `bench` has none either. Every trial trains all epochs. "
-        f"Mean accuracies over the same seeds are to stay within {ACCURACY_GAP} of the peers', which draw other test rows "
-        "with each seed.",
+        f"Mean accuracies over the same seeds are to stay within {ACCURACY_GAP} of the peers', which draw other test "
+        "rows with each seed.",
         _rows(
             ["this", "seconds a trial", "by hand", "seconds a trial", "times fewer", *GOALS, "largest gap in accuracy"],
             [
