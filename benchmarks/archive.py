@@ -1,15 +1,15 @@
 """All records of a study in one file, a line a trial, in place of thousands of folders."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from datamodules.errors import InputError, require
 from zoo.files import write_atomically
 
-from .plan import SCHEMA
-from .store import RECORDS, Record, Store, Unreadable, is_final, keys_of, read_records
+from .store import RECORDS, SCHEMA, Record, Store, Unreadable, is_final, keys_of, read_curves, read_records
 from .study import Study
 
 
@@ -73,10 +73,8 @@ def _files(store: Store, key: str, archived: Record) -> dict[str, Any]:
     attempts = [*archived.get("attempts", []), *([alone] if alone else [])]
     attempts += [_attempt(path) for path in sorted((folder / "attempts").glob("*"), key=lambda path: int(path.name))]
     found: dict[str, Any] = {"attempts": attempts} if attempts else {}
-    if (folder / "metrics.csv").is_file():
-        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        found["curves"] = {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    if curves := read_curves(folder / "metrics.csv"):
+        found["curves"] = {name: [_shortest(value) for value in values] for name, values in curves.items()}
     return found
 
 
@@ -87,10 +85,8 @@ def _attempt(folder: Path) -> Record:
         return {"status": "unreadable", "reason": str(error)}
 
 
-def _number(cell: str) -> float | int | str | None:
-    if cell == "":
-        return None
-    try:
-        return int(cell) if cell.lstrip("-").isdigit() else float(cell)
-    except ValueError:
-        return cell
+def _shortest(value: Any) -> Any:
+    """A number that single precision holds, in as few digits as that takes; curves are most of an archive."""
+    if not isinstance(value, float) or float(np.float32(value)) != value:
+        return value
+    return float(str(np.float32(value)))

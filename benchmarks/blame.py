@@ -42,7 +42,7 @@ def find_problems(
     refused = [(variant, message) for variant, message in resolved if isinstance(message, str)]
     for message, variant in {message: variant for variant, message in reversed(refused)}.items():
         culprit = search.culprit(variant, study.config(variant), message)
-        alone = culprit.place[0] == "vary" and any(_holds(study, v, culprit.place) for v, _ in sound)
+        alone = culprit.place[0] != "base" and any(_holds(study, v, culprit.place) for v, _ in sound)
         search.tell(culprit, message, f"in the variant {variant.name!r}: {message}" if alone else message)
     seen: set[tuple[str, int]] = set()
     mended: list[Config] = []
@@ -65,7 +65,7 @@ class _Search:
     def tell(self, culprit: Culprit, message: str, sentence: str) -> None:
         """Take down a problem; what several values of one axis share is said once."""
         known = self.known.setdefault(message, [])
-        if not any(culprit.place[:2] == other.place[:2] and culprit.place[0] == "vary" for other in known):
+        if not any(culprit.place[:2] == other.place[:2] and culprit.place[0] != "base" for other in known):
             self.problems.append((culprit.place, sentence))
         known.append(culprit)
 
@@ -117,7 +117,7 @@ class _Search:
             yield Culprit(("base", *path), path)
 
     def _is_there(self, culprit: Culprit, variant: Variant, config: Config) -> bool:
-        if culprit.place[0] == "vary" and not _holds(self.study, variant, culprit.place):
+        if culprit.place[0] != "base" and not _holds(self.study, variant, culprit.place):
             return False
         without = copy.deepcopy(config)
         self._take_out(without, culprit)
@@ -138,7 +138,7 @@ class _Search:
             sections.append(inner)
         sections[-1].pop(path[-1], None)
         # A section that was only there for the value of an axis goes with it.
-        for depth in range(len(path) - 1, 0, -1) if culprit.place[0] == "vary" else ():
+        for depth in range(len(path) - 1, 0, -1) if culprit.place[0] != "base" else ():
             if not sections[depth]:
                 del sections[depth - 1][path[depth - 1]]
 
@@ -151,13 +151,13 @@ def _names(message: str, path: Path, config: Config) -> bool:
 
 
 def _holds(study: Study, variant: Variant, place: Place) -> bool:
-    """Whether a variant has the value that stands at a place of `vary`."""
+    """Whether a variant has the value that stands at a place of `vary` or `tune`."""
     axis = next(axis for axis in study.axes if axis.name == place[1])
     return _value_place(study, axis, axis.index(variant.cell[axis.name])) == place
 
 
 def _value_place(study: Study, axis: Axis, n: int) -> Place:
-    return ("vary", axis.name, axis.values[n] if isinstance(study.vary[axis.name], dict) else n)
+    return (axis.section, axis.name, axis.values[n] if isinstance(study.vary.get(axis.name), dict) else n)
 
 
 def _paths(section: Any, path: Path = ()) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """The command `bench`: each verb is a function below. Imports are lazy, so that help and lists answer at once."""
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -18,8 +19,6 @@ from datamodules.errors import InputError, choose, require
 from .studyfile import STUDIES, find_study, list_studies, load_study
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from .plan import Plan
     from .runner import Progress
     from .store import Store
@@ -214,11 +213,14 @@ def _tell(plan: "Plan", progress: "Progress", store: "Store", pending: set[str])
 
 def _report(study: "Study", store: "Store", rebuild: bool = True) -> bool:
     """Write the report, unless it is there and nothing is new; print the table; whether a trial failed or crashed."""
-    from .report import read_report, write_report
+    from .report import read_report, tables, write_report
 
     with store.sentences():
-        trials, table = (None if rebuild else read_report(store)) or write_report(study, store)
-    _print_table(study, table)
+        if rebuild or (found := read_report(store)) is None:
+            analysis = write_report(study, store)
+            found = analysis.trials, json.loads(tables(analysis)["summary.json"])
+    trials, summary = found
+    _print_tables(study, summary)
     bad = trials[trials["status"].isin(["failed", "crashed"])]
     for row in bad.to_dict("records"):
         print(f"{row['variant']}, seed {row['seed']}: {row['status']}: {row['reason']}", file=sys.stderr)
@@ -241,22 +243,27 @@ def _terminated_is_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _print_table(study: "Study", table: "pd.DataFrame") -> None:
+def _print_tables(study: "Study", summary: dict[str, Any]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from .report.tables import display_rows
-
-    header, *rows = display_rows(study, table)
-    shown = Table(*header, title=f"{study.name}: {study.metric}", box=box.SIMPLE_HEAD)
-    for row in rows[:LONGEST]:
-        shown.add_row(*map(Text, row))  # names may look like markup
-    if len(rows) > LONGEST:
-        shown.caption = f"{len(rows) - LONGEST} more variants: see table.md"
     # A pipe has no width of its own; cut no cell there.
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for table in summary["tables"]:
+        title = table["title"] or f"{study.name}: {study.metric}"
+        shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+        for place, name in enumerate(table["header"]):
+            shown.add_column(name, justify="right" if place and name != "verdict" else "left")
+        for row in table["rows"][:LONGEST]:
+            shown.add_row(*map(Text, row))  # names may look like markup
+        if len(table["rows"]) > LONGEST:
+            shown.caption = f"{len(table['rows']) - LONGEST} more: see table.md"
+        console.print(shown)
+        for note in table["notes"]:
+            console.print(Text(note.replace("`", "")), soft_wrap=not sys.stdout.isatty())
+    console.print(Text(summary["finding"]))
 
 
 if __name__ == "__main__":

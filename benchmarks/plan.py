@@ -12,11 +12,10 @@ from datamodules.errors import InputError, choose, unknown
 from .blame import Resolved, find_problems
 from .engines.local import LocalEngine
 from .packs import Packing
+from .store import SCHEMA
 from .study import Config, Study, Variant, text
 from .studyfile import Problem, StudyError, split_setting
 from .tasks import resolve_noop
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)

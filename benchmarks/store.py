@@ -1,6 +1,7 @@
 """Trial records on disk. The store alone decides what is done."""
 
 import contextlib
+import csv
 import errno
 import fcntl
 import json
@@ -8,7 +9,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from zoo.files import write_atomically
 from .study import Study
 
 Record = dict[str, Any]
+Curves = dict[str, list[Any]]  # columns of metrics.csv, a value an epoch
 RECORDS = "records.jsonl"
+SCHEMA = 1  # of records and configs; it goes into every key
 # Where the folder is at fault, not the trial.
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE)
 SCARCE = 2**24  # bytes left on a disk that is as good as full: a checkpoint may not fit
@@ -124,7 +127,10 @@ class Store:
             else:
                 self._appear(taken, record)
         for file in self.folder.glob(".*.*.*"):  # of a write that did not end, see `write_atomically`
-            if re.fullmatch(r"\.(study|plan|trials|table)\.\w+\.\d+", file.name):
+            if re.fullmatch(
+                r"\.(study|plan|trials|table|table_tuned|summary|report|effects|main_effects|across)\.\w+\.\d+",
+                file.name,
+            ):
                 file.unlink(missing_ok=True)
 
     # --- trials ---------------------------------------------------------------------------------------------------
@@ -165,6 +171,18 @@ class Store:
             records = ({k: v for k, v in r.items() if k != "curves"} for r in read_records(self.folder))
             self._archived = {record["key"]: record for record in records if record["status"] != "pending"}
         return self._archived
+
+    def curves(self, keys: Iterable[str]) -> dict[str, Curves]:
+        """The learning curves of some trials, by key; those that have none are left out."""
+        wanted, found = set(keys), {}
+        for key in [key for key in wanted if (self.trials / key).is_dir()]:
+            wanted.remove(key)
+            if curves := read_curves(self.trials / key / "metrics.csv"):
+                found[key] = curves
+        for record in read_records(self.folder, wanted) if wanted else ():
+            if record.get("curves"):
+                found[record["key"]] = record["curves"]
+        return found
 
     def settle(self, key: str, token: str) -> Record | None:
         """The record of an attempt whose process died only after it had finished; None if it had not."""
@@ -249,8 +267,30 @@ class Store:
         )
 
 
-def read_records(folder: Path) -> Iterator[Record]:
+def read_curves(path: Path) -> Curves:
+    """The columns of a `metrics.csv`, by name; none where there is no such file."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _number(cell: str) -> float | int | str | None:
+    if cell == "":
+        return None
+    try:
+        return int(cell) if cell.lstrip("-").isdigit() else float(cell)
+    except ValueError:
+        return cell
+
+
+def read_records(folder: Path, keys: Container[str] | None = None) -> Iterator[Record]:
     """The records of an archive, in its order; none where there is no archive.
+
+    Args:
+        folder: The study's folder.
+        keys: Only those of these trials, at a fraction of the cost.
 
     Raises:
         InputError: A line cannot be read.
@@ -260,12 +300,15 @@ def read_records(folder: Path) -> Iterator[Record]:
         return
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
+            if keys is not None and (named := re.search(r'"key": "(\w+)"', line[:1000])) and named[1] not in keys:
+                continue
             try:
                 record = json.loads(line)
                 good = {"key", "variant", "seed", "status", "metrics"} <= record.keys()
             except (ValueError, AttributeError):
                 good = False
             require(good, f"line {number} of {path} is no trial's record; restore the file, or move it away.")
+            _check_schema(record, f"line {number} of {path}")
             yield record
 
 
@@ -297,4 +340,14 @@ def _read(path: Path, key: str) -> Record:
         raise Unreadable("it is no trial's record")
     if record["key"] != key:
         raise Unreadable(f"it is the record of another trial, {record['key']}")
+    _check_schema(record, str(path))
     return record
+
+
+def _check_schema(record: Record, where: str) -> None:
+    schema = record.get("schema", SCHEMA)
+    require(
+        schema == SCHEMA,
+        f"{where} has schema {schema}, and this version reads schema {SCHEMA} alone; use the version of ablation-zoo "
+        "that wrote it, or run the study again into another folder.",
+    )

@@ -4,7 +4,7 @@ import copy
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,11 +24,13 @@ class Axis:
         name: A dotted key, or the name of a group of keys that move together.
         values: What a cell holds for it: the value, or the label in a group.
         settings: What each of them sets: dotted key to value.
+        section: Where a study file says it: `vary` or `tune`.
     """
 
     name: str
     values: list[Any]
     settings: list[dict[str, Any]]
+    section: str = "vary"
 
     def index(self, value: Any) -> int:
         """The place of a value among those of the axis."""
@@ -39,11 +41,11 @@ class Axis:
         return {json.dumps(value, sort_keys=True): n for n, value in enumerate(self.values)}
 
     @classmethod
-    def of(cls, name: str, values: Any) -> "Axis":
+    def of(cls, name: str, values: Any, section: str = "vary") -> "Axis":
         """An axis from a study file: a list of values, or a group's labels with the keys that each sets."""
         if isinstance(values, dict):
-            return cls(name, list(values), list(values.values()))
-        return cls(name, values, [{name: value} for value in values])
+            return cls(name, list(values), list(values.values()), section)
+        return cls(name, values, [{name: value} for value in values], section)
 
     @property
     def keys(self) -> list[str]:
@@ -78,11 +80,17 @@ class Study:
         metric: What is compared.
         mode: Which way is better, `max` or `min`.
         margin: The smallest difference in the metric that matters; None where nobody has said.
+        also: Further metrics that tables show.
+        tune: Dotted keys to grids of values; beside the study as it stands, each variant is compared at its own best
+            of them, chosen on validation.
         seeds: How many seeds, counted from 0.
         task: What a trial does; see `benchmarks.tasks`.
         one_at_a_time: Vary each axis alone, the others at the baseline, in place of the full grid.
         comment: The file's opening comment: question, command, cost and source.
         lines: Where each value comes from: a line of the file, or the option that set it.
+        axes: What varies and what is tuned.
+        compared: The variants that tables compare, at the base's values of what is tuned.
+        variants: Those, and then the same at the other values of the grid: all that is run.
     """
 
     name: str
@@ -92,22 +100,54 @@ class Study:
     metric: str
     mode: str = "max"
     margin: float | None = None
+    also: list[str] = field(default_factory=list)
+    tune: dict[str, list[Any]] = field(default_factory=dict)
     seeds: int = 5
     task: str = "fit"
     one_at_a_time: bool = False
     comment: str = field(default="", repr=False)
     lines: Mapping[Place, int | str] = field(default_factory=dict, compare=False, repr=False)
     axes: list[Axis] = field(init=False, repr=False)
+    compared: list[Variant] = field(init=False, repr=False)
     variants: list[Variant] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", [Axis.of(name, values) for name, values in self.vary.items()])
-        object.__setattr__(self, "variants", [self.variant(cell) for cell in self._cells()])
+        axes = [Axis.of(name, values) for name, values in self.vary.items()]
+        object.__setattr__(self, "axes", axes + [Axis.of(name, values, "tune") for name, values in self.tune.items()])
+        object.__setattr__(self, "compared", [self.variant(cell) for cell in self._cells()])
+        names = {variant.name for variant in self.compared}
+        tuned = [v for variant in self.compared for v in self.tuned(variant) if v.name not in names]
+        object.__setattr__(self, "variants", self.compared + tuned)
 
     @property
     def baseline_name(self) -> str:
         """The name of the baseline variant."""
         return self.variant(self.baseline).name
+
+    @property
+    def vary_axes(self) -> list[Axis]:
+        """What varies, without what is tuned."""
+        return [axis for axis in self.axes if axis.section == "vary"]
+
+    @property
+    def data_axis(self) -> Axis | None:
+        """The axis along which the data set varies, if one does: each data set has its own baseline."""
+        return next((axis for axis in self.vary_axes if {"data", "data.name"} & {*axis.keys}), None)
+
+    def baseline_of(self, variant: Variant) -> str:
+        """The name of the variant that another is compared with: the baseline, on the other's data set."""
+        axis = self.data_axis
+        return self.variant(self.baseline | ({axis.name: variant.cell[axis.name]} if axis else {})).name
+
+    def tuned(self, variant: Variant) -> list[Variant]:
+        """A variant that is compared, at each value of the grid, itself among them; none where nothing is tuned."""
+        grid = itertools.product(*self.tune.values()) if self.tune else ()
+        return [self.variant(variant.cell | dict(zip(self.tune, values, strict=True))) for values in grid]
+
+    @property
+    def tuning_metric(self) -> str:
+        """What the values of the grid are chosen by: the metric's twin on validation."""
+        return f"val/{self.metric.rpartition('/')[2]}"
 
     @property
     def question(self) -> str:
@@ -121,12 +161,28 @@ class Study:
         found = re.search(r"\bCost: (.*?)(?= *\bSource:|$)", words)
         return found[1].strip() if found else ""
 
+    @property
+    def further_metrics(self) -> list[str]:
+        """What tables of trials show beside the metric that is compared."""
+        return list(dict.fromkeys([*self.also, *([self.tuning_metric] if self.tune else [])]))
+
     def to_file(self) -> str:
         """The study as a file that holds all of it, which runs as well."""
-        keys = ("name", "task", "base", "vary", "one_at_a_time", "seeds", "baseline", "metric", "margin")
+        keys = (
+            "name",
+            "task",
+            "base",
+            "vary",
+            "one_at_a_time",
+            "tune",
+            "seeds",
+            "baseline",
+            "metric",
+            "margin",
+            "also",
+        )
         content = {key: getattr(self, key) for key in keys} | {"metric": {"name": self.metric, "mode": self.mode}}
-        if self.margin is None:
-            del content["margin"]
+        content = {k: v for k, v in content.items() if v or k not in ("margin", "also", "tune")}
         return self.comment + yaml.dump(content, Dumper=Dumper, sort_keys=False)
 
     def config(self, variant: Variant) -> Config:
@@ -141,25 +197,31 @@ class Study:
         if not self.one_at_a_time:
             return [
                 dict(zip(self.vary, values, strict=True))
-                for values in itertools.product(*(a.values for a in self.axes))
+                for values in itertools.product(*(a.values for a in self.vary_axes))
             ]
-        others = [(axis.name, value) for axis in self.axes for value in axis.values]
+        others = [(axis.name, value) for axis in self.vary_axes for value in axis.values]
         return [self.baseline, *({**self.baseline, k: v} for k, v in others if not same(v, self.baseline[k]))]
 
     def variant(self, cell: dict[str, Any]) -> Variant:
-        """The variant of a cell: axis to value, in whatever order."""
-        cell = {axis.name: cell[axis.name] for axis in self.axes}
+        """The variant of a cell: axis to value, in whatever order; what is tuned is at the base's value by default."""
+        fixed = {name: get_dotted(self.base, name) for name in self.tune}
+        cell = {axis.name: (fixed | cell)[axis.name] for axis in self.axes}
         varied: dict[str, Any] = {}
         for axis in self.axes:
             varied |= axis.settings[axis.index(cell[axis.name])]
-        if len(cell) == 1:
-            return Variant(text(next(iter(cell.values()))), cell, varied)
-        shown = cell
-        if self.one_at_a_time:
-            shown = {name: value for name, value in cell.items() if not same(value, self.baseline[name])}
-        labels = _labels([axis.name for axis in self.axes])
-        name = ", ".join(f"{labels[axis]}={text(value)}" for axis, value in shown.items())
-        return Variant(name or "baseline", cell, varied)
+        return Variant(self.name_of(cell, self.vary), cell, varied)
+
+    def name_of(self, cell: dict[str, Any], shown: Iterable[str]) -> str:
+        """What tables call a cell, by some of the axes; beside those, by what is tuned away from the base's value."""
+        labels, shown = _labels([axis.name for axis in self.axes]), list(shown)
+        if len(shown) == 1:
+            words = [text(cell[shown[0]])]
+        else:
+            if self.one_at_a_time:
+                shown = [name for name in shown if not same(cell[name], self.baseline[name])]
+            words = [f"{labels[name]}={text(cell[name])}" for name in shown] or ["baseline"]
+        tuned = (name for name in self.tune if not same(cell[name], get_dotted(self.base, name)))
+        return ", ".join([*words, *(f"{labels[name]}={text(cell[name])}" for name in tuned)])
 
 
 def set_dotted(config: Config, key: str, value: Any) -> None:
@@ -180,6 +242,14 @@ def set_dotted(config: Config, key: str, value: Any) -> None:
             raise KeyError(".".join(path[: depth + 1]))
         section = inner
     section[last] = value
+
+
+def get_dotted(config: Config, key: str) -> Any:
+    """What stands at `a.b.c` in nested sections; None where nothing does."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def same(a: Any, b: Any) -> bool:

@@ -9,13 +9,13 @@ from typing import Any
 from datamodules.errors import InputError, choose, require, unknown
 from zoo.metric_names import CLASSIFICATION, REGRESSION, direction
 
-from .study import Axis, Study, same, set_dotted, text
+from .study import Axis, Study, get_dotted, same, set_dotted, text
 from .tasks import check_name
 from .yamlfile import Place, parse_value, read_yaml
 
 STUDIES = Path(__file__).parent / "studies"
 NEEDED = ("base", "vary", "baseline", "metric")
-KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time")
+KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "also", "tune")
 RESERVED = ("seed_everything", "task", "schema")  # the harness sets them itself
 # What else trials.csv has columns for.
 TRAINING_COLUMNS = ("best_epoch", "epochs_run", "train_seconds")
@@ -161,26 +161,30 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
     check(good, ("margin",), f"'margin' is the smallest difference that matters, a number above 0; got {margin!r}.")
     once = content.get("one_at_a_time", False)
     check(type(once) is bool, ("one_at_a_time",), f"'one_at_a_time' must be true or false, got {once!r}.")
+    also = content.get("also", [])
+    good = isinstance(also, list) and all(isinstance(metric, str) for metric in also)
+    check(good, ("also",), f"'also' must list further metrics for the table, such as val/accuracy; got {also!r}.")
+    problems += _tune(content.get("tune", {}), content.get("metric", "loss"))
     refuses(("task",), check_name, content.get("task", "fit"))
     problems += _metric(content.get("metric", "loss"), content.get("task", "fit"))
     return problems
 
 
-def _axis(name: str, values: Any) -> list[Problem]:
+def _axis(name: str, values: Any, section: str = "vary") -> list[Problem]:
     if not isinstance(values, list | dict) or not values:
         sentence = f"the axis {name!r} must list at least one value, or name groups of keys that move together."
-        return [(("vary", name), sentence)]
+        return [((section, name), sentence)]
     problems: list[Problem] = []
     if isinstance(values, dict):
         for label, group in values.items():
             if not isinstance(group, dict):
                 sentence = f"{label!r} in the group {name!r} must be a mapping of dotted keys."
-                problems.append((("vary", name, label), sentence))
+                problems.append(((section, name, label), sentence))
         groups = {label: group for label, group in values.items() if isinstance(group, dict)}
-        keys: list[tuple[Place, str]] = [(("vary", name, label), key) for label, g in groups.items() for key in g]
+        keys: list[tuple[Place, str]] = [((section, name, label), key) for label, g in groups.items() for key in g]
     else:
-        keys = [(("vary", name), name)]
-    for place, key in [(("vary", name), name), *keys]:
+        keys = [((section, name), name)]
+    for place, key in [((section, name), name), *keys]:
         if key in COLUMNS:
             problems.append((place, f"{key!r} is a column of trials.csv; an axis must have another name."))
     for place, key in keys:
@@ -192,14 +196,25 @@ def _axis(name: str, values: Any) -> list[Problem]:
     shown: set[str] = set()
     for label, value in values.items() if isinstance(values, dict) else enumerate(values):
         if json.dumps(value, sort_keys=True) in seen:
-            problems.append((("vary", name, label), f"the axis {name!r} holds {text(value)!r} twice; take one out."))
+            problems.append(((section, name, label), f"the axis {name!r} holds {text(value)!r} twice; take one out."))
         elif isinstance(values, list) and text(value) in shown:
             sentence = (
                 f"tables would show two values of the axis {name!r} as {text(value)!r}; make it a group, with labels."
             )
-            problems.append((("vary", name, label), sentence))
+            problems.append(((section, name, label), sentence))
         seen.add(json.dumps(value, sort_keys=True))
         shown.add(text(value))
+    return problems
+
+
+def _tune(tune: Any, metric: Any) -> list[Problem]:
+    if not isinstance(tune, dict) or not all(isinstance(values, list) for values in tune.values()):
+        return [(("tune",), "'tune' must map dotted keys to lists of values, such as model.lr: [0.001, 0.01].")]
+    problems = [problem for name, values in tune.items() for problem in _axis(name, values, "tune")]
+    metric = metric.get("name") if isinstance(metric, dict) else metric
+    if tune and isinstance(metric, str) and not metric.startswith("test/"):
+        sentence = f"values are chosen on validation, by the twin of a metric of the test split; {metric!r} is none."
+        problems.append((("tune",), sentence))
     return problems
 
 
@@ -222,19 +237,26 @@ def _metric(metric: Any, task: Any) -> list[Problem]:
 def _cells(study: dict[str, Any]) -> list[Problem]:
     """What is wrong with how the entries of a study fit together."""
     problems: list[Problem] = []
-    axes = _axes(study["vary"])
+    axes = _axes(study["vary"]) + _axes(study.get("tune", {}), "tune")
     owner: dict[str, str] = {}
     for axis in axes:
         for key in axis.keys:
             if owner.setdefault(key, axis.name) != axis.name:
-                problems.append((("vary", axis.name), f"{key!r} is varied twice, by {owner[key]!r} and {axis.name!r}."))
+                sentence = f"{key!r} is varied twice, by {owner[key]!r} and {axis.name!r}."
+                problems.append(((axis.section, axis.name), sentence))
             try:
                 set_dotted(_copy(study["base"]), key, None)
             except KeyError as error:
                 problems.append(
-                    (("vary", axis.name), f"{key!r} goes through {error.args[0]!r}, a plain value in the base.")
+                    ((axis.section, axis.name), f"{key!r} goes through {error.args[0]!r}, a plain value in the base.")
                 )
-    values = {axis.name: axis.values for axis in axes}
+    for name, grid in study.get("tune", {}).items():
+        value = get_dotted(study["base"], name)
+        if not any(same(value, other) for other in grid):
+            shown = "nothing" if value is None else text(value)
+            sentence = f"the base must set {name!r}, which is tuned, to one of the values listed here; it says {shown}."
+            problems.append((("tune", name), sentence))
+    values = {axis.name: axis.values for axis in axes if axis.section == "vary"}
     for name, value in study["baseline"].items():
         if name not in values:
             problems.append((("baseline", name), str(unknown("axis in the baseline", name, values))))
@@ -246,8 +268,8 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def _axes(vary: dict[str, Any]) -> list[Axis]:
-    return [Axis.of(name, values) for name, values in vary.items()]
+def _axes(vary: dict[str, Any], section: str = "vary") -> list[Axis]:
+    return [Axis.of(name, values, section) for name, values in vary.items()]
 
 
 def _copy(section: Any) -> Any:

@@ -14,8 +14,7 @@ import yaml
 
 from zoo.provenance import environment, peak_memory_bytes, reset_peak_memory
 
-from .plan import SCHEMA
-from .store import Record, Store
+from .store import SCHEMA, Record, Store
 from .tasks import Config, code_version_of, load_task, outcome_of
 
 ENVIRONMENT = "environment.json"

@@ -1,4 +1,7 @@
-"""What a study's records look like to people: tables and figures, all derived, all rebuilt at will."""
+"""What a study's records look like to people: tables, figures and a page, all derived, all rebuilt at will."""
+
+import json
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -6,38 +9,102 @@ from zoo.files import write_atomically
 
 from ..store import RECORDS, Store
 from ..study import Study
-from .figures import intervals_figure
-from .tables import markdown_table, trials_table
 
-DERIVED = ("trials.csv", "table.csv", "table.md", "figure.png")
+if TYPE_CHECKING:
+    from .analysis import Analysis
+
+# Those that any report has; some studies have more.
+DERIVED = (
+    "trials.csv",
+    "table.csv",
+    "table.md",
+    "table.tex",
+    "figure.png",
+    "figure.svg",
+    "report.html",
+    "summary.json",
+)
+SOMETIMES = (
+    *("table_tuned.csv", "effects.csv", "main_effects.csv", "across.csv"),
+    *(f"{name}.{kind}" for name in ("figure_tuned", "curves", "heatmap") for kind in ("png", "svg")),
+)
 
 
-def read_report(store: Store) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """The trials and the table of a report that is newer than all records; None if there is none."""
+def read_report(store: Store) -> "tuple[pd.DataFrame, dict] | None":
+    """The trials and the summary (see `tables`) of a report that is newer than all records; None if there is none."""
     sources = [store.folder / name for name in ("study.yaml", "plan.json", "trials", RECORDS)]
     try:
         oldest = min((store.folder / name).stat().st_mtime_ns for name in DERIVED)
-    except FileNotFoundError:
+        if any(source.stat().st_mtime_ns >= oldest for source in sources if source.exists()):
+            return None
+        text = dict.fromkeys(("variant", "status", "reason"), str)  # a variant may be called none, or 1
+        trials = pd.read_csv(store.folder / "trials.csv", converters=text)
+        return trials, json.loads((store.folder / "summary.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
-    if any(source.stat().st_mtime_ns >= oldest for source in sources if source.exists()):
-        return None
-    text = dict.fromkeys(("variant", "status", "reason"), str)  # a variant may be called none, or 1
-    trials, table = (pd.read_csv(store.folder / name, converters=text) for name in DERIVED[:2])
-    return trials, table
 
 
-def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write the derived files; return the trials and the table, one row a variant.
+def write_report(study: Study, store: Store) -> "Analysis":
+    """Write the derived files, and take away those of an earlier report that this one does not have.
 
     Raises:
-        InputError: The store does not hold this study.
+        InputError: The store does not hold this study, or has records of another schema.
     """
-    from ..stats import summarize  # scipy takes a second or two, which reading a report need not wait for
+    # scipy, statsmodels and matplotlib take seconds, which reading a report need not wait for.
+    from .analysis import analyze
+    from .figures import curves_figure, heatmap_figure, intervals_figure
+    from .page import page
 
-    trials, folder = trials_table(study, store), store.folder
-    summary = summarize(study, trials)
-    write_atomically(folder / "trials.csv", trials.to_csv(index=False, lineterminator="\n"))
-    write_atomically(folder / "table.csv", summary.to_csv(index=False, lineterminator="\n"))
-    write_atomically(folder / "table.md", markdown_table(study, summary))
-    intervals_figure(study, trials, summary, folder / "figure.png")
-    return trials, summary
+    analysis, folder = analyze(study, store), store.folder
+    files = tables(analysis)
+    intervals_figure(study, analysis.trials, analysis.table, folder, "figure")
+    figures = ["figure"]
+    if analysis.tuned is not None:
+        at = {choice.at.name: choice.variant.name for choice in analysis.choices}
+        own = analysis.trials[analysis.trials["variant"].isin(list(at))]
+        intervals_figure(study, own.assign(variant=own["variant"].map(at)), analysis.tuned, folder, "figure_tuned")
+        figures.append("figure_tuned")
+    if analysis.effects is not None:
+        heatmap_figure(study, analysis.table, folder, "heatmap")
+        figures.append("heatmap")
+    if curves_figure(study, analysis.trials, store.curves, folder, "curves"):
+        figures.append("curves")
+    images = {name: (folder / f"{name}.svg").read_text(encoding="utf-8") for name in figures}
+    for name, text in (files | {"report.html": page(analysis, images)}).items():
+        write_atomically(folder / name, text)
+    for name in SOMETIMES:
+        if name not in files and name.partition(".")[0] not in figures:
+            (folder / name).unlink(missing_ok=True)
+    return analysis
+
+
+def tables(analysis: "Analysis") -> dict[str, str]:
+    """The derived files that are text, by name; figures and the page, which other packages draw, are not among them.
+
+    `summary.json` holds what a terminal shows: the `finding`, and the `tables`, each with `title`, `header`, `rows` and
+    `notes`.
+    """
+    from .findings import finding
+    from .grids import grids
+    from .markup import latex, markdown
+
+    def csv(table: pd.DataFrame) -> str:
+        return table.to_csv(index=False, lineterminator="\n")
+
+    shown = {"finding": finding(analysis.study, analysis.table), "tables": [grid._asdict() for grid in grids(analysis)]}
+    files = {
+        "trials.csv": csv(analysis.trials),
+        "table.csv": csv(analysis.table),
+        "table.md": markdown(analysis),
+        "table.tex": latex(analysis),
+        "summary.json": json.dumps(shown, indent=1, ensure_ascii=False) + "\n",
+    }
+    for name, table in (
+        ("table_tuned.csv", analysis.tuned),
+        ("effects.csv", analysis.effects),
+        ("main_effects.csv", analysis.marginals),
+        ("across.csv", analysis.across.table if analysis.across else None),
+    ):
+        if table is not None:
+            files[name] = csv(table)
+    return files

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main
+from benchmarks.report import DERIVED
 
 STUDY = """\
 # Does the noise matter?
@@ -24,7 +25,6 @@ baseline: {kind: fine}
 metric: {name: score, mode: max}
 seeds: 3
 """
-DERIVED = ("trials.csv", "table.csv", "table.md", "figure.png")
 
 
 def run(command: str) -> int:

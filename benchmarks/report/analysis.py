@@ -1,0 +1,63 @@
+"""All that a report says, before it has any form."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from ..stats import choose_tuned, summarize, summarize_tuned
+from ..stats.across import Across, across_data_sets
+from ..stats.factorial import effects, is_factorial, marginal_means
+from ..stats.tuning import Choice
+from ..store import Store
+from ..study import Study
+from .provenance import Provenance
+from .trials import read_trials
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the trials of a study say.
+
+    Attributes:
+        study: The study.
+        trials: See `read_trials`.
+        provenance: What ran where.
+        table: One row a compared variant; see `benchmarks.stats.summarize`.
+        choices: The setting chosen for each variant, where something is tuned.
+        tuned: The table at those settings.
+        effects: The analysis of variance of a two-axis grid.
+        marginals: Its axes, each averaged over the other.
+        across: The comparison across data sets, where the data set varies.
+    """
+
+    study: Study
+    trials: pd.DataFrame
+    provenance: Provenance
+    table: pd.DataFrame
+    choices: list[Choice] = field(default_factory=list)
+    tuned: pd.DataFrame | None = None
+    effects: pd.DataFrame | None = None
+    marginals: pd.DataFrame | None = None
+    across: Across | None = None
+
+
+def analyze(study: Study, store: Store) -> Analysis:
+    """Do all the statistics of a study from its records.
+
+    Raises:
+        InputError: The store does not hold this study, or has records of another schema.
+    """
+    trials, provenance = read_trials(study, store)
+    choices = choose_tuned(study, trials) if study.tune else []
+    grid = is_factorial(study)
+    return Analysis(
+        study,
+        trials,
+        provenance,
+        summarize(study, trials),
+        choices,
+        summarize_tuned(study, trials, choices) if choices else None,
+        effects(study, trials) if grid else None,
+        marginal_means(study, trials) if grid else None,
+        across_data_sets(study, trials),
+    )

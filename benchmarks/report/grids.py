@@ -1,0 +1,82 @@
+"""The tables of a report as rows of text, in no format yet."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from ..study import Study
+from .analysis import Analysis
+from .findings import across_notes, effect_notes, finding, notes, tuning_notes
+from .words import interval, number, p_value
+
+
+class Grid(NamedTuple):
+    """A table of text.
+
+    Attributes:
+        title: What it is; empty for the study's own.
+        header: The names of its columns; all but the first are numbers, but for a verdict.
+        rows: Its cells.
+        notes: Sentences that belong to it, in Markdown.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def grids(analysis: Analysis) -> list[Grid]:
+    """All tables of a report, the study's own first."""
+    study, found = analysis.study, [Grid("", *variants_grid(analysis.study, analysis.table), notes(analysis))]
+    if analysis.tuned is not None:
+        lines = [finding(study, analysis.tuned), *tuning_notes(analysis)]
+        found.append(Grid("Each variant at its own best setting", *variants_grid(study, analysis.tuned), lines))
+    if analysis.effects is not None and analysis.marginals is not None:
+        rows = [
+            [
+                f"{r['axis']} = {r['value']}",
+                str(r["n"]),
+                number(r["mean"]),
+                interval(r["ci_low"], r["ci_high"]),
+                *_delta(r),
+            ]
+            for r in analysis.marginals.to_dict("records")
+        ]
+        header = ["averaged over the other axis", "n", "mean", "95 % interval", "Δ", "95 % interval of Δ"]
+        found.append(Grid("Main effects and interaction", header, rows, effect_notes(analysis)))
+    if analysis.across is not None:
+        rows = [
+            [r["method"], f"{r['rank']:.2f}", number(r["iqm"]), interval(r["iqm_ci_low"], r["iqm_ci_high"])]
+            for r in analysis.across.table.to_dict("records")
+        ]
+        header = ["method", "average rank", "IQM", "95 % interval"]
+        found.append(Grid("Across data sets", header, rows, across_notes(analysis)))
+    return found
+
+
+def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table with one row a variant."""
+    failures = bool((table["n_failed"] > 0).any())
+    tuned = [name for name in study.tune if name in table]
+    header = ["variant", *tuned, "n", *(["failed"] if failures else []), "mean", "sd", "95 % interval", "Δ"]
+    header += ["95 % interval of Δ", "wins", "p (Holm)", "verdict", *study.also]
+    rows = []
+    for row in table.to_dict("records"):
+        name, compared = row["variant"], row["verdict"] != "baseline"
+        marked = f"{name} (baseline)" if not compared and name != "baseline" else name
+        cells = [marked, *(f"{row[key]:g}" if isinstance(row[key], float) else str(row[key]) for key in tuned)]
+        cells += [str(row["n"]), *([str(row["n_failed"])] if failures else [])]
+        cells += [number(row["mean"]), number(row["std"]), interval(row["ci_low"], row["ci_high"]), *_delta(row)]
+        cells.append(f"{row['wins']}/{row['n_pairs']}" if compared and row["n_pairs"] else "")
+        cells += [p_value(row["p_holm"]), "" if not compared else row["verdict"]]
+        cells += [number(row[f"{metric}_mean"]) for metric in study.also]
+        rows.append(cells)
+    return header, rows
+
+
+def _delta(row: dict) -> list[str]:
+    return [
+        number(row["delta"], signed=True),
+        interval(row["delta_ci_low"], row["delta_ci_high"], signed=True),
+    ]

@@ -1,0 +1,93 @@
+"""A report as one HTML page that needs nothing else: no network, no other file."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup, escape
+
+from ..study import Study, Variant, text
+from .analysis import Analysis
+from .findings import finding
+from .grids import Grid, grids
+from .words import many
+
+CAPTIONS = {
+    "figure": "Left: means with 95 % t intervals, and the single seeds below. Right: paired differences from the "
+    "baseline; the band is the margin, where there is one. Numbers at an edge belong to what lies beyond it.",
+    "figure_tuned": "The same, each variant at its own best setting.",
+    "heatmap": "Means of the grid.",
+    "curves": "Learning curves on validation: mean over seeds with its 95 % t interval; dashed: the baseline's mean.",
+}
+MOST_FAILURES = 500  # listed on the page; all are in trials.csv
+
+
+def page(analysis: Analysis, images: Mapping[str, str]) -> str:
+    """The page.
+
+    Args:
+        analysis: What it says.
+        images: Figures as SVG, by name (see `CAPTIONS`).
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(["j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = _code
+    study, trials = analysis.study, analysis.trials
+    bad = trials[trials["status"].isin(["diverged", "failed", "crashed", "skipped"])]
+    figures = [(CAPTIONS[name], _inline(image, name)) for name, image in images.items()]
+    return environment.get_template("page.html.j2").render(
+        study=study,
+        finding=finding(study, analysis.table),
+        counts=", ".join(f"{n:,} {status}" for status, n in trials["status"].value_counts().items()),
+        grids=[_table(grid) for grid in grids(analysis)],
+        figures=figures,
+        failures=bad.head(MOST_FAILURES).to_dict("records"),
+        n_failures=len(bad),
+        commands=[(variant.name, command(study, variant)) for variant in study.compared],
+        provenance=[*analysis.provenance.rows(), *_times(analysis)],
+        definition=study.to_file(),
+    )
+
+
+def command(study: Study, variant: Variant) -> str:
+    """What runs a row of the table again, given in the study's folder: what is tuned included."""
+    filters = [f"--filter {shlex.quote(f'{name}={text(variant.cell[name])}')}" for name in study.vary]
+    return " ".join(["bench run study.yaml --out again", *filters])
+
+
+def _table(grid: Grid) -> dict[str, Any]:
+    """A table with what its cells sort by."""
+    return {**grid._asdict(), "cells": [[(cell, _sort_key(cell)) for cell in row] for row in grid.rows]}
+
+
+def _sort_key(cell: str) -> str:
+    """The number that a cell starts with, where it does; a bound such as <.0001 comes below all others."""
+    found = re.match(r"<?[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", cell)
+    return str(float(found[0].lstrip("<"))) if found else ""
+
+
+def _times(analysis: Analysis) -> list[tuple[str, str]]:
+    seconds = analysis.provenance.train_seconds
+    spent = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+    ran = int((~analysis.trials["status"].isin(["pending", "skipped"])).sum())
+    return [("started, UTC", analysis.provenance.period or "never"), ("trained", f"{spent} in {many(ran, 'trial')}")]
+
+
+def _inline(image: str, name: str) -> Markup:
+    """An SVG file as part of the page; ids are made its own."""
+    svg = image[image.index("<svg") :]
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+    return Markup(svg)
+
+
+def _code(sentence: str) -> Markup:
+    """Text with `code` in it."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))

@@ -1,0 +1,70 @@
+"""The trials of a study as a table, one row each."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+
+from ..store import Record, Store, Unreadable, keys_of
+from ..study import Study, Variant, text
+from ..tasks import judge
+from .provenance import Provenance
+
+
+def trials_table(study: Study, store: Store) -> pd.DataFrame:
+    """See `read_trials`."""
+    return read_trials(study, store)[0]
+
+
+def read_trials(study: Study, store: Store) -> tuple[pd.DataFrame, Provenance]:
+    """One row a trial, in the study's order, with a column for each varied key; and what ran where.
+
+    Columns: `study, key, variant, seed, status, reason, metric, value, best_epoch, epochs_run, train_seconds`, then the
+    varied keys under their dotted names, those of a group after the group's own, then the further metrics that the
+    study shows or tunes by. `value` and those are missing unless the status is `done`.
+
+    Raises:
+        InputError: The store does not hold this study.
+    """
+    columns = list(dict.fromkeys(name for axis in study.axes for name in (axis.name, *axis.keys)))
+    rows, provenance = [], Provenance()
+    for variant, keys in zip(study.variants, keys_of(study, store), strict=True):
+        for seed, key in enumerate(keys):
+            record = _record(store, key)
+            provenance.add(record)
+            rows.append(_row(study, variant, seed, key, record) | _varied(variant, columns) | _further(study, record))
+    types: dict[Hashable, Any] = {"value": float, "best_epoch": "Int64", "epochs_run": "Int64"}
+    types |= dict.fromkeys(study.further_metrics, float)
+    return pd.DataFrame(rows).astype(types), provenance
+
+
+def _record(store: Store, key: str) -> Record:
+    try:
+        return store.record(key) or {"status": "pending", "reason": "", "metrics": {}}
+    except Unreadable as error:
+        return {"status": "pending", "reason": f"its record cannot be read: {error}", "metrics": {}}
+
+
+def _row(study: Study, variant: Variant, seed: int, key: str, record: Record) -> dict[str, Any]:
+    status, reason = judge(record, study.metric)
+    return {
+        "study": study.name,
+        "key": key,
+        "variant": variant.name,
+        "seed": seed,
+        "status": status,
+        "reason": reason,
+        "metric": study.metric,
+        "value": record["metrics"][study.metric] if status == "done" else None,
+        **{name: record.get(name) for name in ("best_epoch", "epochs_run", "train_seconds")},
+    }
+
+
+def _varied(variant: Variant, columns: list[str]) -> dict[str, Any]:
+    values = {**variant.cell, **variant.varied}
+    return {name: text(v) if isinstance(v := values.get(name), list | dict) else v for name in columns}
+
+
+def _further(study: Study, record: Record) -> dict[str, Any]:
+    done = judge(record, study.metric)[0] == "done"
+    return {name: record["metrics"].get(name) if done else None for name in study.further_metrics}

@@ -1,0 +1,51 @@
+"""Numbers and sentences as people read them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+
+def number(value: float, signed: bool = False) -> str:
+    """A value with four decimals, or with three significant digits where those say nothing; empty if missing."""
+    if pd.isna(value):
+        return ""
+    plain = value == 0 or 5e-5 <= abs(value) < 1e5
+    return f"{value:{'+' if signed else ''}{'.4f' if plain else '.2e'}}"
+
+
+def interval(low: float, high: float, signed: bool = False) -> str:
+    """An interval; empty if missing."""
+    return "" if pd.isna(low) else f"{number(low, signed)} to {number(high, signed)}"
+
+
+def p_value(p: float) -> str:
+    """A p with two significant digits, very small ones as a bound; empty if missing."""
+    if pd.isna(p):
+        return ""
+    if p < 1e-4:
+        return "<.0001"
+    return f"{p:.2g}".lstrip("0") if p < 0.995 else "1"
+
+
+def share(value: float) -> str:
+    """A share in percent."""
+    return f"{100 * value:.0f} %"
+
+
+def listed(words: Sequence[str], most: int = 6) -> str:
+    """Words as a list, cut off after so many."""
+    shown = list(words[:most]) + ([f"{len(words) - most} more"] if len(words) > most else [])
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def many(n: int, what: str) -> str:
+    """A number of things: `1 seed`, `2 seeds`."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def rounded(value: float) -> str:
+    """A rough number: two significant digits."""
+    if not np.isfinite(value):
+        return "?"
+    return f"{float(f'{value:.2g}'):g}"

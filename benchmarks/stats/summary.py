@@ -1,0 +1,140 @@
+"""The table of a study: one row a variant."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from ..study import Study
+from .paired import ALPHA, Array, detectable_effect, moments, sign_flip, t_interval, t_test, tost
+
+FAILED = ("diverged", "failed", "crashed")
+
+
+def summarize(study: Study, trials: pd.DataFrame, stand_ins: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """What there is to say of each variant, and of its paired difference from the baseline.
+
+    Args:
+        study: The study.
+        trials: One row a trial with `variant`, `seed`, `status`, `value` and a column for each of `study.also`.
+        stand_ins: Variants whose trials stand for those of the variants compared.
+
+    Returns:
+        One row a compared variant in the study's order. `n` counts finished trials, `n_failed` those that diverged,
+        failed or crashed, `diverged_rate` is the share of diverged ones among those that ended by themselves, with
+        its 95 % Wilson interval. `mean`, `std` and the 95 % t interval are over finished trials; so are `METRIC_mean`
+        and `METRIC_std` of each of `study.also`. All else compares with `baseline`, over the `n_pairs` seeds that both
+        finished, and is missing for a baseline: `delta` with its 95 % t interval, `d_z` (delta in sds of the
+        differences; Cohen 1988, section 2.3.5), `wins` (seeds at which the variant is better) and `ties`, `p` of the
+        paired t test, `p_holm` (Holm 1979, over all p of the study), `p_exact` (see `sign_flip`), `p_tost` (against
+        the study's margin), `mde` (the least difference that would be found four times of five at this n and sd, by
+        the first step of Holm's test) and the `verdict`.
+    """
+    names = [variant.name for variant in study.compared]
+    stands = [(stand_ins or {}).get(name, name) for name in names]
+    values = by_seed(study, trials, stands)
+    n, mean, std = moments(values)
+    low, high = t_interval(values)
+    columns: dict[str, Any] = {"variant": names, "n": n, **_counts(trials, stands), "mean": mean, "std": std}
+    columns |= {"ci_low": low, "ci_high": high, **_compare(study, trials, values, stands)}
+    for metric in study.also:
+        _, also_mean, also_std = moments(by_seed(study, trials, stands, metric))
+        columns |= {f"{metric}_mean": also_mean, f"{metric}_std": also_std}
+    return pd.DataFrame(columns)
+
+
+def by_seed(study: Study, trials: pd.DataFrame, names: list[str], column: str = "value") -> Array:
+    """A column of the trials of some variants, (seeds, variants); NaN where a trial is not done."""
+    table = trials[trials["status"] == "done"].pivot(index="seed", columns="variant", values=column)
+    return table.reindex(index=range(study.seeds), columns=names).to_numpy(float)
+
+
+def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str]) -> dict[str, Any]:
+    """The columns that compare each variant with its baseline."""
+    baselines = [study.baseline_of(variant) for variant in study.compared]
+    place = {variant.name: k for k, variant in enumerate(study.compared)}
+    base = np.array([place[name] for name in baselines])
+    is_baseline = base == np.arange(len(base))
+    d = np.where(is_baseline, np.nan, values - values[:, base])  # (seeds, variants)
+    n, delta, sd = moments(d)
+    low, high = t_interval(d)
+    p, p_tost = t_test(d), tost(d, study.margin) if study.margin else np.full(len(n), np.nan)
+    tested = np.isfinite(p)
+    p_holm = np.full(len(p), np.nan)
+    if tested.any():
+        p_holm[tested] = multipletests(p[tested], method="holm")[1]
+    sign = 1 if study.mode == "max" else -1
+    lost, won = _unpaired(study, trials, stands, base)
+    verdicts = map(verdict, sign * delta, p_holm, p_tost, lost, won)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        d_z = np.where(sd > 0, delta / sd, np.where((sd == 0) & (delta == 0), 0, np.nan))
+    return {
+        "baseline": np.where(is_baseline, "", baselines),
+        "n_pairs": _compared(n, is_baseline),
+        "delta": delta,
+        "delta_ci_low": low,
+        "delta_ci_high": high,
+        "d_z": d_z,
+        "wins": _compared((sign * d > 0).sum(axis=0), is_baseline),
+        "ties": _compared((d == 0).sum(axis=0), is_baseline),
+        "p": p,
+        "p_holm": p_holm,
+        "p_exact": [sign_flip(column) for column in d.T],
+        "p_tost": p_tost,
+        "mde": [detectable_effect(int(pairs), ALPHA / max(1, int(tested.sum()))) for pairs in n] * sd,
+        "verdict": np.where(is_baseline, "baseline", list(verdicts)),
+    }
+
+
+def verdict(gain: float, p_holm: float, p_tost: float, lost: int, won: int) -> str:
+    """What a comparison comes to: `equivalent`, `better`, `worse` or `inconclusive`, in this order.
+
+    Args:
+        gain: The mean difference, positive where the variant is better.
+        p_holm: Of the paired t test, corrected.
+        p_tost: Of the equivalence test; NaN where there is no margin.
+        lost: Seeds at which the variant failed and the baseline did not. Nothing is better, or equivalent, by what its
+            own failures leave out.
+        won: Seeds at which the baseline failed and the variant did not; likewise nothing is worse by those.
+    """
+    if p_tost < ALPHA and not lost and not won:
+        return "equivalent"
+    if p_holm < ALPHA and gain > 0 and not lost:
+        return "better"
+    if p_holm < ALPHA and gain < 0 and not won:
+        return "worse"
+    return "inconclusive"
+
+
+def _counts(trials: pd.DataFrame, names: list[str]) -> dict[str, Any]:
+    """How many trials failed and diverged, by variant."""
+    counted = trials.groupby(["variant", "status"]).size().unstack(fill_value=0)
+    counted = counted.reindex(index=names, columns=["done", *FAILED], fill_value=0)
+    diverged, ended = counted["diverged"].to_numpy(), (counted["done"] + counted["diverged"]).to_numpy()
+    with np.errstate(invalid="ignore"):
+        low, high = proportion_confint(diverged, np.where(ended > 0, ended, np.nan), method="wilson")
+        rate = diverged / np.where(ended > 0, ended, np.nan)
+    return {
+        "n_failed": counted[list(FAILED)].sum(axis=1).to_numpy(),
+        "n_diverged": diverged,
+        "diverged_rate": rate,
+        "diverged_ci_low": np.maximum(low, 0),
+        "diverged_ci_high": np.minimum(high, 1),
+    }
+
+
+def _unpaired(study: Study, trials: pd.DataFrame, names: list[str], base: Array) -> tuple[Array, Array]:
+    """By variant, the seeds at which it failed and its baseline was done, and the other way round."""
+    states = trials["status"].map({"done": 1.0} | dict.fromkeys(FAILED, -1.0))
+    own = by_seed(study, trials.assign(status="done", state=states), names, "state")
+    theirs = own[:, base]
+    return ((own < 0) & (theirs > 0)).sum(axis=0), ((own > 0) & (theirs < 0)).sum(axis=0)
+
+
+def _compared(counts: Array, is_baseline: NDArray[np.bool_]) -> "pd.Series[int]":
+    """Counts of pairs, missing for baselines."""
+    return pd.Series(counts, dtype="Int64").mask(pd.Series(is_baseline))
