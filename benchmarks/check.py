@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from datamodules import DATAMODULES, create_datamodule
 from datamodules.errors import InputError, choose
 from zoo.config import resolve
-from zoo.metric_names import metric_names
+from zoo.metric_names import comparable_names, measures_gap
 from zoo.optim import check_plan
 from zoo.pack import Block, augmentation, blocks_of_model, device_of, flags_beyond, largest_pack
 from zoo.registry import create_model
@@ -129,12 +129,18 @@ def _packing(config: Config) -> Packing:
 
 def _unmeasured(metric: str, configs: list[Config]) -> list[Problem]:
     """Refuse a metric that some trial would not measure."""
-    try:
-        for num_classes in {_data_facts(_canonical(config["data"])).num_classes for config in configs}:  # type: ignore[union-attr]
-            names = metric_names(num_classes)
-            choose("metric", metric, [f"{split}/{name}" for split in ("test", "val") for name in names])
-    except InputError as error:
-        return [(("metric",), str(error))]
+    facts = (_data_facts(_canonical(config["data"])) for config in configs)
+    kinds = {
+        (fact.num_classes, measures_gap(config["callbacks"]))  # type: ignore[union-attr]
+        for fact, config in zip(facts, configs, strict=True)
+    }
+    for num_classes, gap in sorted(kinds):
+        try:
+            choose("metric", metric, comparable_names(num_classes, gap))
+        except InputError as error:
+            lacking = metric.startswith(("train_eval/", "gap/")) and not gap
+            remedy = " With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
+            return [(("metric",), f"{error}{remedy if lacking else ''}")]
     return []
 
 

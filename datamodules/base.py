@@ -128,15 +128,19 @@ class ArrayDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader:
         """The validation split in a fixed order."""
-        return self._loader("val", self.eval_batch_size)
+        return self.eval_dataloader("val")
 
     def test_dataloader(self) -> BatchLoader:
         """The test split in a fixed order."""
-        return self._loader("test", self.eval_batch_size)
+        return self.eval_dataloader("test")
 
     def predict_dataloader(self) -> BatchLoader:
         """The test split in a fixed order."""
         return self.test_dataloader()
+
+    def eval_dataloader(self, split: str) -> BatchLoader:
+        """Any split in a fixed order, each sample once and not augmented."""
+        return self._loader(split, self.eval_batch_size)
 
     # --- what models and checkpoints ask ----------------------------------------------------------------------------
 

@@ -251,7 +251,8 @@ def _print_metrics(metrics: dict[str, float | None], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    splits = [split for split in ("test", "val", "train") if any(name.startswith(f"{split}/") for name in metrics)]
+    known = ("test", "val", "train", "train_eval", "gap")
+    splits = [split for split in known if any(name.startswith(f"{split}/") for name in metrics)]
     table = Table("metric", *splits, title=Text(title), box=box.SIMPLE_HEAD)
     for name in dict.fromkeys(name.partition("/")[2] for name in metrics):
         values = (metrics.get(f"{split}/{name}") for split in splits)

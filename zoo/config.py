@@ -1,7 +1,8 @@
 """Names and plain values become a typed, complete config.
 
 A config is a dict of plain values: `seed_everything`, `model` and `data` (each with its `name`), `trainer` (this
-project's defaults and what was asked for, none of Lightning's own defaults) and `callbacks`.
+project's defaults and what was asked for, none of Lightning's own defaults) and `callbacks` (where
+one on by default is off, null; one off by default stands there only where it is on).
 """
 
 import re
@@ -81,6 +82,7 @@ def resolve(config: Mapping[str, Any]) -> Config:
     require(every >= 1, f"trainer.accumulate_grad_batches must be at least 1, got {every}.")
     trainer = TRAINER_DEFAULTS | _flags(given.get("trainer", {}))
     callbacks = {name: _options(name, value) for name, value in complete["callbacks"].items()}
+    callbacks = {name: options for name, options in callbacks.items() if options is not None or CALLBACKS[name][1]}
     sections = {section: {"name": None, **complete[section]} for section in ("model", "data")}
     return _plain({"seed_everything": seed, **sections, "trainer": trainer, "callbacks": callbacks})
 
@@ -163,7 +165,7 @@ def make_parser(
         parser.add_class_arguments(L.Trainer, "trainer", skip=skip)
         parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items()})
     for name, (cls, on) in CALLBACKS.items() if "callbacks" in sections else ():
-        help_text = f"{(cls.__doc__ or '').partition(chr(10))[0]} false turns it off."
+        help_text = f"{(cls.__doc__ or '').partition(chr(10))[0]} {'false turns it off' if on else 'true turns it on'}."
         parser.add_argument(
             f"--callbacks.{name}", type=cls | bool | None, default=cls() if on else None, help=help_text
         )

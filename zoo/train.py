@@ -22,6 +22,7 @@ from .checkpoint import read_checkpoint
 from .config import Config, resolve
 from .files import write_atomically
 from .logger import EpochCSVLogger
+from .metric_names import gaps, measures_gap
 from .module import ZooModule
 from .optim import check_plan
 from .pack import Member, reason_to_run_alone
@@ -67,7 +68,7 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
             raise InputError(f"Lightning cannot run the flags {config['trainer']}: {error}") from None
         train_seconds = time.perf_counter() - start
         epochs_run = trainer.current_epoch
-        best_epoch, metrics = _test_best(trainer, model, data, logger)
+        best_epoch, metrics = _test_best(trainer, model, data, logger, measures_gap(config["callbacks"]))
     device = str(trainer.strategy.root_device)
     result = make_result(
         model,
@@ -213,9 +214,12 @@ def _write_config(config: Config, out: Path) -> None:
 
 
 def _test_best(
-    trainer: L.Trainer, model: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger
+    trainer: L.Trainer, model: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger, gap: bool
 ) -> tuple[int | None, dict[str, float]]:
-    """Restore the best epoch's weights, if one was kept, and test them; a run that diverged is not tested."""
+    """Restore the best epoch's weights, if one was kept, and test them; a run that diverged is not tested.
+
+    With `gap`, measure them on the training split as well.
+    """
     best_epoch = trainer.current_epoch - 1 if trainer.current_epoch else None
     checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if model.diverged_step is not None:
@@ -224,6 +228,9 @@ def _test_best(
         saved = read_checkpoint(checkpoint)
         best_epoch = saved["epoch"]
         model.load_state_dict(saved["state_dict"])
-    tested = trainer.test(model, datamodule=data, verbose=False)[0]
+    tested = dict(trainer.test(model, datamodule=data, verbose=False)[0])
+    if gap:
+        trained = trainer.test(model, dataloaders=data.eval_dataloader("train"), verbose=False)[0]
+        tested |= gaps({name.removeprefix("test/"): value for name, value in trained.items()}, tested)
     row = {} if best_epoch is None else {k: v for k, v in logger.rows[best_epoch].items() if "/" in k}
     return best_epoch, {**tested, **row}

@@ -281,6 +281,12 @@ def test_variants_of_one_name_are_refused(refused):
         ({"vary:": "  callbacks:\n    gradient_flw: null\nvary:"}, ["line 11: unknown callback 'gradient_flw'."]),
         ({"test/accuracy": "test/acuracy"}, ["line 19: unknown metric 'test/acuracy'. Did you mean 'test/accuracy'?"]),
         ({"iris": "diabetes"}, ["line 19: unknown metric 'test/accuracy'."]),
+        ({"test/accuracy": "gap/accuracy"}, ["line 19: unknown metric 'gap/accuracy'."]),
+        ({"test/accuracy": "{name: gap/accuracy, mode: max}"}, ["line 19: gap/accuracy is better the other way"]),
+        (
+            {"test/accuracy": "gap/acuracy", "vary:": "  callbacks: {generalization_gap: true}\nvary:"},
+            ["line 20: unknown metric 'gap/acuracy'. Did you mean 'gap/accuracy'?"],
+        ),
     ],
 )
 def test_a_config_that_zoo_would_refuse_is_refused_with_the_line(refused, changes, sentences):

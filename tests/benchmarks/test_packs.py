@@ -106,6 +106,31 @@ def test_a_trial_is_run_again_by_zoo_fit_to_the_last_bit(packed, tmp_path):
     assert (tmp_path / "metrics.csv").read_text() == (packed / "rates/trials" / key / "metrics.csv").read_text()
 
 
+@pytest.mark.parametrize("metric", ["gap/accuracy", "train_eval/loss"])
+def test_a_study_compares_gaps_packed_with_the_callback_on(tmp_path, metric):
+    text = STUDY.replace("metric: test/accuracy", f"metric: {metric}")
+    (tmp_path / "gaps.yaml").write_text(text.replace("vary:", "  callbacks: {generalization_gap: true}\nvary:"))
+    assert run(f"{tmp_path / 'gaps.yaml'} --out {tmp_path} --workers 1") == 0
+    assert sizes(tmp_path / "gaps") == [12] * 12
+    with (tmp_path / "gaps/trials.csv").open() as file:
+        values = {row["key"]: float(row["value"]) for row in csv.DictReader(file)}
+    assert values == {key: record["metrics"][metric] for key, record in records(tmp_path / "gaps").items()}
+    assert len(set(values.values())) > 1
+
+
+@pytest.mark.parametrize("vary", ["", "  callbacks.generalization_gap: [true, false]\n"])
+def test_a_gap_that_some_trial_does_not_measure_is_refused_with_the_metrics_there_are(tmp_path, capsys, vary):
+    text = STUDY.replace("test/accuracy", "train_eval/loss").replace("seeds: 2", f"{vary}seeds: 2")
+    if vary:
+        text = text.replace("model.lr: 0.001}", "model.lr: 0.001, callbacks.generalization_gap: true}")
+    (tmp_path / "gaps.yaml").write_text(text)
+    assert run(f"{tmp_path / 'gaps.yaml'} --out {tmp_path}") == 2
+    there = [f"{split}/{name}" for split in ("test", "val") for name in ("accuracy", "auroc", "f1_macro", "loss")]
+    remedy = "With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
+    assert f"Available: {', '.join(there)}. {remedy}" in capsys.readouterr().err
+    assert not (tmp_path / "gaps").exists()
+
+
 def test_off_means_lightning(packed, tmp_path):
     assert run(f"{packed / 'rates.yaml'} --out {tmp_path} --workers 1 --pack off --filter model.lr=0.001") == 0
     alone, together = records(tmp_path / "rates"), records(packed / "rates")

@@ -120,6 +120,8 @@ def test_another_layout_of_the_same_trials_has_the_same_keys(engine):
         ("trainer", {"accumulate_grad_batches": 1}),
         ("callbacks", {"early_stopping": {"patience": 10}}),
         ("callbacks", {"early_stopping": True}),
+        ("callbacks", {"generalization_gap": False}),
+        ("callbacks", {"generalization_gap": None}),
     ],
 )
 def test_values_that_are_typed_alike_give_the_same_keys(engine, section, same):
@@ -141,6 +143,7 @@ def test_values_that_are_typed_alike_give_the_same_keys(engine, section, same):
         ("trainer", {"accumulate_grad_batches": 2}),
         ("callbacks", {"early_stopping": None}),
         ("callbacks", {"early_stopping": {"patience": 9}}),
+        ("callbacks", {"generalization_gap": True}),
     ],
 )
 def test_any_other_value_gives_other_keys(engine, section, other):
@@ -257,6 +260,7 @@ def test_whole_sections_and_callbacks_compose():
         "callbacks.early_stopping": [None, {"patience": 3}, True],
         "data": ["wine", {"name": "digits", "batch_size": 8}],
         "data.train_size": [None, 0.5],
+        "callbacks.generalization_gap": [False, True],
     }
     study = replace(RICH, vary=vary, baseline={})
     assert exactly(resolve_variants(study)) == exactly(alone(study))

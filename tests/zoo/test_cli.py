@@ -221,6 +221,7 @@ def test_help_explains_every_option_of_the_model_and_data_named(capsys):
     for option in ("--model.channels", "--model.weight_decay", "--data.target", "--trainer.max_epochs", "--overwrite"):
         assert option in out
     assert "Channels of each conv block." in out
+    assert "Measures the restored model on the training split too" in " ".join(out.split())
 
 
 def test_an_option_of_a_callback_leaves_the_files_others_alone():
@@ -237,3 +238,19 @@ def test_a_run_that_diverges_replaces_none(capsys):
     before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
     assert run(f"{command} --model.lr 1e30 --trainer.gradient_clip_val null") == 1
     assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
+
+
+def test_the_generalization_gap_is_asked_for_by_option_or_file_and_shown(capsys):
+    Path("c.yaml").write_text("model: perceptron\ndata: iris\ncallbacks: {generalization_gap: true}\n")
+    command = "--trainer.max_epochs 1 --out"
+    assert run(f"fit --config c.yaml {command} file") == 0
+    assert {"train_eval", "gap"} <= set(capsys.readouterr().out.split())
+    assert run(f"fit --model perceptron --data iris --callbacks.generalization_gap true {command} option") == 0
+    assert run(f"fit --config option/config.yaml {command} again") == 0
+    metrics = [json.loads(Path(out, "result.json").read_text())["metrics"] for out in ("file", "option", "again")]
+    assert metrics[0] == metrics[1] == metrics[2]
+    assert {"gap/accuracy", "train_eval/loss"} <= metrics[0].keys()
+    capsys.readouterr()
+    assert run(f"fit --config option/config.yaml --callbacks.generalization_gap false {command} off") == 0
+    assert not {"train_eval", "gap"} & set(capsys.readouterr().out.split())
+    assert "generalization_gap" not in Path("off/config.yaml").read_text()

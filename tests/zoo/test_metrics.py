@@ -103,6 +103,11 @@ def test_the_names_are_what_a_model_logs(num_classes):
         ("test/accuracy", "max"),
         ("val/f1_macro", "max"),
         ("val/auroc", "max"),
+        ("train_eval/accuracy", "max"),
+        ("train_eval/loss", "min"),
+        ("gap/accuracy", "min"),
+        ("gap/r2", "min"),
+        ("gap/loss", "min"),
     ],
 )
 def test_direction(metric, better):

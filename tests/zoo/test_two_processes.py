@@ -20,6 +20,7 @@ def test_two_ranks_see_every_sample_once_and_leave_one_set_of_files(tmp_path):
     done = zoo(
         *"fit --model robust_mlp --data iris --data.batch_size 19 --trainer.max_epochs 3 --out run".split(),
         *"--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp".split(),
+        *"--callbacks.generalization_gap true".split(),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -40,3 +41,17 @@ def test_two_ranks_see_every_sample_once_and_leave_one_set_of_files(tmp_path):
         for name, value in alone.items():
             assert name.startswith(split)
             assert together[name] == pytest.approx(value, abs=1e-5)
+
+    import torch
+
+    from datamodules import create_datamodule
+    from zoo import load
+
+    model = load(str(tmp_path / "run"))
+    x, y = create_datamodule(**model.config["data"]).arrays("train")
+    with torch.no_grad():
+        logits = model(x)
+    accuracy, loss = (logits.argmax(1) == y).float().mean().item(), model.plain_loss(logits, y).item()
+    assert together["train_eval/accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    assert together["train_eval/loss"] == pytest.approx(loss, abs=1e-5)
+    assert together["gap/accuracy"] == pytest.approx(accuracy - together["test/accuracy"], abs=1e-6)

@@ -1,4 +1,4 @@
-"""Callbacks by name, each with its options as plain values; the safety nets are on by default."""
+"""Callbacks by name, each with its options as plain values; the safety nets are on by default, all else is off."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +75,31 @@ class LearningRateMonitorOptions:
         return LearningRateMonitor("epoch")
 
 
-Options = EarlyStoppingOptions | ModelCheckpointOptions | LearningRateMonitorOptions
+@dataclass
+class GeneralizationGapOptions:
+    """Measures the restored model on the training split too (train_eval/...), and how much worse test is (gap/...).
 
-# Name: (options, whether it is on by default).
+    `train/...` is no measure of overfitting: it is a mean over an epoch in which the weights moved, with dropout on and
+    batch norm by the batch, of augmented inputs and, for the loss, with label smoothing and class weights. Here the
+    restored model is measured once, after the test and by the same code: in eval mode, on every training row as it is,
+    not augmented. `gap/X` is `train_eval/X` less `test/X` where higher is better, else `test/X` less `train_eval/X`:
+    positive means overfitting, whatever the metric.
+    """
+
+    def make(self, out: Path, num_classes: int) -> L.Callback:
+        """A callback that does nothing while training; what is measured after it, `zoo.train` and `zoo.pack` do."""
+        return L.Callback()
+
+
+Options = EarlyStoppingOptions | ModelCheckpointOptions | LearningRateMonitorOptions | GeneralizationGapOptions
+
+# Name: (options, whether it is on by default). Those that are not stand in a resolved config only where they are on, so
+# that a new one leaves the keys of trials as they are.
 CALLBACKS: dict[str, tuple[type[Options], bool]] = {
     "early_stopping": (EarlyStoppingOptions, True),
     "model_checkpoint": (ModelCheckpointOptions, True),
     "learning_rate_monitor": (LearningRateMonitorOptions, True),
+    "generalization_gap": (GeneralizationGapOptions, False),
 }
 
 

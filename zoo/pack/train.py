@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from datamodules.base import ArrayDataModule
 from datamodules.loader import batch_bounds, epoch_order
 
+from ..metric_names import gaps, measures_gap
 from ..module import ZooModule
 from ..seeding import derive_seeds
 from . import metrics
@@ -23,6 +24,8 @@ from .shape import blocks_of
 from .stack import Stack
 
 Epoch = Callable[[int], None]
+
+GAPS_AT_ONCE = 8  # members: the training split is the largest, and evaluation holds all outputs of a split
 
 
 @dataclass
@@ -221,15 +224,23 @@ class Pack:
         return metrics.regression(out.squeeze(1) * std + mean, y * std + mean)
 
     def _test(self) -> None:
-        """Test the best epochs of all members that did not diverge."""
+        """Test the best epochs of all members that did not diverge, on their training split, too, if they ask."""
         tested = [member for member in self.members if member.course.diverged_step is None]
-        if not tested:
-            return
-        stack = Stack([(m.model.net, m.blocks) for m in tested], [], self.device)
-        test = Split("test", [m.data for m in tested], tested[0].blocks, self.device)
-        measured = self._evaluate(tested, stack, test)
-        for k, member in enumerate(tested):
-            member.tested = {f"test/{name}": values[k] for name, values in measured.items()}
+        for member, row in self._measure("test", tested, len(tested) or 1):
+            member.tested = {f"test/{name}": value for name, value in row.items()}
+        asking = [member for member in tested if measures_gap(member.config["callbacks"])]
+        for member, row in self._measure("train", asking, GAPS_AT_ONCE):
+            member.tested |= gaps(row, member.tested)
+
+    def _measure(self, name: str, members: list[Member], at_once: int) -> Iterator[tuple[Member, dict[str, float]]]:
+        """Members with their metrics on a split, by the weights of their models."""
+        for start in range(0, len(members), at_once):
+            some = members[start : start + at_once]
+            stack = Stack([(m.model.net, m.blocks) for m in some], [], self.device)
+            split = Split(name, [m.data for m in some], some[0].blocks, self.device)
+            measured = self._evaluate(some, stack, split)
+            for k, member in enumerate(some):
+                yield member, {metric: values[k] for metric, values in measured.items()}
 
     def _split(self, name: str, masses: Sequence[Tensor] = ()) -> Split:
         return Split(name, [m.data for m in self.members], self.members[0].blocks, self.device, masses)
