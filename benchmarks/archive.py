@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def _number(cell: str) -> float | int | str | None:
     if cell == "":
         return None
     try:
-        return int(cell) if cell.lstrip("-").isdigit() else float(cell)
+        number = int(cell) if cell.lstrip("-").isdigit() else float(cell)
     except ValueError:
         return cell
+    return number if math.isfinite(number) else cell  # JSON has no such numbers; float() reads the text
