@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError, choose, require
 
+from .agreement import RULE
 from .studyfile import STUDIES, find_study, list_studies, load_study
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench {args.verb}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"bench {args.verb}: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
+        kept = f"; what is done is kept. To go on: {args.command}" if args.verb == "run" else "."
+        print(f"bench {args.verb}: interrupted{kept}", file=sys.stderr)
         return 130
 
 
@@ -77,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     archive = verb("archive", "keep a study's records as one file, with its report")
     archive.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run")
     archive.add_argument("target", metavar="DIR", help="the archive goes to DIR/STUDY, such as results/")
+    verify = verb("verify", "re-run some trials of a study, and say whether they come out as recorded")
+    verify.epilog = RULE
+    verify.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
+    verify.add_argument("--trials", type=int, default=3, metavar="K", help="how many, drawn at random (default: 3)")
+    verify.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
+    compare = verb("compare", "set two runs of one study side by side, and say whether the code made the difference")
+    compare.add_argument("a", metavar="A", help="the folder of a study that was run or archived")
+    compare.add_argument("b", metavar="B", help="another")
     return parser
 
 
@@ -116,8 +127,7 @@ def run_verb(args: argparse.Namespace) -> int:
 
     study = load_study(args.study, args.seeds, args.set)
     selected = select(study, args.filter)
-    workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
-    require(workers >= 1, f"--workers must be at least 1, got {workers}.")
+    workers = _workers(args)
     timeout = args.trial_timeout
     require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
     limit = parse_pack(args.pack)
@@ -178,13 +188,65 @@ def archive_verb(args: argparse.Namespace) -> int:
     return 0
 
 
+def verify_verb(args: argparse.Namespace) -> int:
+    """`bench verify`: re-run some trials in a folder of their own; 1 if one does not agree with its record."""
+    from .engines.local import LocalEngine
+    from .plan import make_plan
+    from .verify import draw, left_out, read_recorded, told, verify
+
+    require(args.trials >= 1, f"--trials must be at least 1, got {args.trials}.")
+    workers = _workers(args)
+    study, store = _open(args.folder)
+    recorded = read_recorded(study, store)
+    drawn = draw(recorded, args.trials)
+    with (
+        TemporaryDirectory(prefix="bench-verify-") as folder,
+        LocalEngine(workers, preload=study.task != "noop") as engine,
+        _terminated_is_interrupted(),
+    ):
+        plan = make_plan(study, engine)
+        print(f"{study.name}: {len(drawn)} of {len(recorded)} trials are run again.\n{RULE}", flush=True)
+        verdicts = []
+        for trial, verdict in verify(plan, recorded, drawn, engine, Path(folder)):
+            print(f"{trial}: {verdict.words}", flush=True)
+            verdicts.append(verdict)
+    for sentence in told(verdicts, left_out(drawn)):
+        print(sentence)
+    return 0 if all(verdict.agrees for verdict in verdicts) else 1
+
+
+def compare_verb(args: argparse.Namespace) -> int:
+    """`bench compare`: what differs between two runs of a study, and what it may have been."""
+    from .compare import HEADER, pair_up, provenance_rows, variant_rows, was_it_the_code
+
+    (study, store), other = _open(args.a), _open(args.b)
+    pairs, alone = pair_up((study, store), other)
+    if rows := provenance_rows(pairs):
+        _print_rows("where they were made", ["", f"A: {store.folder}", f"B: {other[1].folder}"], rows)
+    else:
+        print(f"A: {store.folder}, B: {other[1].folder}. Nothing differs in where they were made.")
+    _print_rows(f"{study.name}: {study.metric}", HEADER, variant_rows(pairs))
+    if alone:
+        print(f"{alone} trials are recorded in only one of them.")
+    print(was_it_the_code(pairs))
+    return 0
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": list_verb,
     "new": new_verb,
     "run": run_verb,
     "report": report_verb,
     "archive": archive_verb,
+    "verify": verify_verb,
+    "compare": compare_verb,
 }
+
+
+def _workers(args: argparse.Namespace) -> int:
+    workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
+    require(workers >= 1, f"--workers must be at least 1, got {workers}.")
+    return workers
 
 
 def _open(folder: str) -> "tuple[Study, Store]":
@@ -242,19 +304,23 @@ def _terminated_is_interrupted() -> Iterator[None]:
 
 
 def _print_table(study: "Study", table: "pd.DataFrame") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from .report.tables import display_rows
 
     header, *rows = display_rows(study, table)
-    shown = Table(*header, title=f"{study.name}: {study.metric}", box=box.SIMPLE_HEAD)
-    for row in rows[:LONGEST]:
+    caption = f"{len(rows) - LONGEST} more variants: see table.md" if len(rows) > LONGEST else None
+    _print_rows(f"{study.name}: {study.metric}", header, rows[:LONGEST], caption)
+
+
+def _print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(*map(escape, header), title=escape(title), caption=caption, box=box.SIMPLE_HEAD)
+    for row in rows:
         shown.add_row(*map(Text, row))  # names may look like markup
-    if len(rows) > LONGEST:
-        shown.caption = f"{len(rows) - LONGEST} more variants: see table.md"
     # A pipe has no width of its own; cut no cell there.
     Console(width=None if sys.stdout.isatty() else 120).print(shown)
 
