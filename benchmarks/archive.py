@@ -1,6 +1,7 @@
 """All records of a study in one file, a line a trial, in place of thousands of folders."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,9 @@ def _attempt(folder: Path) -> Record:
 
 def _shortest(value: Any) -> Any:
     """A number that single precision holds, in as few digits as that takes; curves are most of an archive."""
-    if not isinstance(value, float) or float(np.float32(value)) != value:
+    if not isinstance(value, float):
         return value
-    return float(str(np.float32(value)))
+    if not math.isfinite(value):
+        return str(value)  # JSON has no such numbers; float() reads the text
+    short = float(str(np.float32(value)))
+    return short if float(np.float32(value)) == value else value

@@ -22,6 +22,7 @@ from .plan import Checked
 from .study import Axis, Config, Study, Variant
 from .studyfile import Problem
 from .tasks import load_task
+from .yamlfile import Place
 
 MISSING = object()
 NO_TRAINING = Packing(alone="it does not train by zoo.train.fit")
@@ -49,7 +50,8 @@ def check_study(study: Study) -> Checked:
 
     with quiet():
         configs, problems = find_problems(study, checked, attempt, STAND_INS)
-        problems += _unmeasured(study.metric, configs)
+        for metric, place in study.metrics():
+            problems += _unmeasured(metric, place, configs)
         if problems:
             return Checked(problems=problems)
         identities = [_identity(_canonical(config["data"])) for config in configs]
@@ -127,7 +129,7 @@ def _packing(config: Config) -> Packing:
     return Packing(signature, largest_pack(blocks, batch_size, sum(rows)), fixed=device != "cpu")
 
 
-def _unmeasured(metric: str, configs: list[Config]) -> list[Problem]:
+def _unmeasured(metric: str, place: Place, configs: list[Config]) -> list[Problem]:
     """Refuse a metric that some trial would not measure."""
     facts = (_data_facts(_canonical(config["data"])) for config in configs)
     kinds = {
@@ -140,7 +142,7 @@ def _unmeasured(metric: str, configs: list[Config]) -> list[Problem]:
         except InputError as error:
             lacking = metric.startswith(("train_eval/", "gap/")) and not gap
             remedy = " With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
-            return [(("metric",), f"{error}{remedy if lacking else ''}")]
+            return [(place, f"{error}{remedy if lacking else ''}")]
     return []
 
 

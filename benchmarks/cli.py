@@ -1,7 +1,6 @@
 """The command `bench`: each verb is a function below. Imports are lazy, so that help and lists answer at once."""
 
 import argparse
-import json
 import os
 import shlex
 import signal
@@ -12,10 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError, choose, require
+from zoo.files import write_atomically
 
+from .agreement import RULE
 from .studyfile import STUDIES, find_study, list_studies, load_study
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from .runner import Progress
     from .store import Store
     from .study import Study
-
-
-LONGEST = 200  # rows of a table that a terminal shows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench {args.verb}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"bench {args.verb}: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
+        kept = f"; what is done is kept. To go on: {args.command}" if args.verb == "run" else "."
+        print(f"bench {args.verb}: interrupted{kept}", file=sys.stderr)
         return 130
 
 
@@ -72,10 +72,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
     run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
     report = verb("report", "rebuild tables and figures from the records, and print the table")
-    report.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
+    what = "the folder of a study that was run or archived, or one of such folders, which gets a README.md, too"
+    report.add_argument("folder", metavar="DIR/STUDY", help=what)
     archive = verb("archive", "keep a study's records as one file, with its report")
     archive.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run")
     archive.add_argument("target", metavar="DIR", help="the archive goes to DIR/STUDY, such as results/")
+    verify = verb("verify", "re-run some trials of a study, and say whether they come out as recorded")
+    verify.epilog = RULE
+    verify.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
+    verify.add_argument("--trials", type=int, default=3, metavar="K", help="how many, drawn at random (default: 3)")
+    verify.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
+    compare = verb("compare", "set two runs of one study side by side, and say whether the code made the difference")
+    compare.add_argument("a", metavar="A", help="the folder of a study that was run or archived")
+    compare.add_argument("b", metavar="B", help="another")
     return parser
 
 
@@ -115,8 +124,7 @@ def run_verb(args: argparse.Namespace) -> int:
 
     study = load_study(args.study, args.seeds, args.set)
     selected = select(study, args.filter)
-    workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
-    require(workers >= 1, f"--workers must be at least 1, got {workers}.")
+    workers = _workers(args)
     timeout = args.trial_timeout
     require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
     limit = parse_pack(args.pack)
@@ -160,9 +168,25 @@ def run_verb(args: argparse.Namespace) -> int:
 
 
 def report_verb(args: argparse.Namespace) -> int:
-    """`bench report`: rebuild the derived files of a study's folder from its records."""
-    study, store = _open(args.folder)
-    _report(study, store)
+    """`bench report`: rebuild the derived files of a study, or of all studies in a folder, from their records."""
+    folder = Path(args.folder)
+    inside = sorted(path.parent for path in folder.glob("*/study.yaml"))
+    if (folder / "study.yaml").is_file() or not inside:
+        _report(*_open(args.folder))
+        return 0
+    from .report import write_report
+    from .report.index import index
+
+    reports = []
+    for path in inside:
+        study, store = _open(str(path))
+        with store.sentences():
+            trials, summary = write_report(study, store)
+        print(f"{study.name}: {summary['finding']}", flush=True)
+        reports.append((path.name, study, len(trials), summary))
+    with Store(folder).sentences():
+        write_atomically(folder / "README.md", index(folder, reports))
+    print(f"{len(reports)} studies in {folder / 'README.md'}")
     return 0
 
 
@@ -177,13 +201,66 @@ def archive_verb(args: argparse.Namespace) -> int:
     return 0
 
 
+def verify_verb(args: argparse.Namespace) -> int:
+    """`bench verify`: re-run some trials in a folder of their own; 1 if one does not agree with its record."""
+    from .engines.local import LocalEngine
+    from .plan import make_plan
+    from .verify import draw, left_out, read_recorded, told, verify
+
+    require(args.trials >= 1, f"--trials must be at least 1, got {args.trials}.")
+    workers = _workers(args)
+    study, store = _open(args.folder)
+    recorded = read_recorded(study, store)
+    drawn = draw(recorded, args.trials)
+    with (
+        TemporaryDirectory(prefix="bench-verify-") as folder,
+        LocalEngine(workers, preload=study.task != "noop") as engine,
+        _terminated_is_interrupted(),
+    ):
+        plan = make_plan(study, engine)
+        print(f"{study.name}: {len(drawn)} of {len(recorded)} trials are run again.\n{RULE}", flush=True)
+        verdicts = []
+        for trial, verdict in verify(plan, recorded, drawn, engine, Path(folder)):
+            print(f"{trial}: {verdict.words}", flush=True)
+            verdicts.append(verdict)
+    for sentence in told(verdicts, left_out(drawn)):
+        print(sentence)
+    return 0 if all(verdict.agrees for verdict in verdicts) else 1
+
+
+def compare_verb(args: argparse.Namespace) -> int:
+    """`bench compare`: what differs between two runs of a study, and what it may have been."""
+    from .compare import HEADER, pair_up, provenance_rows, variant_rows, was_it_the_code
+    from .terminal import print_rows
+
+    (study, store), other = _open(args.a), _open(args.b)
+    pairs, alone = pair_up((study, store), other)
+    if rows := provenance_rows(pairs):
+        print_rows("where they were made", ["", f"A: {store.folder}", f"B: {other[1].folder}"], rows)
+    else:
+        print(f"A: {store.folder}, B: {other[1].folder}. Nothing differs in where they were made.")
+    print_rows(f"{study.name}: {study.metric}", HEADER, variant_rows(pairs))
+    if alone:
+        print(f"{alone} trials are recorded in only one of them.")
+    print(was_it_the_code(pairs))
+    return 0
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": list_verb,
     "new": new_verb,
     "run": run_verb,
     "report": report_verb,
     "archive": archive_verb,
+    "verify": verify_verb,
+    "compare": compare_verb,
 }
+
+
+def _workers(args: argparse.Namespace) -> int:
+    workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
+    require(workers >= 1, f"--workers must be at least 1, got {workers}.")
+    return workers
 
 
 def _open(folder: str) -> "tuple[Study, Store]":
@@ -213,14 +290,12 @@ def _tell(plan: "Plan", progress: "Progress", store: "Store", pending: set[str])
 
 def _report(study: "Study", store: "Store", rebuild: bool = True) -> bool:
     """Write the report, unless it is there and nothing is new; print the table; whether a trial failed or crashed."""
-    from .report import read_report, tables, write_report
+    from .report import read_report, write_report
+    from .terminal import print_tables
 
     with store.sentences():
-        if rebuild or (found := read_report(store)) is None:
-            analysis = write_report(study, store)
-            found = analysis.trials, json.loads(tables(analysis)["summary.json"])
-    trials, summary = found
-    _print_tables(study, summary)
+        trials, summary = (None if rebuild else read_report(store)) or write_report(study, store)
+    print_tables(study, summary)
     bad = trials[trials["status"].isin(["failed", "crashed"])]
     for row in bad.to_dict("records"):
         print(f"{row['variant']}, seed {row['seed']}: {row['status']}: {row['reason']}", file=sys.stderr)
@@ -241,29 +316,6 @@ def _terminated_is_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _print_tables(study: "Study", summary: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    # A pipe has no width of its own; cut no cell there.
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    for table in summary["tables"]:
-        title = table["title"] or f"{study.name}: {study.metric}"
-        shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-        for place, name in enumerate(table["header"]):
-            shown.add_column(name, justify="right" if place and name != "verdict" else "left")
-        for row in table["rows"][:LONGEST]:
-            shown.add_row(*map(Text, row))  # names may look like markup
-        if len(table["rows"]) > LONGEST:
-            shown.caption = f"{len(table['rows']) - LONGEST} more: see table.md"
-        console.print(shown)
-        for note in table["notes"]:
-            console.print(Text(note.replace("`", "")), soft_wrap=not sys.stdout.isatty())
-    console.print(Text(summary["finding"]))
 
 
 if __name__ == "__main__":

@@ -185,6 +185,7 @@ def _noop_configs(study: Study) -> tuple[list[Config], list[Problem]]:
 
     configs, problems = find_problems(study, lambda s: (resolve(s.config(v)) for v in s.variants), resolve)
     returned = [config["returns"] for config in configs]
-    if lacking := [r for r in returned if study.metric not in r and (r or not problems)]:
-        problems.append((("metric",), str(unknown("metric", study.metric, lacking[0]))))
+    for metric, place in study.metrics():
+        if lacking := [r for r in returned if metric not in r and (r or not problems)]:
+            problems.append((place, str(unknown("metric", metric, lacking[0]))))
     return configs, problems

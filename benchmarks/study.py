@@ -166,6 +166,11 @@ class Study:
         """What tables of trials show beside the metric that is compared."""
         return list(dict.fromkeys([*self.also, *([self.tuning_metric] if self.tune else [])]))
 
+    def metrics(self) -> list[tuple[str, Place]]:
+        """All metrics that trials must measure, and where the study says so."""
+        also: list[tuple[str, Place]] = [(name, ("also", place)) for place, name in enumerate(self.also)]
+        return [(self.metric, ("metric",)), *also, *([(self.tuning_metric, ("tune",))] if self.tune else [])]
+
     def to_file(self) -> str:
         """The study as a file that holds all of it, which runs as well."""
         keys = (

@@ -1,7 +1,7 @@
 """What a study's records look like to people: tables, figures and a page, all derived, all rebuilt at will."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -30,7 +30,7 @@ SOMETIMES = (
 )
 
 
-def read_report(store: Store) -> "tuple[pd.DataFrame, dict] | None":
+def read_report(store: Store) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     """The trials and the summary (see `tables`) of a report that is newer than all records; None if there is none."""
     sources = [store.folder / name for name in ("study.yaml", "plan.json", "trials", RECORDS)]
     try:
@@ -44,8 +44,11 @@ def read_report(store: Store) -> "tuple[pd.DataFrame, dict] | None":
         return None
 
 
-def write_report(study: Study, store: Store) -> "Analysis":
+def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Write the derived files, and take away those of an earlier report that this one does not have.
+
+    Returns:
+        As `read_report`.
 
     Raises:
         InputError: The store does not hold this study, or has records of another schema.
@@ -75,14 +78,14 @@ def write_report(study: Study, store: Store) -> "Analysis":
     for name in SOMETIMES:
         if name not in files and name.partition(".")[0] not in figures:
             (folder / name).unlink(missing_ok=True)
-    return analysis
+    return analysis.trials, json.loads(files["summary.json"])
 
 
 def tables(analysis: "Analysis") -> dict[str, str]:
     """The derived files that are text, by name; figures and the page, which other packages draw, are not among them.
 
-    `summary.json` holds what a terminal shows: the `finding`, and the `tables`, each with `title`, `header`, `rows` and
-    `notes`.
+    `summary.json` holds what a terminal shows: the `finding`, `finding_tuned` where something is tuned, and the
+    `tables`, each with `title`, `header`, `rows` and `notes`.
     """
     from .findings import finding
     from .grids import grids
@@ -91,7 +94,10 @@ def tables(analysis: "Analysis") -> dict[str, str]:
     def csv(table: pd.DataFrame) -> str:
         return table.to_csv(index=False, lineterminator="\n")
 
-    shown = {"finding": finding(analysis.study, analysis.table), "tables": [grid._asdict() for grid in grids(analysis)]}
+    shown: dict[str, Any] = {"finding": finding(analysis.study, analysis.table)}
+    if analysis.tuned is not None:
+        shown["finding_tuned"] = finding(analysis.study, analysis.tuned)
+    shown["tables"] = [grid._asdict() for grid in grids(analysis)]
     files = {
         "trials.csv": csv(analysis.trials),
         "table.csv": csv(analysis.table),

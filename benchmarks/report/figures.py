@@ -146,7 +146,7 @@ def _band(curves: list[list[Any]]) -> tuple[Array, ...]:
     longest = max(map(len, curves))
     y = np.full((len(curves), longest), np.nan)
     for row, curve in zip(y, curves, strict=True):
-        row[: len(curve)] = [np.nan if value is None else value for value in curve]
+        row[: len(curve)] = [np.nan if value is None else float(value) for value in curve]
     y = y[:, np.isfinite(y).sum(axis=0) * 2 >= len(curves)]
     return moments(y)[1], *t_interval(y)
 

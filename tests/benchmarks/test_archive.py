@@ -127,3 +127,12 @@ def test_attempts_are_counted_through_an_archive(finished, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "two/mixed/records.jsonl").read_text().splitlines()]
     assert lines[6]["attempt"] == 4
     assert [attempt["attempt"] for attempt in lines[6]["attempts"]] == [1, 2, 3]
+
+
+def test_the_curve_of_a_trial_that_diverged_is_kept(finished, tmp_path):
+    shutil.copytree(finished / "runs/mixed", tmp_path / "runs/mixed")
+    for record in (tmp_path / "runs/mixed/trials").glob("*/result.json"):
+        record.with_name("metrics.csv").write_text("epoch,train/loss,val/loss\n0,0.5,\n1,nan,-inf\n")
+    assert run(f"archive {tmp_path}/runs/mixed {tmp_path}/kept") == 0
+    line = json.loads((tmp_path / "kept/mixed/records.jsonl").read_text().splitlines()[0])
+    assert line["curves"] == {"epoch": [0, 1], "train/loss": [0.5, "nan"], "val/loss": [None, "-inf"]}

@@ -1,0 +1,45 @@
+"""Tables as a terminal shows them."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from .study import Study
+
+LONGEST = 200  # rows of a table that a terminal shows
+WIDE = 140  # a pipe has no width of its own; cut no cell there
+
+
+def print_tables(study: Study, summary: dict[str, Any]) -> None:
+    """Print a study's tables with their notes, and its finding.
+
+    Args:
+        study: The study.
+        summary: As in `benchmarks.report.tables`.
+    """
+    for table in summary["tables"]:
+        print_rows(table["title"] or f"{study.name}: {study.metric}", table["header"], table["rows"])
+        for note in table["notes"]:
+            _console().print(Text(note.replace("`", "")), soft_wrap=not sys.stdout.isatty())
+    _console().print(Text(summary["finding"]), soft_wrap=not sys.stdout.isatty())
+
+
+def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: names left, numbers right."""
+    caption = f"{len(rows) - LONGEST} more: see table.md" if len(rows) > LONGEST else None
+    shown = Table(title=escape(title), caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(header):
+        shown.add_column(escape(name), justify="right" if place and name != "verdict" else "left")
+    for row in rows[:LONGEST]:
+        shown.add_row(*map(Text, row))  # names may look like markup
+    _console().print(shown)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else WIDE)
