@@ -90,10 +90,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def list_verb(args: argparse.Namespace) -> int:
     """`bench list`: print the shipped studies with question, number of trials and expected time."""
-    for name in list_studies():
+    names = list_studies()
+    width = max(map(len, names))
+    for name in names:
         study = load_study(name)
-        print(f"{name:14} {study.question}")
-        print(f"{'':14} {len(study.variants) * study.seeds} trials; {study.cost or 'cost not stated'}")
+        print(f"{name:{width}} {study.question}")
+        print(f"{'':{width}} {len(study.variants) * study.seeds} trials; {study.cost or 'cost not stated'}")
     return 0
 
 

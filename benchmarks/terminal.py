@@ -13,7 +13,7 @@ from rich.text import Text
 from .study import Study
 
 LONGEST = 200  # rows of a table that a terminal shows
-WIDE = 140  # a pipe has no width of its own; cut no cell there
+WIDE = 240  # a pipe has no width of its own; cut no cell there
 
 
 def print_tables(study: Study, summary: dict[str, Any]) -> None:

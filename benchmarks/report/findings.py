@@ -107,11 +107,11 @@ def _limits(study: Study, table: pd.DataFrame) -> Iterator[str]:
 def _trouble(analysis: Analysis) -> Iterator[str]:
     """What is odd about single variants."""
     table, trials = analysis.table, analysis.trials
-    equal = table[(table["p"] == 0) & table["d_z"].isna()]
+    equal = table[table["p"].notna() & table["d_z"].isna()]
     if len(equal):
         yield (
-            f"All paired differences of {listed(list(equal['variant']))} are equal: their sd is 0, which the t test "
-            "takes for certainty; p_exact does not."
+            f"All paired differences of {listed(list(equal['variant']))} are equal: their sd is 0, of which the t "
+            "test can say nothing, so p is the sign-flip test's."
         )
     tested = table[table["p"].notna() & (table["n_pairs"].fillna(0) >= 6)]
     at_odds = tested[(tested["p"] < ALPHA) != (tested["p_exact"] < ALPHA)]

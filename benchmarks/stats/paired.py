@@ -1,8 +1,8 @@
 """Tests and intervals of paired differences.
 
 Differences `d` stand in an array with one seed a row, (n,) or (n, k), NaN where a pair is missing; each column is a
-comparison of its own. Where all differences of a column are equal (sd 0), the t statistics are taken at their limit:
-the interval is a point, p is 0, or 1 if they are all zero.
+comparison of its own. Where all differences of a column are equal (sd 0), as coarse metrics and few seeds can make them,
+Student's t says nothing: the interval is a point, and each p is the sign-flip test's, 2/2^n or one-sided 1/2^n, or 1.
 """
 
 import math
@@ -55,7 +55,7 @@ def t_interval(d: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
 def t_test(d: Array) -> Array:
     """Each column's two-sided p of Student's paired t test that the mean difference is 0; NaN with fewer than two."""
     n, mean, sd = moments(d)
-    return np.minimum(1, 2 * _upper(np.abs(mean), n, sd))
+    return np.where((sd == 0) & (mean == 0), 1.0, 2 * _upper(np.abs(mean), n, sd))
 
 
 def tost(d: Array, margin: float) -> Array:
@@ -68,10 +68,10 @@ def tost(d: Array, margin: float) -> Array:
 
 
 def _upper(effect: Array, n: Array, sd: Array) -> Array:
-    """P(T > effect / standard error); where the sd is 0, its limit: 0 for what is above zero, else 1."""
+    """P(T > effect / standard error); where the sd is 0, the chance that n fair signs are all positive, or 1."""
     with np.errstate(invalid="ignore", divide="ignore"):
         p = stats.t.sf(effect / (sd / np.sqrt(n)), n - 1)
-    return np.where(sd == 0, np.where(effect > 0, 0.0, 1.0), p)
+    return np.where(sd == 0, np.where(effect > 0, 0.5**n, 1.0), p)
 
 
 def sign_flip(d: Array) -> float:
