@@ -34,7 +34,7 @@ def finding(study: Study, table: pd.DataFrame) -> str:
             deltas = (number(delta, signed=True) for delta in rows["delta"])
             names = [f"{name} ({delta})" for name, delta in zip(names, deltas, strict=True)]
         if names:
-            said.append(f"{words} {listed(names)}")
+            said.append(f"{words} {listed(names, 4)}")
     return f"{opening}: {'; '.join(said)}." if said else f"{opening}."
 
 

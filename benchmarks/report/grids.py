@@ -1,6 +1,7 @@
 """The tables of a report as rows of text, in no format yet."""
 
-from typing import NamedTuple
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -75,8 +76,11 @@ def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[li
     return header, rows
 
 
-def _delta(row: dict) -> list[str]:
+def _delta(row: dict[Hashable, Any]) -> list[str]:
+    delta = row["delta"]
+    if abs(delta) < 1e-6 * abs(row["mean"]):  # what single precision makes of none
+        delta = 0.0
     return [
-        number(row["delta"], signed=True),
+        number(delta, signed=True),
         interval(row["delta_ci_low"], row["delta_ci_high"], signed=True),
     ]

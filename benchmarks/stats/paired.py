@@ -1,8 +1,8 @@
 """Tests and intervals of paired differences.
 
 Differences `d` stand in an array with one seed a row, (n,) or (n, k), NaN where a pair is missing; each column is a
-comparison of its own. Where all differences of a column are equal (sd 0), as coarse metrics and few seeds can make them,
-Student's t says nothing: the interval is a point, and each p is the sign-flip test's, 2/2^n or one-sided 1/2^n, or 1.
+comparison of its own. Where all differences of a column are equal (sd 0), as a coarse metric and few seeds can make
+them, Student's t says nothing: the interval is a point, and p is the sign-flip test's, 2/2^n or one-sided 1/2^n, or 1.
 """
 
 import math
@@ -42,6 +42,18 @@ def moments(d: Array) -> tuple[Array, Array, Array]:
     most = np.where(there, d, -np.inf).max(axis=0, initial=-np.inf)
     equal = most == np.where(there, d, np.inf).min(axis=0, initial=np.inf)  # rounding must not make a spread of those
     return n, np.where(equal, most, mean), np.where(n < 2, np.nan, np.where(equal, 0, sd))
+
+
+def level(d: Array, noise: float) -> Array:
+    """The same, but columns whose values differ by no more than rounding does hold their mean throughout.
+
+    Args:
+        d: The differences.
+        noise: How much rounding can make of a spread.
+    """
+    with np.errstate(invalid="ignore"):
+        ranges = np.where(np.isfinite(d), d, -np.inf).max(axis=0) - np.where(np.isfinite(d), d, np.inf).min(axis=0)
+    return np.where(np.isfinite(d) & (ranges <= noise), moments(d)[1], d)
 
 
 def t_interval(d: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:

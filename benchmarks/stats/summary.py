@@ -10,8 +10,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from ..study import Study
-from .paired import ALPHA, Array, detectable_effect, moments, sign_flip, t_interval, t_test, tost
+from .paired import ALPHA, Array, detectable_effect, level, moments, sign_flip, t_interval, t_test, tost
 
+SINGLE = 2.0**-22  # metrics come in single precision: so far are equal differences apart
 FAILED = ("diverged", "failed", "crashed")
 
 
@@ -60,6 +61,7 @@ def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str
     base = np.array([place[name] for name in baselines])
     is_baseline = base == np.arange(len(base))
     d = np.where(is_baseline, np.nan, values - values[:, base])  # (seeds, variants)
+    d = level(d, SINGLE * float(np.nanmax(np.abs(values), initial=0)))
     n, delta, sd = moments(d)
     low, high = t_interval(d)
     p, p_tost = t_test(d), tost(d, study.margin) if study.margin else np.full(len(n), np.nan)
