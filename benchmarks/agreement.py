@@ -69,7 +69,8 @@ def background(record: Record) -> dict[str, Any]:
     where = record.get("environment") or {}
     git = where.get("git") or {}
     state = {"git commit": git.get("commit"), "uncommitted changes": git.get("dirty")}
-    return {**state, "system": where.get("platform"), "cores": where.get("cores")}
+    gpus = ", ".join(where.get("gpus") or []) or None
+    return {**state, "system": where.get("platform"), "cores": where.get("cores"), "gpus": gpus}
 
 
 def on_gpu(record: Record) -> bool:

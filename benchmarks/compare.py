@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from datamodules.errors import require
 
 from .agreement import background, differences, facts, numbers, on_gpu
+from .report.words import interval, number, p_value
 from .stats import mean_interval
+from .stats.paired import level, t_test
+from .stats.summary import SINGLE, holm
 from .store import Record, Store
 from .study import Study, text
 from .tasks import judge
@@ -113,37 +114,22 @@ def variant_rows(pairs: Sequence[Pair]) -> list[list[str]]:
     variants: dict[str, list[Pair]] = {}
     for pair in pairs:
         variants.setdefault(pair.trial.variant, []).append(pair)
-    values = {name: np.array([pair.values() for pair in own if pair.finished]) for name, own in variants.items()}
-    deltas = {name: (v[:, 1] - v[:, 0]).tolist() if len(v) else [] for name, v in values.items()}
-    corrected = holm({name: paired_p(delta) for name, delta in deltas.items()})
+    values = {name: np.array([p.values() for p in own if p.finished]).reshape(-1, 2) for name, own in variants.items()}
+    noise = SINGLE * max((float(np.abs(pair).max()) for pair in values.values() if len(pair)), default=0.0)
+    deltas = {name: level(pair[:, 1] - pair[:, 0], noise) for name, pair in values.items()}
+    corrected = holm(np.array([t_test(delta) for delta in deltas.values()]))
     rows = []
-    for name, own in variants.items():
-        a, b = values[name].mean(axis=0) if deltas[name] else (math.nan, math.nan)
-        low, high = mean_interval(deltas[name])
+    for (name, own), p in zip(variants.items(), corrected, strict=True):
+        delta, n = deltas[name], len(deltas[name])
+        means = values[name].mean(axis=0) if n else (math.nan, math.nan)
         changed = [" → ".join(pair.statuses) for pair in own if pair.changed]
         changes = ", ".join(f"{changed.count(what)} {what}" for what in dict.fromkeys(changed))
         shown = name + " (other configs)" * any(pair.other_config for pair in own)
-        n, identical = len(deltas[name]), sum(pair.identical for pair in own if pair.finished)
-        interval = "" if math.isnan(low) else f"{low:+.4f} to {high:+.4f}"
-        means = [_number(a), _number(b), _number(b - a, "+")]
-        rows.append([shown, str(n), str(identical), *means, interval, _p(corrected[name]), changes])
+        identical = sum(pair.identical for pair in own if pair.finished)
+        shift = number(delta.mean() if n else math.nan, signed=True)
+        between = interval(*mean_interval(delta.tolist()), signed=True)
+        rows.append([shown, str(n), str(identical), *map(number, means), shift, between, p_value(p), changes])
     return rows
-
-
-def paired_p(differences: Sequence[float]) -> float:
-    """The p of a two-sided paired t test; 1 where all differences are 0, NaN for fewer than two."""
-    if len(differences) < 2:
-        return math.nan
-    if np.ptp(differences) <= 1e-12 * np.abs(differences).max():  # no spread but that of rounding, so no t
-        return 1.0 if not any(differences) else 0.0
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
-
-
-def holm(p_values: dict[str, float]) -> dict[str, float]:
-    """Corrected by Holm's method for how many there are; NaNs count for none."""
-    known = {name: p for name, p in p_values.items() if not math.isnan(p)}
-    corrected = multipletests(list(known.values()), method="holm")[1] if known else []
-    return {**p_values, **dict(zip(known, map(float, corrected), strict=True))}
 
 
 def was_it_the_code(pairs: Sequence[Pair]) -> str:
@@ -183,11 +169,3 @@ def _values(tables: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
         for name, value in table.items():
             found.setdefault(name, set()).add(text(value))
     return {name: sorted(values) for name, values in found.items()}
-
-
-def _number(value: float, sign: str = "") -> str:
-    return "" if math.isnan(value) else f"{value:{sign}.4f}"
-
-
-def _p(value: float) -> str:
-    return "" if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.4f}"

@@ -1,9 +1,10 @@
 """What ran where, over all trials of a study."""
 
 from collections import Counter
-from typing import Any
 
+from ..agreement import background, facts
 from ..store import Record
+from ..study import text
 
 
 class Provenance:
@@ -23,8 +24,8 @@ class Provenance:
         """Take in a trial's record; one that has not run says nothing."""
         if "environment" not in record:
             return
-        for name, value in facts_of(record).items():
-            self.facts.setdefault(name, Counter())[value] += 1
+        for name, value in (facts(record) | background(record)).items():
+            self.facts.setdefault(name, Counter())[text(value)] += 1
         self.train_seconds += record.get("train_seconds") or 0.0
         self._started.append(record["started"])
 
@@ -45,23 +46,3 @@ class Provenance:
             values = [value if len(counts) == 1 else f"{value} ({n} trials)" for value, n in counts.most_common()]
             rows.append((name, "; ".join(values)))
         return rows
-
-
-def facts_of(record: Record) -> dict[str, str]:
-    """What a record says of the code, the packages and the hardware that made it."""
-    where: dict[str, Any] = record["environment"]
-    git = where.get("git") or {}
-    commit = git.get("commit") or "none"
-    return {
-        "commit": f"{commit} with changes" if git.get("dirty") else commit,
-        "code version": str(where.get("code_version")),
-        "python": str(where.get("python")),
-        **{name: str(version) for name, version in (where.get("packages") or {}).items()},
-        "cpu": str(where.get("cpu")),
-        "cores": str(where.get("cores")),
-        "gpus": ", ".join(where.get("gpus") or []) or "none",
-        "platform": str(where.get("platform")),
-        "threads": str(where.get("threads")),
-        "device": str(where.get("device")),
-        "precision": str(where.get("precision")),
-    }

@@ -39,9 +39,16 @@ def moments(d: Array) -> tuple[Array, Array, Array]:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(there, d, 0).sum(axis=0) / n
         sd = np.sqrt((np.where(there, d - mean, 0) ** 2).sum(axis=0) / (n - 1))
-    most = np.where(there, d, -np.inf).max(axis=0, initial=-np.inf)
-    equal = most == np.where(there, d, np.inf).min(axis=0, initial=np.inf)  # rounding must not make a spread of those
+    least, most = _ends(d)
+    equal = least == most  # rounding must not make a spread of those
     return n, np.where(equal, most, mean), np.where(n < 2, np.nan, np.where(equal, 0, sd))
+
+
+def _ends(d: Array) -> tuple[Array, Array]:
+    """Each column's least and largest value; inf and -inf where it has none."""
+    there = np.isfinite(d)
+    least = np.where(there, d, np.inf).min(axis=0, initial=np.inf)
+    return least, np.where(there, d, -np.inf).max(axis=0, initial=-np.inf)
 
 
 def level(d: Array, noise: float) -> Array:
@@ -51,9 +58,8 @@ def level(d: Array, noise: float) -> Array:
         d: The differences.
         noise: How much rounding can make of a spread.
     """
-    with np.errstate(invalid="ignore"):
-        ranges = np.where(np.isfinite(d), d, -np.inf).max(axis=0) - np.where(np.isfinite(d), d, np.inf).min(axis=0)
-    return np.where(np.isfinite(d) & (ranges <= noise), moments(d)[1], d)
+    least, most = _ends(d)
+    return np.where(np.isfinite(d) & (most - least <= noise), moments(d)[1], d)
 
 
 def t_interval(d: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:

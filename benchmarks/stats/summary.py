@@ -65,10 +65,7 @@ def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str
     n, delta, sd = moments(d)
     low, high = t_interval(d)
     p, p_tost = t_test(d), tost(d, study.margin) if study.margin else np.full(len(n), np.nan)
-    tested = np.isfinite(p)
-    p_holm = np.full(len(p), np.nan)
-    if tested.any():
-        p_holm[tested] = multipletests(p[tested], method="holm")[1]
+    p_holm, tests = holm(p), int(np.isfinite(p).sum())
     sign = 1 if study.mode == "max" else -1
     lost, won = _unpaired(study, trials, stands, base)
     verdicts = map(verdict, sign * delta, p_holm, p_tost, lost, won)
@@ -87,7 +84,7 @@ def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str
         "p_holm": p_holm,
         "p_exact": [sign_flip(column) for column in d.T],
         "p_tost": p_tost,
-        "mde": [detectable_effect(int(pairs), ALPHA / max(1, int(tested.sum()))) for pairs in n] * sd,
+        "mde": [detectable_effect(int(pairs), ALPHA / max(1, tests)) for pairs in n] * sd,
         "verdict": np.where(is_baseline, "baseline", list(verdicts)),
     }
 
@@ -110,6 +107,14 @@ def verdict(gain: float, p_holm: float, p_tost: float, lost: int, won: int) -> s
     if p_holm < ALPHA and gain < 0 and not won:
         return "worse"
     return "inconclusive"
+
+
+def holm(p: Array) -> Array:
+    """All p corrected by Holm's (1979) method; those that are missing stay so and count for none."""
+    corrected, tested = np.full(len(p), np.nan), np.isfinite(p)
+    if tested.any():
+        corrected[tested] = multipletests(p[tested], method="holm")[1]
+    return corrected
 
 
 def _counts(trials: pd.DataFrame, names: list[str]) -> dict[str, Any]:
