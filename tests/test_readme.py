@@ -54,7 +54,7 @@ def test_the_study_shown_in_the_benchmarks_readme_runs(tmp_path):
     command = f"run {tmp_path}/clipping.yaml --out {tmp_path} --set trainer.max_epochs=1 --seeds 1"
     assert benchmarks.cli.main(shlex.split(command)) == 0
     rows = (tmp_path / "clipping/trials.csv").read_text(encoding="utf-8").splitlines()
-    assert len(rows) == 1 + 2 * 3 * 2
+    assert len(rows) == 1 + 2 * 3 * 2 * 3
     assert "optimizer,model.optimizer,model.lr" in rows[0]
 
 
