@@ -40,10 +40,12 @@ def finding(study: Study, table: pd.DataFrame) -> str:
 
 def notes(analysis: Analysis) -> list[str]:
     """What a reader must know to trust a study's table, and what it cannot show."""
-    study, table = analysis.study, analysis.table
-    return [
-        sentence for part in (_method(study, table), _limits(study, table), _trouble(analysis)) for sentence in part
-    ]
+    study, table, trials = analysis.study, analysis.table, analysis.trials
+    lines = [*_method(study, table), *_limits(study, table), *_trouble(table)]
+    compared = trials[trials["variant"].isin(table["variant"])]
+    if waiting := int(compared["status"].isin(["pending", "skipped"]).sum()):
+        lines.append(f"{waiting} of {len(compared)} trials have not run.")
+    return lines
 
 
 def _method(study: Study, table: pd.DataFrame) -> Iterator[str]:
@@ -104,9 +106,8 @@ def _limits(study: Study, table: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _trouble(analysis: Analysis) -> Iterator[str]:
+def _trouble(table: pd.DataFrame) -> Iterator[str]:
     """What is odd about single variants."""
-    table, trials = analysis.table, analysis.trials
     equal = table[table["p"].notna() & table["d_z"].isna()]
     if len(equal):
         yield (
@@ -124,18 +125,16 @@ def _trouble(analysis: Analysis) -> Iterator[str]:
             f"{row['variant']}: {row['n_diverged']} of {ended} trials diverged ({share(row['diverged_rate'])}; 95 % "
             f"Wilson interval {share(row['diverged_ci_low'])} to {share(row['diverged_ci_high'])})."
         )
-    compared = trials[trials["variant"].isin(table["variant"])]
     if (table["n_failed"] > 0).any():
         yield (
             "Trials that diverged, failed or crashed are in no mean. A variant with such at seeds where the baseline "
             "has none is neither better nor equivalent, one without where the baseline has some not worse."
         )
-    if waiting := int(compared["status"].isin(["pending", "skipped"]).sum()):
-        yield f"{waiting} of {len(compared)} trials have not run."
 
 
 def tuning_notes(analysis: Analysis) -> list[str]:
-    """How the settings of the tuned table were chosen."""
+    """How the settings of the tuned table were chosen, and what it cannot show."""
+    assert analysis.tuned is not None
     study = analysis.study
     grids = "; ".join(f"`{name}` in {', '.join(map(text, values))}" for name, values in study.tune.items())
     settings = len(study.tuned(study.compared[0]))
@@ -147,7 +146,7 @@ def tuning_notes(analysis: Analysis) -> list[str]:
     at_edge = [choice.variant.name for choice in analysis.choices if choice.edges]
     if at_edge:
         lines.append(f"At an end of the grid, so that a better setting may lie beyond: {listed(at_edge, 12)}.")
-    return lines
+    return [*lines, *_limits(study, analysis.tuned), *_trouble(analysis.tuned)]
 
 
 def effect_notes(analysis: Analysis) -> list[str]:
