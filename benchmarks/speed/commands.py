@@ -44,8 +44,9 @@ class Command:
 
 
 def bench(activations: tuple[str, ...], seeds: int, epochs: int, *settings: str) -> Sample:
-    """`bench run activations` with these activations, as a user gives it."""
-    filters = [word for name in activations for word in ("--filter", f"model.activation={name}")]
+    """`bench run activations` with these activations at one learning rate, as a user gives it."""
+    filters = ["--filter", "model.lr=0.001"]
+    filters += [word for name in activations for word in ("--filter", f"model.activation={name}")]
     given = ["run", "activations", "--seeds", str(seeds), "--set", f"trainer.max_epochs={epochs}", *filters, *settings]
     with tempfile.TemporaryDirectory() as out:
         spent = process("-m", "benchmarks.cli", *given, "--out", out)
