@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..stats.paired import ALPHA, detectable_effect, seeds_for_equivalence, seeds_to_detect
-from ..study import Study, text
+from ..study import Study, Variant, text
 from .analysis import Analysis
 from .words import listed, many, number, p_value, rounded, share
 
@@ -15,27 +15,36 @@ MANY = 10**6  # seeds that nobody runs
 
 
 def finding(study: Study, table: pd.DataFrame) -> str:
-    """The verdicts of a table in one sentence or two, the largest differences first."""
+    """The verdicts of a table in a few short sentences, the largest differences first."""
     others = table[table["verdict"] != "baseline"]
-    sets = study.data_axis
-    base = f"{study.baseline_name} on the same data" if sets else study.baseline_name
-    opening = f"{many(len(others), 'variant')} against {base}, {many(study.seeds, 'seed')}"
-    said = []
+    short = {variant.name: _short(study, variant) for variant in study.compared}
+    base = short[study.baseline_name]
+    if axis := study.data_axis:
+        axes = [name for name in study.vary if name != axis.name]
+        base = f"{' / '.join(text(study.baseline[name]) for name in axes) or 'itself'} on the same data"
+    said = [f"{many(len(others), 'variant')} against {base}, {many(study.seeds, 'seed')}."]
     for verdict, words in (
-        ("better", "better"),
-        ("worse", "worse"),
-        ("equivalent", f"equivalent within {study.margin:g}" if study.margin else ""),
-        ("inconclusive", "no verdict on"),
+        ("better", "Better"),
+        ("worse", "Worse"),
+        ("equivalent", f"Equivalent within {study.margin:g}" if study.margin else ""),
+        ("inconclusive", "No verdict"),
     ):
         rows = others[others["verdict"] == verdict]
         rows = rows.reindex(rows["delta"].abs().sort_values(ascending=False, kind="stable", na_position="last").index)
-        names = list(rows["variant"])
+        names = [short[name] for name in rows["variant"]]
         if verdict in ("better", "worse"):
             deltas = (number(delta, signed=True) for delta in rows["delta"])
             names = [f"{name} ({delta})" for name, delta in zip(names, deltas, strict=True)]
         if names:
-            said.append(f"{words} {listed(names, 4)}")
-    return f"{opening}: {'; '.join(said)}." if said else f"{opening}."
+            said.append(f"{words}: {listed(names, 4)}.")
+    return " ".join(said)
+
+
+def _short(study: Study, variant: Variant) -> str:
+    """A variant's name; in a grid its values alone."""
+    if len(study.vary) == 1 or study.one_at_a_time:
+        return variant.name
+    return " / ".join(text(variant.cell[name]) for name in study.vary)
 
 
 def notes(analysis: Analysis) -> list[str]:

@@ -34,9 +34,10 @@ def share(value: float) -> str:
 
 
 def listed(words: Sequence[str], most: int = 6) -> str:
-    """Words as a list, cut off after so many."""
+    """Words as a list, cut off after so many; with semicolons where they hold commas themselves."""
     shown = list(words[:most]) + ([f"{len(words) - most} more"] if len(words) > most else [])
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    comma = "; " if any(", " in word for word in shown) else ", "
+    return " and ".join([comma.join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def many(n: int, what: str) -> str:
