@@ -25,7 +25,7 @@ def drawn(
 
     rows, columns = shape if isinstance(shape, tuple) else (1, shape)
     # The same records make the same file.
-    style = {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans"}
+    style: Any = {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans"}
     with plt.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a browser has other fonts
         figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)

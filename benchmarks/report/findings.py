@@ -9,7 +9,7 @@ import pandas as pd
 from ..stats.paired import ALPHA, detectable_effect, seeds_for_equivalence, seeds_to_detect
 from ..study import Study, text
 from .analysis import Analysis
-from .words import listed, many, number, p_value, rounded, share
+from .words import listed, many, number, p_value, quoted, rounded, share
 
 MANY = 10**6  # seeds that nobody runs
 
@@ -18,7 +18,7 @@ def finding(study: Study, table: pd.DataFrame) -> str:
     """The verdicts of a table in one sentence or two, the largest differences first."""
     others = table[table["verdict"] != "baseline"]
     sets = study.data_axis
-    base = f"{study.baseline_name} on the same data" if sets else study.baseline_name
+    base = f"{quoted(study.baseline_name)} on the same data" if sets else quoted(study.baseline_name)
     opening = f"{many(len(others), 'variant')} against {base}, {many(study.seeds, 'seed')}"
     said = []
     for verdict, words in (
@@ -29,7 +29,7 @@ def finding(study: Study, table: pd.DataFrame) -> str:
     ):
         rows = others[others["verdict"] == verdict]
         rows = rows.reindex(rows["delta"].abs().sort_values(ascending=False, kind="stable", na_position="last").index)
-        names = list(rows["variant"])
+        names = [quoted(name) for name in rows["variant"]]
         if verdict in ("better", "worse"):
             deltas = (number(delta, signed=True) for delta in rows["delta"])
             names = [f"{name} ({delta})" for name, delta in zip(names, deltas, strict=True)]
@@ -109,14 +109,15 @@ def _trouble(analysis: Analysis) -> Iterator[str]:
     table, trials = analysis.table, analysis.trials
     equal = table[(table["p"] == 0) & table["d_z"].isna()]
     if len(equal):
-        yield (
-            f"All paired differences of {listed(list(equal['variant']))} are equal: their sd is 0, which the t test "
-            "takes for certainty; p_exact does not."
-        )
+        names = listed([quoted(name) for name in equal["variant"]])
+        yield f"All paired differences of {names} are equal: the t test takes that for certainty; p_exact does not."
     tested = table[table["p"].notna() & (table["n_pairs"].fillna(0) >= 6)]
     at_odds = tested[(tested["p"] < ALPHA) != (tested["p_exact"] < ALPHA)]
     if len(at_odds):
-        named = [f"{r['variant']} ({p_value(r['p'])} and {p_value(r['p_exact'])})" for r in at_odds.to_dict("records")]
+        named = [
+            f"{quoted(r['variant'])} ({p_value(r['p'])} and {p_value(r['p_exact'])})"
+            for r in at_odds.to_dict("records")
+        ]
         yield f"The t test and the exact sign-flip test, uncorrected, fall on two sides of .05 for {listed(named)}."
     for row in table[table["n_diverged"] > 0].to_dict("records"):
         ended = row["n"] + row["n_diverged"]
@@ -144,7 +145,7 @@ def tuning_notes(analysis: Analysis) -> list[str]:
         f"{many(study.seeds, 'seed')}, {settings} settings each, fewest failures first; the test split had no say. "
         "Holm's correction is over this table."
     ]
-    at_edge = [choice.variant.name for choice in analysis.choices if choice.edges]
+    at_edge = [quoted(choice.variant.name) for choice in analysis.choices if choice.edges]
     if at_edge:
         lines.append(f"At an end of the grid, so that a better setting may lie beyond: {listed(at_edge, 12)}.")
     return lines

@@ -39,6 +39,11 @@ def listed(words: Sequence[str], most: int = 6) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
+def quoted(name: str) -> str:
+    """A variant's name within a sentence: in quotes where it holds a comma, so that lists of such can be read."""
+    return f"“{name}”" if "," in name else name
+
+
 def many(n: int, what: str) -> str:
     """A number of things: `1 seed`, `2 seeds`."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
