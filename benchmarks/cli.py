@@ -176,6 +176,7 @@ def report_verb(args: argparse.Namespace) -> int:
         return 0
     from .report import write_report
     from .report.index import index
+    from .store import Store
 
     reports = []
     for path in inside:

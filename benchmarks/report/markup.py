@@ -15,11 +15,11 @@ MARKS = re.compile(r"[\\|`*~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
 def markdown(analysis: Analysis) -> str:
     """`table.md`: question, finding, tables, and what is needed to trust them."""
     study = analysis.study
-    lines = [f"# {study.name}", "", study.question, ""]
-    lines += [f"`{study.metric}` over {many(study.seeds, 'seed')}. {finding(study, analysis.table)}", ""]
+    lines = [f"# {study.name}", "", sentence(study.question), ""]
+    lines += [f"`{study.metric}` over {many(study.seeds, 'seed')}. {sentence(finding(study, analysis.table))}", ""]
     for grid in grids(analysis):
         lines += [f"## {grid.title}", ""] if grid.title else []
-        lines += [*markdown_table(grid), "", *(f"- {sentence}" for sentence in grid.notes), ""]
+        lines += [*markdown_table(grid), "", *(f"- {sentence(note)}" for note in grid.notes), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -32,6 +32,11 @@ def markdown_table(grid: Grid) -> list[str]:
 def escaped(text: str) -> str:
     """Text for a cell that Markdown shows as it is."""
     return MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def sentence(text: str) -> str:
+    """A sentence, which may hold Markdown, but no tags."""
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
 
 
 def latex(analysis: Analysis) -> str:

@@ -81,8 +81,9 @@ def _as_value(shown: str) -> str:
 
 
 def _table(grid: Grid) -> dict[str, Any]:
-    """A table with what its cells sort by."""
-    return {**grid._asdict(), "cells": [[(cell, _sort_key(cell)) for cell in row] for row in grid.rows]}
+    """A table with what its cells sort by, and whether its names take several lines on a phone."""
+    long = max(len(row[0]) for row in grid.rows) > 16
+    return {**grid._asdict(), "long": long, "cells": [[(cell, _sort_key(cell)) for cell in row] for row in grid.rows]}
 
 
 def _sort_key(cell: str) -> str:
