@@ -101,9 +101,12 @@ def _times(analysis: Analysis) -> list[tuple[str, str]]:
 
 def _inline(image: str, name: str) -> Markup:
     """An SVG file as part of the page; ids are made its own."""
-    svg = image[image.index("<svg") :]
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", image[image.index("<svg") :], flags=re.DOTALL)
+
+    def own(tag: re.Match[str]) -> str:
+        return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag[0])
+
+    svg = re.sub(r"<[^<>]+>", own, svg)  # and not in the text between them, which may hold any name
     return Markup(svg)
 
 
