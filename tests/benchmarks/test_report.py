@@ -60,6 +60,15 @@ def test_files_that_a_report_no_longer_has_are_taken_away(reported, tmp_path):
     assert (tmp_path / "runs/grid/notes.csv").exists()
 
 
+@pytest.mark.parametrize("name", FURTHER)
+def test_a_pipe_gets_each_row_on_one_line(name, reported, capsys):
+    assert run(f"report {reported}/{name}") == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for table in json.loads((reported / name / "summary.json").read_text())["tables"]:
+        for row in [table["header"], *table["rows"]]:
+            assert " ".join(" ".join(row).split()) in lines
+
+
 def test_a_folder_of_studies_gets_an_index(reported, tmp_path, capsys):
     for name in FURTHER:
         assert run(f"archive {reported}/{name} {tmp_path}/results") == 0
