@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -13,7 +14,7 @@ from rich.text import Text
 from .study import Study
 
 LONGEST = 200  # rows of a table that a terminal shows
-WIDE = 240  # a pipe has no width of its own; cut no cell there
+WIDE = 140  # at least, for a pipe, which has no width of its own: no cell is cut or broken there
 
 
 def print_tables(study: Study, summary: dict[str, Any]) -> None:
@@ -38,8 +39,9 @@ def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
         shown.add_column(escape(name), justify="right" if place and name != "verdict" else "left")
     for row in rows[:LONGEST]:
         shown.add_row(*map(Text, row))  # names may look like markup
-    _console().print(shown)
+    cells = zip(header, *rows[:LONGEST], strict=True)
+    _console(sum(max(map(cell_len, column)) + 3 for column in cells)).print(shown)
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else WIDE)
+def _console(width: int = 0) -> Console:
+    return Console(width=None if sys.stdout.isatty() else max(WIDE, width))

@@ -55,7 +55,8 @@ def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, An
     """
     # scipy, statsmodels and matplotlib take seconds, which reading a report need not wait for.
     from .analysis import analyze
-    from .figures import curves_figure, heatmap_figure, intervals_figure
+    from .curves import curves_figure
+    from .figures import heatmap_figure, intervals_figure
     from .page import page
 
     analysis, folder = analyze(study, store), store.folder

@@ -9,7 +9,7 @@ import pandas as pd
 from ..stats.paired import ALPHA, detectable_effect, seeds_for_equivalence, seeds_to_detect
 from ..study import Study, Variant, text
 from .analysis import Analysis
-from .words import listed, many, number, p_value, rounded, share
+from .words import listed, many, number, p_value, quoted, rounded, share
 
 MANY = 10**6  # seeds that nobody runs
 
@@ -43,7 +43,7 @@ def finding(study: Study, table: pd.DataFrame) -> str:
 def _short(study: Study, variant: Variant) -> str:
     """A variant's name; in a grid its values alone."""
     if len(study.vary) == 1 or study.one_at_a_time:
-        return variant.name
+        return quoted(variant.name)
     return " / ".join(text(variant.cell[name]) for name in study.vary)
 
 
@@ -119,14 +119,18 @@ def _trouble(table: pd.DataFrame) -> Iterator[str]:
     """What is odd about single variants."""
     equal = table[table["p"].notna() & table["d_z"].isna()]
     if len(equal):
+        names = listed([quoted(name) for name in equal["variant"]])
         yield (
-            f"All paired differences of {listed(list(equal['variant']))} are equal: their sd is 0, of which the t "
-            "test can say nothing, so p is the sign-flip test's."
+            f"All paired differences of {names} are equal: their sd is 0, of which the t test can say nothing, so p is "
+            "the sign-flip test's."
         )
     tested = table[table["p"].notna() & (table["n_pairs"].fillna(0) >= 6)]
     at_odds = tested[(tested["p"] < ALPHA) != (tested["p_exact"] < ALPHA)]
     if len(at_odds):
-        named = [f"{r['variant']} ({p_value(r['p'])} and {p_value(r['p_exact'])})" for r in at_odds.to_dict("records")]
+        named = [
+            f"{quoted(r['variant'])} ({p_value(r['p'])} and {p_value(r['p_exact'])})"
+            for r in at_odds.to_dict("records")
+        ]
         yield f"The t test and the exact sign-flip test, uncorrected, fall on two sides of .05 for {listed(named)}."
     for row in table[table["n_diverged"] > 0].to_dict("records"):
         ended = row["n"] + row["n_diverged"]
@@ -152,7 +156,7 @@ def tuning_notes(analysis: Analysis) -> list[str]:
         f"{many(study.seeds, 'seed')}, {settings} settings each, fewest failures first; the test split had no say. "
         "Holm's correction is over this table."
     ]
-    at_edge = [choice.variant.name for choice in analysis.choices if choice.edges]
+    at_edge = [quoted(choice.variant.name) for choice in analysis.choices if choice.edges]
     if at_edge:
         lines.append(f"At an end of the grid, so that a better setting may lie beyond: {listed(at_edge, 12)}.")
     return [*lines, *_limits(study, analysis.tuned), *_trouble(analysis.tuned)]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..study import Study
+from ..study import Study, text
 from .analysis import Analysis
 from .findings import across_notes, effect_notes, finding, notes, tuning_notes
 from .words import interval, number, p_value
@@ -40,7 +40,7 @@ def grids(analysis: Analysis) -> list[Grid]:
                 str(r["n"]),
                 number(r["mean"]),
                 interval(r["ci_low"], r["ci_high"]),
-                *_delta(r),
+                *(_delta(r) if r["value"] != text(study.baseline[r["axis"]]) else ("", "")),
             ]
             for r in analysis.marginals.to_dict("records")
         ]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..study import Study
+from .markup import sentence
 
 
 def index(folder: Path, reports: Sequence[tuple[str, Study, int, dict[str, Any]]]) -> str:
@@ -29,7 +30,7 @@ def index(folder: Path, reports: Sequence[tuple[str, Study, int, dict[str, Any]]
         if "finding_tuned" in summary:
             found += f" Each at its own best {' and '.join(map(_short, study.tune))}: {summary['finding_tuned']}"
         cells = (f"[{name}]({name}/table.md)", study.question, found, f"{trials:,}")
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append(f"| {' | '.join(sentence(cell).replace('|', chr(92) + '|') for cell in cells)} |")
     others = sorted({path.parent.name for path in folder.glob("*/*.md")} - {name for name, *_ in reports})
     if others:
         lines += ["", "Also here: " + ", ".join(f"[{name}]({name}/)" for name in others) + "."]

@@ -5,32 +5,42 @@ import re
 from .analysis import Analysis
 from .findings import finding
 from .grids import Grid, grids
+from .tex import latex_tables
 from .words import many
 
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
-LATEX |= {c: f"\\{c}" for c in "&%$#_{}"} | {"<": "$<$", ">": "$>$", "Δ": r"$\Delta$", "η": r"$\eta$", "χ": r"$\chi$"}
-LATEX |= {"²": "$^2$", "×": r"$\times$", "±": r"$\pm$"}
+# What Markdown would take for a tag, for code or for emphasis.
+MARKS = re.compile(r"[\\|`*~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
 
 
 def markdown(analysis: Analysis) -> str:
     """`table.md`: question, finding, tables, and what is needed to trust them."""
     study = analysis.study
-    lines = [f"# {study.name}", "", study.question, ""]
-    lines += [f"`{study.metric}` over {many(study.seeds, 'seed')}. {finding(study, analysis.table)}", ""]
+    lines = [f"# {study.name}", "", sentence(study.question), ""]
+    lines += [f"`{study.metric}` over {many(study.seeds, 'seed')}. {sentence(finding(study, analysis.table))}", ""]
     for grid in grids(analysis):
         lines += [f"## {grid.title}", ""] if grid.title else []
-        lines += [*markdown_table(grid), "", *(f"- {sentence}" for sentence in grid.notes), ""]
+        lines += [*markdown_table(grid), "", *(f"- {sentence(note)}" for note in grid.notes), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def markdown_table(grid: Grid) -> list[str]:
     """The lines of a table."""
-    table = [grid.header, ["---", *["--:"] * (len(grid.header) - 1)], *grid.rows]
-    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in table]
+    table = [grid.header, ["---", *["--:"] * (len(grid.header) - 1)], *([*map(escaped, row)] for row in grid.rows)]
+    return [f"| {' | '.join(cells)} |" for cells in table]
+
+
+def escaped(text: str) -> str:
+    """Text for a cell that Markdown shows as it is."""
+    return MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def sentence(text: str) -> str:
+    """A sentence, which may hold Markdown, but no tags."""
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
 
 
 def latex(analysis: Analysis) -> str:
-    r"""`table.tex`: the same as `table` environments for booktabs.
+    r"""`table.tex`: the same as `table` environments for booktabs, without the columns that a page has no room for.
 
     Negative numbers get a minus sign. To be pasted after `\usepackage{booktabs}`, with UTF-8 input.
     """
@@ -40,30 +50,5 @@ def latex(analysis: Analysis) -> str:
         title = f"{study.name}: {study.metric}" + (f", {grid.title[0].lower()}{grid.title[1:]}" if grid.title else "")
         notes = " ".join(grid.notes[:2] if not place else grid.notes[:1])
         label = f"tab:{study.name}" + (f"-{place}" if place else "")
-        left = {"variant", "verdict", "method", grid.header[0]}
-        parts += [
-            r"\begin{table}",
-            r"  \centering",
-            r"  \small",
-            f"  \\caption{{{_latex(f'{title}. {notes}'.replace('`', ''))}}}",
-            f"  \\label{{{label}}}",
-            f"  \\begin{{tabular}}{{{''.join('l' if name in left else 'r' for name in grid.header)}}}",
-            r"    \toprule",
-            f"    {' & '.join(map(_latex, grid.header))} \\\\",
-            r"    \midrule",
-            *(f"    {' & '.join(map(_cell, row))} \\\\" for row in grid.rows),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+        parts += latex_tables(grid, title, notes.replace("`", ""), label, study.also)
     return "\n".join(parts)
-
-
-def _cell(text: str) -> str:
-    """A cell, with numbers' hyphens as minus signs."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", _latex(text))
-
-
-def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)

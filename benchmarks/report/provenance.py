@@ -43,6 +43,8 @@ class Provenance:
         """Each fact with its values, and how many trials say which where they do not agree."""
         rows = []
         for name, counts in self.facts.items():
+            if set(counts) == {"None"}:  # of a task that trains nothing
+                continue
             values = [value if len(counts) == 1 else f"{value} ({n} trials)" for value, n in counts.most_common()]
             rows.append((name, "; ".join(values)))
         return rows

@@ -34,10 +34,14 @@ def share(value: float) -> str:
 
 
 def listed(words: Sequence[str], most: int = 6) -> str:
-    """Words as a list, cut off after so many; with semicolons where they hold commas themselves."""
+    """Words as a list, cut off after so many."""
     shown = list(words[:most]) + ([f"{len(words) - most} more"] if len(words) > most else [])
-    comma = "; " if any(", " in word for word in shown) else ", "
-    return " and ".join([comma.join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def quoted(name: str) -> str:
+    """A variant's name within a sentence: in quotes where it holds a comma, so that lists of such can be read."""
+    return f"“{name}”" if "," in name else name
 
 
 def many(n: int, what: str) -> str:

@@ -1,0 +1,60 @@
+"""What all figures of a study share: files, colours that colour-blind readers can tell apart, names that fit."""
+
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TALLEST = 40.0  # inches
+# Okabe & Ito's palette.
+BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#999999", "#000000"
+FORMATS = ("png", "svg")
+
+
+@contextmanager
+def drawn(
+    folder: Path, name: str, shape: int | tuple[int, int], size: tuple[float, float], **options: Any
+) -> Iterator[tuple[Any, Any]]:
+    """A figure with its axes, saved in all formats at the end."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows, columns = shape if isinstance(shape, tuple) else (1, shape)
+    # The same records make the same file.
+    style: Any = {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans"}
+    with plt.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a browser has other fonts
+        figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
+        yield figure, axes
+        for kind in FORMATS:
+            temporary = folder / f".{name}.{kind}"
+            stamp = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+            figure.savefig(temporary, format=kind, dpi=150, metadata=stamp)
+            temporary.replace(folder / f"{name}.{kind}")
+        plt.close(figure)
+
+
+def wrapped(name: str, width: int, most: int = 2) -> str:
+    """A name in lines of so many characters, cut off after `most` of them."""
+    lines = textwrap.wrap(name, width, max_lines=most, placeholder=" …", break_on_hyphens=False) or [name]
+    return plain("\n".join(lines))
+
+
+def extent(names: Sequence[str]) -> tuple[int, int]:
+    """The most characters in a line, and the most lines in a name."""
+    lines = [name.split("\n") for name in names]
+    return max(len(line) for name in lines for line in name), max(map(len, lines))
+
+
+def plain(name: str) -> str:
+    """A name that matplotlib does not take for a formula."""
+    return name.replace("$", r"\$")
+
+
+def short_ticks(axis: Any) -> None:
+    """Write each tick's number in full: a factor for all of them would stand in the way of other words."""
+    axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
