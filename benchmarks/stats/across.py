@@ -17,7 +17,8 @@ class Ranks(NamedTuple):
 
     Attributes:
         mean: Each method's average rank, 1 being best; ties share theirs.
-        chi2: Friedman's statistic, corrected for ties; NaN with fewer than three methods or two data sets.
+        chi2: Friedman's statistic, corrected for ties; NaN with fewer than three methods or two data sets, or where all
+            methods tie on all of them.
         p: Its p, by the chi-squared distribution, which is rough below some ten data sets.
         critical_difference: Average ranks that differ by more differ at level .05 (Nemenyi 1963).
         nemenyi: The p of each pair of methods, (k, k).
@@ -38,7 +39,8 @@ def rank(scores: Array) -> Ranks:
     """
     n, k = scores.shape
     mean = stats.rankdata(-scores, axis=1).mean(axis=0)
-    chi2, p = (float(x) for x in stats.friedmanchisquare(*scores.T)) if k > 2 and n > 1 else (np.nan, np.nan)
+    testable = k > 2 and n > 1 and bool((np.ptp(scores, axis=1) > 0).any())
+    chi2, p = (float(x) for x in stats.friedmanchisquare(*scores.T)) if testable else (np.nan, np.nan)
     error = np.sqrt(k * (k + 1) / (6 * n))
     # The studentized range of infinitely many degrees of freedom, over √2.
     critical = float(stats.studentized_range.isf(ALPHA, k, np.inf)) / np.sqrt(2) * error
@@ -113,7 +115,7 @@ def across_data_sets(study: Study, trials: pd.DataFrame) -> Across | None:
         return None
     sign = 1 if study.mode == "max" else -1
     ranks = rank(sign * means.to_numpy())
-    complete = values.loc[list(means.index)].dropna().unstack("data").dropna()  # seeds that all trials finished
+    complete = values.loc[list(means.index)].unstack("data").dropna()  # seeds that all trials finished
     rows = []
     for k, name in enumerate(names):
         scores = complete[name].to_numpy() if len(complete) else np.empty((0, 0))

@@ -48,7 +48,11 @@ def effects(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
         second: np.kron(average[a], along[b]),
         f"{first} × {second}": np.kron(along[a], along[b]),
     }
-    return pd.DataFrame([{"effect": name, "n": n, **_test(flat @ c.T)} for name, c in contrasts.items()])
+    rounding = 1e-12 * np.abs(flat).max(initial=0)  # contrasts of equal values are not quite 0
+    z = {name: flat @ c.T for name, c in contrasts.items()}
+    return pd.DataFrame(
+        [{"effect": name, "n": n, **_test(np.where(np.abs(x) > rounding, x, 0))} for name, x in z.items()]
+    )
 
 
 def _test(z: Array) -> dict[str, float]:

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 CONFIDENCE = 0.95
 ALPHA = 0.05
 POWER = 0.8
-EXACT = 40  # pairs up to which all sign flips are counted
+EXACT = 30  # pairs up to which all sign flips are counted
 RESAMPLES = 9999  # beyond, as many at random
 
 
@@ -73,7 +73,7 @@ def t_interval(d: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
 def t_test(d: Array) -> Array:
     """Each column's two-sided p of Student's paired t test that the mean difference is 0; NaN with fewer than two."""
     n, mean, sd = moments(d)
-    return np.where((sd == 0) & (mean == 0), 1.0, 2 * _upper(np.abs(mean), n, sd))
+    return np.where((sd == 0) & (mean == 0), 1.0, 2 * _upper(np.abs(mean), n, sd))[()]
 
 
 def tost(d: Array, margin: float) -> Array:
@@ -97,7 +97,7 @@ def sign_flip(d: Array) -> float:
 
     The share of all 2^n ways to swap the two of each pair in which the mean difference is at least as large; needs no
     normal errors, only exchangeable ones (Fisher 1935, The Design of Experiments, section 21). Its least value is
-    2/2^n. Beyond 40 pairs 9,999 swaps are drawn, always the same, and the one observed is counted among them.
+    2/2^n. Beyond 30 pairs 9,999 swaps are drawn, always the same, and the one observed is counted among them.
 
     Args:
         d: The differences, (n,).

@@ -49,7 +49,8 @@ def choose_tuned(study: Study, trials: pd.DataFrame) -> list[Choice]:
         edges = [
             axis.name
             for axis in study.axes
-            if axis.section == "tune"
+            if len(order)
+            and axis.section == "tune"
             and len(axis.values) > 2
             and at.cell[axis.name] in (axis.values[0], axis.values[-1])
         ]

@@ -32,7 +32,7 @@ base: {returns: {score: 0.5}, noise: 0.1}
 vary:
   kind:
     plain: {raises: null, dies: null}
-    "<script>document.title='pwned'</script> & more": {returns: {score: 0.6}}
+    "<script>document.title='pwned'</script> & more": {returns: {score: 0.6}, noise: 0.1001}
     'a|b \ c': {noise: 0.2}
     '$x_1$ 100% {y} ~^ #1 "q" ''s': {returns: {score: 0.65}, noise: 0.25}
     '[64, 64]': {returns: {score: 1.6}, noise: 0.15}
