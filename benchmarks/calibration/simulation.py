@@ -72,8 +72,8 @@ def measure(errors: Errors, n: int, studies: int, rng: np.random.Generator) -> I
     found = np.isin(verdicts(d), ("better", "worse"))
     yield "false alarms: any of nine that are alike", share(found.any(axis=1)), errs
     if errors.counts:
-        unequal = np.ptp(d, axis=0) > NOISE
-        yield "the same, without those by an sd of 0", share((found & unequal).any(axis=1)), ""
+        certain = (np.ptp(d, axis=0) <= NOISE) & (np.abs(d[0]) > NOISE)
+        yield "the same, were an sd of 0 certainty", share((found | certain).any(axis=1)), ""
     wrong = [verdicts(d + sign * MARGIN, MARGIN) == "equivalent" for sign in (1, -1)]
     worst = max(wrong, key=np.count_nonzero)
     yield "`equivalent`, though Δ is the margin", share(worst), errs

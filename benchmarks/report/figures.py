@@ -85,13 +85,16 @@ def _crop(axes: Any, table: pd.DataFrame, columns: tuple[str, str, str], centre:
     bound = max(least, 2.5 * float(reach.quantile(0.6)))
     if not reach.max() > 2 * bound > 0:
         return
-    axes.set_xlim(centre - bound, centre + bound)
+    start, end = axes.get_xlim()
+    start, end = max(start, centre - bound), min(end, centre + bound)  # a side without such stays as it is
+    axes.set_xlim(start, end)
     for place in np.flatnonzero((middle - centre).abs() > bound):
         left = middle.iloc[place] < centre
-        edge, side = (centre - 0.97 * bound, "left") if left else (centre + 0.97 * bound, "right")
+        edge, side = (0.99 * start + 0.01 * end, "left") if left else (0.01 * start + 0.99 * end, "right")
         words, color = f"{middle.iloc[place]:.3g}", VERDICTS[table["verdict"].iloc[place]][0]
         words = f"◂ {words}" if left else f"{words} ▸"
-        axes.text(edge, place, words, ha=side, va="center", fontsize=8, color=color)
+        # Above its row, for its interval may reach in.
+        axes.text(edge, place - 0.1, words, ha=side, va="bottom", fontsize=8, color=color)
 
 
 def heatmap_figure(study: Study, table: pd.DataFrame, folder: Path, name: str) -> None:
