@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 from benchmarks.cli import main
 from benchmarks.report import DERIVED
+from benchmarks.studyfile import list_studies
 
 STUDY = """\
 # Does the activation matter in two epochs?
@@ -190,7 +192,9 @@ def test_bad_arguments_exit_2(tmp_path, capsys):
 
 def test_list_shows_the_shipped_studies(capsys):
     assert run("list") == 0
-    assert "activations    Which activation" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[::2]] == list_studies()
+    assert any(re.match("activations +Which activation", line) for line in lines)
 
 
 NOOP = """\
