@@ -177,9 +177,12 @@ def report_verb(args: argparse.Namespace) -> int:
         _report(*_open(args.folder))
         return 0
     from .report import write_report
-    from .report.index import index
+    from .report.index import OPENING, index
     from .store import Store
 
+    readme = folder / "README.md"
+    ours = not readme.is_file() or readme.read_text(encoding="utf-8").startswith(OPENING)
+    require(ours, f"{readme} is not of bench's making, and would be overwritten; move it away first.")
     reports = []
     for path in inside:
         study, store = _open(str(path))
@@ -188,8 +191,8 @@ def report_verb(args: argparse.Namespace) -> int:
         print(f"{study.name}: {summary['finding']}", flush=True)
         reports.append((path.name, study, len(trials), summary))
     with Store(folder).sentences():
-        write_atomically(folder / "README.md", index(folder, reports))
-    print(f"{len(reports)} studies in {folder / 'README.md'}")
+        write_atomically(readme, index(folder, reports))
+    print(f"{len(reports)} stud{'y' if len(reports) == 1 else 'ies'} in {readme}")
     return 0
 
 
@@ -213,6 +216,8 @@ def verify_verb(args: argparse.Namespace) -> int:
     require(args.trials >= 1, f"--trials must be at least 1, got {args.trials}.")
     workers = _workers(args)
     study, store = _open(args.folder)
+    if ":" in study.task:  # one of the user's own lies there, or where the command is given
+        sys.path[:0] = [str(Path(args.folder).resolve()), str(Path.cwd())]
     recorded = read_recorded(study, store)
     drawn = draw(recorded, args.trials)
     with (

@@ -115,8 +115,10 @@ def variant_rows(pairs: Sequence[Pair]) -> list[list[str]]:
     for pair in pairs:
         variants.setdefault(pair.trial.variant, []).append(pair)
     values = {name: np.array([p.values() for p in own if p.finished]).reshape(-1, 2) for name, own in variants.items()}
-    noise = SINGLE * max((float(np.abs(pair).max()) for pair in values.values() if len(pair)), default=0.0)
-    deltas = {name: level(pair[:, 1] - pair[:, 0], noise) for name, pair in values.items()}
+    deltas = {
+        name: level(pair[:, 1] - pair[:, 0], SINGLE * float(np.abs(pair).max(initial=0)))
+        for name, pair in values.items()
+    }
     corrected = holm(np.array([t_test(delta) for delta in deltas.values()]))
     rows = []
     for (name, own), p in zip(variants.items(), corrected, strict=True):

@@ -115,8 +115,8 @@ class Study:
         axes = [Axis.of(name, values) for name, values in self.vary.items()]
         object.__setattr__(self, "axes", axes + [Axis.of(name, values, "tune") for name, values in self.tune.items()])
         object.__setattr__(self, "compared", [self.variant(cell) for cell in self._cells()])
-        names = {variant.name for variant in self.compared}
-        tuned = [v for variant in self.compared for v in self.tuned(variant) if v.name not in names]
+        cells = [variant.cell for variant in self.compared]
+        tuned = [v for variant in self.compared for v in self.tuned(variant) if v.cell not in cells]
         object.__setattr__(self, "variants", self.compared + tuned)
 
     @property

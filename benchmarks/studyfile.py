@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ RESERVED = ("seed_everything", "task", "schema")  # the harness sets them itself
 # What else trials.csv has columns for.
 TRAINING_COLUMNS = ("best_epoch", "epochs_run", "train_seconds")
 COLUMNS = ("study", "key", "variant", "seed", "status", "reason", "metric", "value", *TRAINING_COLUMNS)
+# What table_tuned.csv has columns for, beside those whose names hold a `_`.
+TABLE_COLUMNS = ("variant", "n", "mean", "std", "baseline", "delta", "wins", "ties", "p", "mde", "verdict")
 Problem = tuple[Place, str]  # where, and what is wrong
 
 
@@ -97,7 +100,12 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     study = {"metric": metric, "mode": mode, "comment": comment, "lines": lines, **content}
     if problems := _cells(study):
         raise StudyError(path, problems, lines)
-    return Study(**study)
+    made = Study(**study)
+    names = [variant.name for variant in made.variants]
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise StudyError(path, [(("vary",), f"two variants would be called {twice[0]!r}; rename a label.")], lines)
+    return made
 
 
 def split_setting(option: str, setting: str) -> tuple[str, Any]:
@@ -211,6 +219,11 @@ def _tune(tune: Any, metric: Any) -> list[Problem]:
     if not isinstance(tune, dict) or not all(isinstance(values, list) for values in tune.values()):
         return [(("tune",), "'tune' must map dotted keys to lists of values, such as model.lr: [0.001, 0.01].")]
     problems = [problem for name, values in tune.items() for problem in _axis(name, values, "tune")]
+    for name in tune:
+        if name in TABLE_COLUMNS or ("_" in name and "." not in name):
+            problems.append(
+                (("tune", name), f"{name!r} may be a column of tables; what is tuned must have another name.")
+            )
     metric = metric.get("name") if isinstance(metric, dict) else metric
     if tune and isinstance(metric, str) and not metric.startswith("test/"):
         sentence = f"values are chosen on validation, by the twin of a metric of the test split; {metric!r} is none."
@@ -263,6 +276,9 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
         elif not any(same(value, other) for other in values[name]):
             shown = str(unknown(f"value of the baseline for {name!r}", text(value), [text(v) for v in values[name]]))
             problems.append((("baseline", name), shown))
+    for place, name in enumerate(study.get("also", [])):
+        if name in COLUMNS or name in owner or name in values:
+            problems.append((("also", place), f"{name!r} is another column of trials.csv; leave it out."))
     for name in values.keys() - study["baseline"].keys():
         problems.append((("baseline",), f"the baseline must say which value of {name!r} it has."))
     return problems

@@ -22,7 +22,10 @@ def finding(study: Study, table: pd.DataFrame) -> str:
     if axis := study.data_axis:
         axes = [name for name in study.vary if name != axis.name]
         base = f"{' / '.join(text(study.baseline[name]) for name in axes) or 'itself'} on the same data"
-    said = [f"{many(len(others), 'variant')} against {base}, {many(study.seeds, 'seed')}."]
+    seeds = many(int(table["n"].max()), "seed")
+    if not len(others):
+        return f"{many(len(table), 'variant')}, {seeds}, with nothing to compare."
+    said = [f"{many(len(others), 'variant')} against {base}, {seeds}."]
     for verdict, words in (
         ("better", "Better"),
         ("worse", "Worse"),
@@ -60,9 +63,12 @@ def notes(analysis: Analysis) -> list[str]:
 def _method(study: Study, table: pd.DataFrame) -> Iterator[str]:
     tests = int(table["p"].notna().sum())
     against = f"the margin of {study.margin:g}" if study.margin else "a margin"
+    of = "randomness from seed to seed"
+    if study.task == "fit" and study.metric.startswith("test/"):
+        of = f"training randomness on {'these test sets' if study.data_axis else 'this one test set'}"
     yield (
-        "Intervals are 95 % Student t and speak for training randomness on this one test set. Δ is the mean "
-        f"difference from the baseline{' on the same data set' if study.data_axis else ''}, paired by seed."
+        f"Intervals are 95 % Student t and speak for {of}. Δ is the mean difference from the baseline"
+        f"{' on the same data set' if study.data_axis else ''}, paired by seed."
     )
     if tests:
         yield (
@@ -76,30 +82,34 @@ def _method(study: Study, table: pd.DataFrame) -> Iterator[str]:
 
 def _limits(study: Study, table: pd.DataFrame) -> Iterator[str]:
     """What so many seeds cannot show, and how many could."""
-    if study.seeds == 1:
-        yield (
-            "One seed gives neither an interval nor a test: nothing here tells a difference from luck. Run --seeds 5 "
-            "or more."
-        )
-        return
+    others = table[table["verdict"] != "baseline"]
+    idle = [name for name in dict.fromkeys(others["baseline"]) if not table.loc[table["variant"] == name, "n"].any()]
+    if idle:
+        yield f"Without a finished trial of {listed(idle)} nothing can be compared with it."
     rows = table[table["p"].notna()]
     if not len(rows):
+        if study.seeds == 1 or (others["n_pairs"] == 1).any():
+            yield (
+                "One seed gives neither an interval nor a test: nothing here tells a difference from luck. Run "
+                "--seeds 5 or more."
+            )
         return
-    tests = len(rows)
-    alpha, n = ALPHA / tests, int(rows["n_pairs"].min())
-    if n < 2 or not (rows["verdict"] == "inconclusive").any():
+    unclear = rows[(rows["verdict"] == "inconclusive") & (rows["delta_std"] > 0)]
+    if not len(unclear):
         return
-    unclear = rows[rows["verdict"] == "inconclusive"]
-    amount = number(unclear["mde"].min())
+    alpha, n = ALPHA / len(rows), int(unclear["n_pairs"].median())
+    amount, sd = number(unclear["mde"].min()), float(unclear["delta_std"].median())
     if len(unclear) > 1:
         amount += f" to {number(unclear['mde'].max())}"
-    sd = float((unclear["delta"] / unclear["d_z"]).abs().median())
+    fewest, most = int(unclear["n_pairs"].min()), int(unclear["n_pairs"].max())
+    seeds = many(n, "seed") if fewest == most else f"{fewest} to {most} seeds"
+    times = rounded(detectable_effect(most, alpha))
+    times = times if fewest == most else f"{times} to {rounded(detectable_effect(fewest, alpha))}"
     least = (
-        f"With {many(n, 'seed')} and {many(tests, 'comparison')} a difference is found four times of five only if it "
-        f"is {rounded(detectable_effect(n, alpha))} times the sd of the paired differences, which is {amount} for the "
-        "inconclusive."
+        f"With {seeds} and {many(len(rows), 'comparison')} a difference is found four times of five only if it is "
+        f"{times} times the sd of the paired differences, which is {amount} for the inconclusive."
     )
-    if study.margin and sd > 0:
+    if study.margin:
         effect = study.margin / sd
         yield (
             f"{least} At their median sd of {number(sd)}, to find a difference as large as the margin would take "
@@ -108,10 +118,10 @@ def _limits(study: Study, table: pd.DataFrame) -> Iterator[str]:
         )
     else:
         yield f"{least} A difference as large as that sd would take {_seeds(seeds_to_detect(1.0, alpha))}."
-    if 2 / 2**n > alpha:
+    if 2 / 2**fewest > alpha:
         yield (
-            f"The exact sign-flip p cannot fall below {p_value(2 / 2**n)} with {many(n, 'pair')}; to pass .05 after "
-            f"Holm's correction takes {math.ceil(math.log2(2 / alpha))}."
+            f"The exact sign-flip p cannot fall below {p_value(2 / 2**fewest)} with {many(fewest, 'pair')}; to pass "
+            f".05 after Holm's correction takes {math.ceil(math.log2(2 / alpha))}."
         )
 
 
@@ -141,7 +151,8 @@ def _trouble(table: pd.DataFrame) -> Iterator[str]:
     if (table["n_failed"] > 0).any():
         yield (
             "Trials that diverged, failed or crashed are in no mean. A variant with such at seeds where the baseline "
-            "has none is neither better nor equivalent, one without where the baseline has some not worse."
+            "has none is neither better nor equivalent, one without where the baseline has some neither worse nor "
+            "equivalent."
         )
 
 
@@ -153,8 +164,8 @@ def tuning_notes(analysis: Analysis) -> list[str]:
     settings = len(study.tuned(study.compared[0]))
     lines = [
         f"Each variant at its own best setting: {grids}. Chosen by the mean of `{study.tuning_metric}` over the same "
-        f"{many(study.seeds, 'seed')}, {settings} settings each, fewest failures first; the test split had no say. "
-        "Holm's correction is over this table."
+        f"{many(study.seeds, 'seed')}, {many(settings, 'setting')} each, most trials done first; the test split had no "
+        "say. Holm's correction is over this table."
     ]
     at_edge = [quoted(choice.variant.name) for choice in analysis.choices if choice.edges]
     if at_edge:
@@ -197,6 +208,8 @@ def across_notes(analysis: Analysis) -> list[str]:
         )
         if across.sets < 10:
             lines.append("Below some ten data sets both tests see little, and their p values are rough.")
+    if across.lost:
+        lines.append("Ranks and IQM are over the seeds that every method finished; what failed says nothing here.")
     lines.append(
         f"IQM is the mean of the middle half of all {many(across.seeds, 'seed')} × {many(across.sets, 'data set')}, "
         "with a 95 % percentile interval of the stratified bootstrap, which is too narrow with few seeds."
@@ -205,7 +218,7 @@ def across_notes(analysis: Analysis) -> list[str]:
 
 
 def _equals(p: float) -> str:
-    words = p_value(p)
+    words = p_value(p) or "unknown: no spread"
     return words if words.startswith("<") else f"= {words}"
 
 

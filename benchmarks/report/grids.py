@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ..stats.summary import SINGLE
 from ..study import Study, text
 from .analysis import Analysis
 from .findings import across_notes, effect_notes, finding, notes, tuning_notes
@@ -33,6 +34,7 @@ def grids(analysis: Analysis) -> list[Grid]:
     if analysis.tuned is not None:
         lines = [finding(study, analysis.tuned), *tuning_notes(analysis)]
         found.append(Grid("Each variant at its own best setting", *variants_grid(study, analysis.tuned), lines))
+    base = f", at the base's {' and '.join(study.tune)}" if study.tune else ""
     if analysis.effects is not None and analysis.marginals is not None:
         rows = [
             [
@@ -45,14 +47,14 @@ def grids(analysis: Analysis) -> list[Grid]:
             for r in analysis.marginals.to_dict("records")
         ]
         header = ["averaged over the other axis", "n", "mean", "95 % interval", "Δ", "95 % interval of Δ"]
-        found.append(Grid("Main effects and interaction", header, rows, effect_notes(analysis)))
+        found.append(Grid(f"Main effects and interaction{base}", header, rows, effect_notes(analysis)))
     if analysis.across is not None:
         rows = [
             [r["method"], f"{r['rank']:.2f}", number(r["iqm"]), interval(r["iqm_ci_low"], r["iqm_ci_high"])]
             for r in analysis.across.table.to_dict("records")
         ]
         header = ["method", "average rank", "IQM", "95 % interval"]
-        found.append(Grid("Across data sets", header, rows, across_notes(analysis)))
+        found.append(Grid(f"Across data sets{base}", header, rows, across_notes(analysis)))
     return found
 
 
@@ -66,10 +68,11 @@ def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[li
     for row in table.to_dict("records"):
         name, compared = row["variant"], row["verdict"] != "baseline"
         marked = f"{name} (baseline)" if not compared and name != "baseline" else name
-        cells = [marked, *(f"{row[key]:g}" if isinstance(row[key], float) else str(row[key]) for key in tuned)]
+        cells = [marked, *(text(row[key]) for key in tuned)]
         cells += [str(row["n"]), *([str(row["n_failed"])] if failures else [])]
         cells += [number(row["mean"]), number(row["std"]), interval(row["ci_low"], row["ci_high"]), *_delta(row)]
-        cells.append(f"{row['wins']}/{row['n_pairs']}" if compared and row["n_pairs"] else "")
+        ties = f", {row['ties']} tie{'s' * (row['ties'] > 1)}" if compared and row["ties"] else ""
+        cells.append(f"{row['wins']}/{row['n_pairs']}{ties}" if compared and row["n_pairs"] else "")
         cells += [p_value(row["p_holm"]), "" if not compared else row["verdict"]]
         cells += [number(row[f"{metric}_mean"]) for metric in study.also]
         rows.append(cells)
@@ -78,8 +81,8 @@ def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[li
 
 def _delta(row: dict[Hashable, Any]) -> list[str]:
     delta = row["delta"]
-    if abs(delta) < 1e-6 * abs(row["mean"]):  # what single precision makes of none
-        delta = 0.0
+    if abs(delta) < SINGLE * abs(row["mean"]) and row["delta_ci_low"] <= 0 <= row["delta_ci_high"]:
+        delta = 0.0  # of which rounding makes 3e-8
     return [
         number(delta, signed=True),
         interval(row["delta_ci_low"], row["delta_ci_high"], signed=True),

@@ -7,6 +7,8 @@ from typing import Any
 from ..study import Study
 from .markup import sentence
 
+OPENING = "# Results\n\nMade by `bench report "  # by which its own README.md is known
+
 
 def index(folder: Path, reports: Sequence[tuple[str, Study, int, dict[str, Any]]]) -> str:
     """`README.md` of a folder of studies: a line a study, with what it found in words.
@@ -16,11 +18,8 @@ def index(folder: Path, reports: Sequence[tuple[str, Study, int, dict[str, Any]]
         reports: Of each study its folder's name, itself, the number of its trials and its summary (see `tables`).
     """
     lines = [
-        "# Results",
-        "",
-        f"Made by `bench report {folder.name}/` from the records that lie beside each table. Each study was run by "
-        "`bench run NAME` and kept by `bench archive`; its `report.html` has figures, provenance and the command that "
-        "runs each row again, and `bench verify` runs trials again and compares.",
+        f"{OPENING}{folder.resolve().name}/` from the records that lie beside each table. Each study's `report.html` "
+        "has figures, provenance and the command that runs each row again; `bench verify` runs some trials again.",
         "",
         "| study | question | what came out | trials |",
         "| --- | --- | --- | --: |",

@@ -11,11 +11,6 @@ from ..tasks import judge
 from .provenance import Provenance
 
 
-def trials_table(study: Study, store: Store) -> pd.DataFrame:
-    """See `read_trials`."""
-    return read_trials(study, store)[0]
-
-
 def read_trials(study: Study, store: Store) -> tuple[pd.DataFrame, Provenance]:
     """One row a trial, in the study's order, with a column for each varied key; and what ran where.
 

@@ -25,6 +25,8 @@ def p_value(p: float) -> str:
         return ""
     if p < 1e-4:
         return "<.0001"
+    if 0.045 <= p < 0.055:  # on which side of .05 it is must show
+        return f"{p:.3g}".lstrip("0")
     return f"{p:.2g}".lstrip("0") if p < 0.995 else "1"
 
 

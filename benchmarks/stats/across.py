@@ -8,8 +8,9 @@ from scipy import stats
 
 from ..study import Study, text
 from .paired import ALPHA, CONFIDENCE, Array
+from .summary import FAILED
 
-RESAMPLES = 2000
+BOOTSTRAPS = 2000
 
 
 class Ranks(NamedTuple):
@@ -58,7 +59,7 @@ def iqm(scores: Array) -> float:
     return float(stats.trim_mean(scores, 0.25, axis=None))
 
 
-def iqm_interval(scores: Array, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def iqm_interval(scores: Array, resamples: int = BOOTSTRAPS, seed: int = 0) -> tuple[float, float]:
     """The 95 % percentile interval of the IQM, by bootstrap of the runs of each data set (Agarwal et al. 2021, 4.1).
 
     With few runs it is too narrow: with three to five runs such intervals cover some three quarters to five sixths.
@@ -84,7 +85,8 @@ class Across(NamedTuple):
         ranks: The tests.
         methods: The methods in the order of `ranks`.
         sets: How many data sets are complete, and so counted.
-        seeds: How many seeds are.
+        seeds: How many seeds count for the IQM.
+        lost: How many trials failed, so that seeds do not count.
     """
 
     table: pd.DataFrame
@@ -92,13 +94,15 @@ class Across(NamedTuple):
     methods: list[str]
     sets: int
     seeds: int
+    lost: int
 
 
 def across_data_sets(study: Study, trials: pd.DataFrame) -> Across | None:
     """Compare the methods of a study that varies the data set; None where it does not, or has one method alone.
 
-    Methods are the cells of the other axes. A data set counts on which every method has a finished trial; of those
-    the seeds count that all trials of them finished. Where lower is better, the IQM is of the metric itself.
+    Methods are the cells of the other axes. On each data set the seeds count that every method finished, and data sets
+    that have such; for the IQM those seeds that all trials of these data sets finished. Where lower is better, the IQM
+    is of the metric itself.
     """
     axis = study.data_axis
     if axis is None or study.one_at_a_time:
@@ -110,7 +114,7 @@ def across_data_sets(study: Study, trials: pd.DataFrame) -> Across | None:
     done = trials[(trials["status"] == "done") & trials["variant"].isin(list(method))]
     done = done.assign(method=done["variant"].map(method), data=done["variant"].map(data))
     values = done.pivot(index=["data", "seed"], columns="method", values="value").reindex(columns=names)
-    means = values.groupby(level="data").mean().dropna()
+    means = values.dropna().groupby(level="data", sort=False).mean()
     if len(names) < 2 or len(means) < 2:
         return None
     sign = 1 if study.mode == "max" else -1
@@ -123,4 +127,5 @@ def across_data_sets(study: Study, trials: pd.DataFrame) -> Across | None:
         middle = iqm(scores) if scores.size else np.nan
         rows.append({"method": name, "rank": ranks.mean[k], "iqm": middle, "iqm_ci_low": low, "iqm_ci_high": high})
     table = pd.DataFrame(rows).sort_values("rank", kind="stable", ignore_index=True)
-    return Across(table, ranks, names, len(means), len(complete))
+    lost = int((trials["variant"].isin(list(method)) & trials["status"].isin(FAILED)).sum())
+    return Across(table, ranks, names, len(means), len(complete), lost)

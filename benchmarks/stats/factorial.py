@@ -6,8 +6,8 @@ from scipy import stats
 from scipy.linalg import helmert
 
 from ..study import Study, text
-from .paired import Array, moments, t_interval
-from .summary import by_seed
+from .paired import Array, level, moments, t_interval
+from .summary import SINGLE, by_seed
 
 
 def is_factorial(study: Study) -> bool:
@@ -33,7 +33,7 @@ def effects(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row for each axis and their interaction: `effect, n, F, df1, df2, epsilon, p, partial_eta2`; degrees of
         freedom are uncorrected, `epsilon` is the factor that both are multiplied by for `p`. `n` counts the complete
-        seeds; with fewer than two all else is missing.
+        seeds; with fewer than two all else is missing, as is `p` where an effect has no spread at all.
     """
     y = cells(study, trials)
     y = y[np.isfinite(y).all(axis=(1, 2))]  # (n, a, b)
@@ -48,8 +48,8 @@ def effects(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
         second: np.kron(average[a], along[b]),
         f"{first} × {second}": np.kron(along[a], along[b]),
     }
-    rounding = 1e-12 * np.abs(flat).max(initial=0)  # contrasts of equal values are not quite 0
-    z = {name: flat @ c.T for name, c in contrasts.items()}
+    rounding = SINGLE * np.abs(flat).max(initial=0)  # contrasts of equal values are not quite 0, nor equal
+    z = {name: level(flat @ c.T, rounding) for name, c in contrasts.items()}
     return pd.DataFrame(
         [{"effect": name, "n": n, **_test(np.where(np.abs(x) > rounding, x, 0))} for name, x in z.items()]
     )
@@ -67,6 +67,8 @@ def _test(z: Array) -> dict[str, float]:
     epsilon = error**2 / (df * spread) if spread > 0 else 1.0
     f = explained / error if error > 0 else (np.inf if explained > 0 else 0.0)
     p = float(stats.f.sf(f, df * epsilon, df * epsilon * (n - 1)))
+    if error == 0 and explained > 0:  # no spread, of which F says nothing: as in `paired`, or not at all
+        p = 2 * 0.5**n if df == 1 else np.nan
     total = explained + error * (n - 1)
     return {
         "F": f,
@@ -90,6 +92,7 @@ def marginal_means(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for axis, means in zip(study.vary_axes, (y.mean(axis=2), y.mean(axis=1)), strict=True):
         d = means - means[:, [axis.index(study.baseline[axis.name])]]
+        d = level(d, SINGLE * float(np.nanmax(np.abs(means), initial=0)))
         columns = {"n": moments(means)[0], "mean": moments(means)[1]}
         columns |= dict(zip(("ci_low", "ci_high"), t_interval(means), strict=True)) | {"delta": moments(d)[1]}
         columns |= dict(zip(("delta_ci_low", "delta_ci_high"), t_interval(d), strict=True))

@@ -6,7 +6,7 @@ them, Student's t says nothing: the interval is a point, and p is the sign-flip 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -51,12 +51,12 @@ def _ends(d: Array) -> tuple[Array, Array]:
     return least, np.where(there, d, -np.inf).max(axis=0, initial=-np.inf)
 
 
-def level(d: Array, noise: float) -> Array:
+def level(d: Array, noise: Array | float) -> Array:
     """The same, but columns whose values differ by no more than rounding does hold their mean throughout.
 
     Args:
         d: The differences.
-        noise: How much rounding can make of a spread.
+        noise: How much rounding can make of a spread, for all columns or for each.
     """
     least, most = _ends(d)
     return np.where(np.isfinite(d) & (most - least <= noise), moments(d)[1], d)
@@ -171,7 +171,7 @@ def seeds_for_equivalence(margin: float, most: int = 10**6) -> int:
     return _least(lambda n: 2 * stats.norm.cdf(margin * math.sqrt(n) - stats.t.isf(ALPHA, n - 1)) - 1 >= POWER, most)
 
 
-def _least(good, most: int) -> int:  # type: ignore[no-untyped-def]
+def _least(good: Callable[[int], bool], most: int) -> int:
     """The least n from 2 on that is good, by bisection: what n does, n + 1 does."""
     low, high = 1, 2
     while high < most and not good(high):

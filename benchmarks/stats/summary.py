@@ -61,7 +61,8 @@ def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str
     base = np.array([place[name] for name in baselines])
     is_baseline = base == np.arange(len(base))
     d = np.where(is_baseline, np.nan, values - values[:, base])  # (seeds, variants)
-    d = level(d, SINGLE * float(np.nanmax(np.abs(values), initial=0)))
+    largest = np.where(np.isfinite(values), np.abs(values), 0).max(axis=0, initial=0)
+    d = level(d, SINGLE * np.maximum(largest, largest[base]))
     n, delta, sd = moments(d)
     low, high = t_interval(d)
     p, p_tost = t_test(d), tost(d, study.margin) if study.margin else np.full(len(n), np.nan)
@@ -75,6 +76,7 @@ def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str
         "baseline": np.where(is_baseline, "", baselines),
         "n_pairs": _compared(n, is_baseline),
         "delta": delta,
+        "delta_std": sd,
         "delta_ci_low": low,
         "delta_ci_high": high,
         "d_z": d_z,
@@ -84,7 +86,7 @@ def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str
         "p_holm": p_holm,
         "p_exact": [sign_flip(column) for column in d.T],
         "p_tost": p_tost,
-        "mde": [detectable_effect(int(pairs), ALPHA / max(1, tests)) for pairs in n] * sd,
+        "mde": [detectable_effect(int(pairs), ALPHA / max(1, tests)) for pairs in n] * np.where(sd > 0, sd, np.nan),
         "verdict": np.where(is_baseline, "baseline", list(verdicts)),
     }
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..study import Study, Variant
-from .summary import FAILED, summarize
+from ..study import Study, Variant, text
+from .summary import summarize
 
 
 class Choice(NamedTuple):
@@ -14,7 +14,7 @@ class Choice(NamedTuple):
     Attributes:
         variant: The variant that is compared.
         at: The same at the setting chosen.
-        edges: What was chosen at an end of its grid, so that a better value may lie beyond.
+        edges: What was chosen at an end of its grid of numbers, so that a better value may lie beyond.
     """
 
     variant: Variant
@@ -25,24 +25,23 @@ class Choice(NamedTuple):
 def choose_tuned(study: Study, trials: pd.DataFrame) -> list[Choice]:
     """For each compared variant the setting whose mean of `study.tuning_metric` over the seeds is best.
 
-    The test split has no say. A setting at which fewer trials failed comes before one at which more did, whatever its
-    mean; of equals the first in the grid is chosen; one without a finished trial never is, unless all are.
+    The test split has no say. A setting at which more trials are done comes before one at which fewer are, whatever
+    its mean; of equals the first in the grid is chosen; one without a finished trial never is, unless all are.
 
     Args:
         study: A study that tunes something.
         trials: As in `summarize`, with a column `study.tuning_metric`.
     """
     sign = 1 if study.mode == "max" else -1
-    score = trials.assign(
-        score=sign * trials[study.tuning_metric].where(trials["status"] == "done"), failed=trials["status"].isin(FAILED)
-    )
-    by_name = score.groupby("variant").agg(score=("score", "mean"), failed=("failed", "sum"))
+    done = trials["status"] == "done"
+    score = trials.assign(score=sign * trials[study.tuning_metric].where(done), lacking=~done)
+    by_name = score.groupby("variant").agg(score=("score", "mean"), lacking=("lacking", "sum"))
     choices = []
     for variant in study.compared:
         settings = study.tuned(variant)
         rows = by_name.loc[[setting.name for setting in settings]]
         order = rows.reset_index(drop=True).sort_values(
-            ["failed", "score"], ascending=[True, False], kind="stable", na_position="last"
+            ["lacking", "score"], ascending=[True, False], kind="stable", na_position="last"
         )
         order = order[order["score"].notna()]
         at = settings[order.index[0]] if len(order) else variant
@@ -52,7 +51,8 @@ def choose_tuned(study: Study, trials: pd.DataFrame) -> list[Choice]:
             if len(order)
             and axis.section == "tune"
             and len(axis.values) > 2
-            and at.cell[axis.name] in (axis.values[0], axis.values[-1])
+            and all(type(value) in (int, float) for value in axis.values)
+            and at.cell[axis.name] in (min(axis.values), max(axis.values))
         ]
         choices.append(Choice(variant, at, edges))
     return choices
@@ -62,5 +62,8 @@ def summarize_tuned(study: Study, trials: pd.DataFrame, choices: list[Choice]) -
     """As `summarize`, each variant at the setting chosen, with a column for each key that is tuned."""
     table = summarize(study, trials, {choice.variant.name: choice.at.name for choice in choices})
     for place, name in enumerate(study.tune, 1):
-        table.insert(place, name, [choice.at.cell[name] for choice in choices])
+        values = [choice.at.cell[name] for choice in choices]
+        if not all(type(value) in (int, float) for value in values):
+            values = list(map(text, values))
+        table.insert(place, name, pd.Series(values, dtype=object))
     return table

@@ -148,7 +148,8 @@ def test_tables_say_the_same_in_all_forms(name, reported):
             ends = [shown(row["delta_ci_low"], "+"), shown(row["delta_ci_high"], "+")]
             assert got["95 % interval of Δ"] == " to ".join(ends).removeprefix(" to ")
             assert got["verdict"] == ("" if base else row["verdict"])
-            assert got["wins"] == (f"{row['wins']}/{row['n_pairs']}" if row["n_pairs"] not in ("", "0") else "")
+            ties = {"": "", "0": "", "1": ", 1 tie"}.get(row["ties"], f", {row['ties']} ties")
+            assert got["wins"] == (f"{row['wins']}/{row['n_pairs']}{ties}" if row["n_pairs"] not in ("", "0") else "")
             if got["p (Holm)"].startswith("<"):
                 assert float(row["p_holm"]) < 1e-4
             elif row["p_holm"]:

@@ -180,3 +180,11 @@ def test_latex_tables_compile_and_fit_a_page(reported, tmp_path):
     assert done.returncode == 0, done.stdout
     log = (tmp_path / "all.log").read_text(errors="replace")
     assert not re.findall(r"^!.*|Overfull .*|.*too large for page.*|Missing character.*", log, re.MULTILINE)
+
+
+def test_a_readme_of_the_users_own_is_not_overwritten(reported, tmp_path, capsys):
+    shutil.copytree(reported / "grid", tmp_path / "runs/grid")
+    (tmp_path / "runs/README.md").write_text("# My precious notes\n")
+    assert main(["report", str(tmp_path / "runs")]) == 2
+    assert "is not of bench's making" in capsys.readouterr().err
+    assert (tmp_path / "runs/README.md").read_text() == "# My precious notes\n"

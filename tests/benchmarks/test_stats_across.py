@@ -181,13 +181,23 @@ def test_only_what_is_complete_counts():
     assert one_set.table.set_index("method").loc["layer", "iqm"] == pytest.approx(iqm(values[2, 1:]))
 
 
-def test_data_sets_are_not_dropped_from_the_iqm_unsaid():
+def test_a_data_set_without_a_seed_that_all_methods_finished_counts_for_nothing():
     # On the first data set all methods finished something, but never at the same seed.
     failed = {(norm, 0, seed) for norm in range(3) for seed in range(4) if seed != norm}
     across = across_data_sets(STUDY, trials_of(STUDY, values_of(), failed))
-    assert (across.sets, across.seeds) == (3, 0)
-    assert across.table[["iqm", "iqm_ci_low", "iqm_ci_high"]].isna().all(axis=None)
-    assert across.table["rank"].notna().all()
+    assert (across.sets, across.seeds, across.lost) == (2, 4, 9)
+    assert across.table.notna().all(axis=None)
+
+
+def test_nobody_is_ranked_by_the_seeds_that_it_survived():
+    values = values_of()
+    values[0] = values[1:].max(axis=0) - 1  # worse than all others at every seed
+    values[0, :, 0] -= 1
+    failed = {(0, data, seed) for data in range(3) for seed in range(1, 4)}
+    best_of_all = values.copy()
+    best_of_all[1:, :, 1:] = -100  # where the first failed the others did badly
+    across = across_data_sets(STUDY, trials_of(STUDY, best_of_all, failed))
+    assert across.ranks.mean[0] == 3
 
 
 def test_what_is_no_comparison_across_data_sets():

@@ -67,7 +67,8 @@ def test_verdicts(differences, margin, mode, expected):
 
 def test_no_difference_at_all():
     row, said = compare([0.0] * 5)
-    assert (row["p"], row["p_holm"], row["p_exact"], row["d_z"], row["mde"]) == (1, 1, 1, 0, 0)
+    assert (row["p"], row["p_holm"], row["p_exact"], row["d_z"]) == (1, 1, 1, 0)
+    assert math.isnan(row["mde"]), "without a spread nobody knows what could be found"
     assert (row["delta_ci_low"], row["delta"], row["delta_ci_high"]) == (0, 0, 0)
     assert (row["ties"], row["verdict"]) == (5, "inconclusive")
     assert "sign-flip test's" not in said
@@ -158,3 +159,14 @@ def test_every_kind_of_failure_counts(status):
 def test_verdict_without_any_p_is_inconclusive():
     assert verdict(1.0, math.nan, math.nan, 0, 0) == "inconclusive"
     assert verdict(math.nan, math.nan, math.nan, 0, 0) == "inconclusive"
+
+
+def test_a_variant_of_another_size_bears_on_no_other_comparison():
+    study = Study("s", {}, {"norm": ["none", "good", "bad"]}, {"norm": "none"}, "loss", "min", seeds=5)
+    rows = [("none", s, "done", 1.0) for s in range(5)]
+    rows += [("good", s, "done", 0.5 + d) for s, d in enumerate([0.1, -0.2, 0.05, 0.15, -0.1])]
+    frame = pd.DataFrame(rows, columns=["variant", "seed", "status", "value"])
+    wild = pd.concat([frame, frame[frame["variant"] == "none"].assign(variant="bad", value=1e7)])
+    alone, beside = (summarize(study, trials).set_index("variant").loc["good"] for trials in (frame, wild))
+    assert beside["p"] == alone["p"] < 0.01
+    assert beside["delta_ci_low"] == alone["delta_ci_low"]

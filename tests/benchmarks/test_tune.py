@@ -68,6 +68,26 @@ def test_a_run_has_both_tables_and_a_filter_takes_what_is_tuned(tmp_path, capsys
     assert table["val/accuracy_mean"].tolist() == pytest.approx([done["low"], done["high"]])
 
 
+def test_a_setting_that_has_hardly_run_is_not_chosen(study):
+    rows = []
+    for variant in study.variants:
+        lucky = variant.cell["sleep"] == 0.002
+        for seed in range(3):
+            there = seed == 0 or not lucky
+            row = (
+                variant.name,
+                seed,
+                "done" if there else "pending",
+                0.5,
+                0.9 if lucky else 0.5 + variant.cell["sleep"],
+            )
+            rows.append(row)
+    trials = pd.DataFrame(rows, columns=["variant", "seed", "status", "value", "val/accuracy"])
+    choices = choose_tuned(study, trials)
+    assert [choice.at.cell["sleep"] for choice in choices] == [0.001, 0.001]
+    assert [choice.edges for choice in choices] == [[], []]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "sentence"),
     [
@@ -83,6 +103,10 @@ def test_a_run_has_both_tables_and_a_filter_takes_what_is_tuned(tmp_path, capsys
         ("sleep: [0.0, 0.001, 0.002]", "sleep: [0.0, fast]", 5, "sleep must be a number"),
         ("also: [val/accuracy]", "also: val/accuracy", 8, "'also' must list further metrics"),
         ("also: [val/accuracy]", "also: [val/accuracy, val/loss]", 8, "unknown metric 'val/loss'"),
+        ("also: [val/accuracy]", "also: [seed]", 8, "'seed' is another column of trials.csv"),
+        ("also: [val/accuracy]", "also: [kind]", 8, "'kind' is another column of trials.csv"),
+        ("tune: {sleep: [0.0, 0.001, 0.002]}", "tune: {p: [0.0, 1.0]}", 5, "'p' may be a column of tables"),
+        ("low: {}", "low: {}, 'low, sleep=0.001': {noise: 0.2}", 4, "two variants would be called 'low, sleep=0.001'"),
         ("margin: 0.01", "margin: 0", 9, "a number above 0; got 0"),
     ],
 )
