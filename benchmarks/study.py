@@ -182,8 +182,8 @@ class Study:
 
     def to_file(self) -> str:
         """The study as a file that holds all of it, which runs as well."""
-        keys = ("name", "task", "base", "vary", "one_at_a_time", "tune", "seeds", "baseline", "metric")
-        keys += ("margin", "also", "claims")
+        keys: tuple[str, ...] = ("name", "task", "base", "vary", "one_at_a_time", "tune", "seeds", "baseline")
+        keys += ("metric", "margin", "also", "claims")
         content = {key: getattr(self, key) for key in keys} | {"metric": {"name": self.metric, "mode": self.mode}}
         content = {k: v for k, v in content.items() if v or k not in ("margin", "also", "tune", "claims")}
         return self.comment + yaml.dump(content, Dumper=Dumper, sort_keys=False)
