@@ -10,8 +10,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from ..claims import DIVERGED, Claim, make_claims
 from ..study import Study
-from .paired import ALPHA, Array, moments, t_interval, t_test, tost
-from .summary import FAILED, by_seed, holm
+from .paired import ALPHA, Array, level, moments, t_interval, t_test, tost
+from .summary import FAILED, SINGLE, by_seed, holm
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell"
 
@@ -112,7 +112,7 @@ def _evidence(study: Study, trials: pd.DataFrame, claim: Claim) -> Evidence:
 
 
 def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]]) -> Evidence:
-    d = values[:, 0] - values[:, 1]
+    d = level(values[:, 0] - values[:, 1], SINGLE * float(np.nanmax(np.abs(values), initial=0)))
     n, delta, _ = moments(d)
     low, high = t_interval(d)
     gain = float(delta) * (1 if claim.mode == "max" else -1)
