@@ -10,13 +10,14 @@ from typing import Any
 from datamodules.errors import InputError, choose, require, unknown
 from zoo.metric_names import CLASSIFICATION, REGRESSION, direction
 
+from .claims import claim_problems
 from .study import Axis, Study, get_dotted, same, set_dotted, text
 from .tasks import check_name
 from .yamlfile import Place, parse_value, read_yaml
 
 STUDIES = Path(__file__).parent / "studies"
 NEEDED = ("base", "vary", "baseline", "metric")
-KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "also", "tune")
+KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "also", "tune", "claims")
 RESERVED = ("seed_everything", "task", "schema")  # the harness sets them itself
 # What else trials.csv has columns for.
 TRAINING_COLUMNS = ("best_epoch", "epochs_run", "train_seconds")
@@ -105,6 +106,8 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise StudyError(path, [(("vary",), f"two variants would be called {twice[0]!r}; rename a label.")], lines)
+    if problems := claim_problems(made):
+        raise StudyError(path, problems, lines)
     return made
 
 
@@ -172,6 +175,8 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
     also = content.get("also", [])
     good = isinstance(also, list) and all(isinstance(metric, str) for metric in also)
     check(good, ("also",), f"'also' must list further metrics for the table, such as val/accuracy; got {also!r}.")
+    claims = content.get("claims", [])
+    check(isinstance(claims, list), ("claims",), f"'claims' must be a list of claims, got {claims!r}.")
     problems += _tune(content.get("tune", {}), content.get("metric", "loss"))
     refuses(("task",), check_name, content.get("task", "fit"))
     problems += _metric(content.get("metric", "loss"), content.get("task", "fit"))

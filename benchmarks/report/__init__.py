@@ -25,7 +25,7 @@ DERIVED = (
     "summary.json",
 )
 SOMETIMES = (
-    *("table_tuned.csv", "effects.csv", "main_effects.csv", "across.csv"),
+    *("table_tuned.csv", "effects.csv", "main_effects.csv", "across.csv", "claims.csv"),
     *(f"{name}.{kind}" for name in ("figure_tuned", "curves", "heatmap") for kind in ("png", "svg")),
 )
 
@@ -110,6 +110,7 @@ def tables(analysis: "Analysis") -> dict[str, str]:
         ("table_tuned.csv", analysis.tuned),
         ("effects.csv", analysis.effects),
         ("main_effects.csv", analysis.marginals),
+        ("claims.csv", analysis.claims),
         ("across.csv", analysis.across.table if analysis.across else None),
     ):
         if table is not None:
