@@ -61,12 +61,11 @@ def test_two_ranks_see_every_sample_once_and_leave_one_set_of_files(tmp_path):
     # Over the validation rows of both ranks, in eval mode.
     x, _ = create_datamodule(**model.config["data"]).arrays("val")
     outputs = []
-    hooks = [
-        layer.register_forward_hook(lambda m, i, out: outputs.append(out)) for layer in (model.net[3], model.net[7])
-    ]
+    for layer in (model.net[3], model.net[7]):
+        layer.register_forward_hook(lambda module, inputs, out: outputs.append(out))
     with torch.no_grad():
         model(x)
-    assert len(hooks) == len(outputs) == 2
+    assert len(outputs) == 2
     for number, out in enumerate(outputs, 1):
         assert together[f"activation_mean/layer_{number}"] == pytest.approx(out.mean().item(), rel=1e-4)
         assert together[f"activation_std/layer_{number}"] == pytest.approx(out.std(correction=0).item(), rel=1e-4)

@@ -47,9 +47,10 @@ class DeadUnitsOptions:
 
 
 def near_asymptote(activation: str, outputs: Tensor, threshold: float) -> Tensor:
-    """Which outputs of a bounded activation lie near one of its asymptotes; see `DeadUnitsOptions`."""
+    """One for each output of a bounded activation near one of its asymptotes, else zero; see `DeadUnitsOptions`."""
     low, high = BOUNDED[activation]
-    return (outputs - (low + high) / 2).abs() > (high - low) * (0.5 - threshold)
+    near = (outputs - (low + high) / 2).abs_() > (high - low) * (0.5 - threshold)
+    return near.float()  # which is several times faster to sum, and exact up to 2**24
 
 
 class DeadUnits(Diagnosis):
@@ -93,13 +94,12 @@ class DeadUnits(Diagnosis):
     def _see(self, number: int, outputs: Tensor) -> None:
         """Count for each unit the batches in which it is alive, the samples near an asymptote, and all samples."""
         alive, saturated, n = self._seen[number]
-        units = outputs.transpose(0, 1).flatten(1) if outputs.dim() == 2 else outputs.flatten(2)
-        dims = 1 if outputs.dim() == 2 else (0, 2)
-        alive += (units.amax(dims) != 0) | (units.amin(dims) != 0)
+        dims = [dim for dim in range(outputs.dim()) if dim != 1]
+        alive += (outputs.amax(dims) != 0) | (outputs.amin(dims) != 0)
         n += outputs.numel() // outputs.shape[1]
         name = NAMES[type(self.layers.activations[number])]
         if name in BOUNDED:
-            saturated += near_asymptote(name, units, self.threshold).sum(dims)
+            saturated += near_asymptote(name, outputs, self.threshold).sum(dims).long()
 
     def _end(self, trainer: L.Trainer) -> dict[str, Tensor]:
         for hook in self._hooks:

@@ -214,7 +214,7 @@ def _near(block: StackedBlock, out: Tensor, threshold: float) -> Tensor:
     counts = torch.zeros(out.shape[:2], dtype=torch.long, device=out.device)
     for name, part, own in zip(block.activations, counts.split(block.runs), out.split(block.runs), strict=True):
         if name in BOUNDED:
-            part += near_asymptote(name, own, threshold).sum(2)
+            part += near_asymptote(name, own, threshold).sum(2).long()
     return counts
 
 
