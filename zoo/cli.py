@@ -282,18 +282,31 @@ def _on_terminal() -> bool:
 
 
 def _print_metrics(metrics: dict[str, float | None], title: str) -> None:
-    """A small table: a row a metric, a column a split."""
+    """A small table: a row a metric, a column a split; and one of a diagnosis, each row by layer from the input on."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from .metric_names import is_diagnosis
+
     known = ("test", "val", "train", "train_eval", "gap")
     splits = [split for split in known if any(name.startswith(f"{split}/") for name in metrics)]
     table = Table("metric", *splits, title=Text(title), box=box.SIMPLE_HEAD)
-    for name in dict.fromkeys(name.partition("/")[2] for name in metrics):
-        values = (metrics.get(f"{split}/{name}") for split in splits)
-        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+    for name in dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in splits):
+        row = (metrics.get(f"{split}/{name}") for split in splits)
+        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in row))
+    Console().print(table)
+    diagnosed: dict[str, list[str]] = {}
+    for name in filter(is_diagnosis, metrics):
+        value = metrics[name]
+        if not name.startswith("init/"):
+            diagnosed.setdefault(name.partition("/layer_")[0], []).append("–" if value is None else f"{value:.3g}")
+    if not diagnosed:
+        return
+    table = Table("diagnosis", "by layer", box=box.SIMPLE_HEAD)
+    for name, values in sorted(diagnosed.items()):
+        table.add_row(name, "  ".join(values))
     Console().print(table)
 
 
