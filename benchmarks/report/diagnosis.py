@@ -11,7 +11,7 @@ import pandas as pd
 from ..stats.paired import Array
 from ..store import Curves
 from ..study import Study
-from .figures import _figure, _plain
+from .canvas import drawn, wrapped
 
 PANELS = 12
 # What is shown, the first of them that was measured, and whether its scale is logarithmic.
@@ -61,15 +61,14 @@ def layers_figure(
     lines = math.ceil(len(grids) / columns)
     tallest = max(len(grid) for grid in grids.values())
     size = (2.9 * columns + 1.2, (0.9 + min(0.16 * tallest, 4) + 0.4) * lines + 0.5)
-    with _figure(folder, name, (lines, columns), size, sharex=True, squeeze=False) as (figure, panels):
+    with drawn(folder, name, (lines, columns), size, sharex=True, squeeze=False) as (figure, panels):
         scale = _scale(list(grids.values()), QUANTITIES[quantity])
         for axes, (variant, grid) in zip(panels.flat, grids.items(), strict=False):
             image = axes.imshow(grid, cmap="cividis", norm=scale, aspect="auto", interpolation="nearest")
             step = -(-len(grid) // 12)
             axes.set_yticks(range(0, len(grid), step), range(1, len(grid) + 1, step))
             axes.locator_params(axis="x", integer=True, nbins=5)
-            title = _plain(variant)
-            axes.set_title(title if len(title) < 40 else title.replace(", ", ",\n"), fontsize=8)
+            axes.set_title(wrapped(variant, 36), fontsize=8)
             axes.tick_params(labelsize=7)
         for axes in panels.flat[len(grids) :]:
             axes.set_visible(False)
