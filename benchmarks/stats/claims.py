@@ -44,11 +44,11 @@ def judge_claims(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     """Each claim of a study with its verdict.
 
     A claim `holds` where the effect is on its side by a two-sided t test at .05, after Holm's correction over all
-    claims of the study, and `does not hold` where it is so on the other side; else the verdict is `cannot tell`. A claim of
-    better or worse also does not hold where the two are equivalent within the margin (TOST); one of equivalence holds
-    there, and does not where the 95 % interval lies beyond the margin. A trend also takes means that all move its way,
-    and does not hold where a step surely goes the other way. Trials that failed are in no mean, and nothing holds by
-    what they leave out.
+    claims of the study, and `does not hold` where it is so on the other side; else one `cannot tell`. A claim of better
+    or worse also does not hold where the two are equivalent within the margin (TOST); one of equivalence holds there,
+    and does not where the 95 % interval lies beyond the margin. A trend also takes means that all move its way, and
+    does not hold where a step surely goes the other way. Trials that failed are in no mean, and nothing holds by what
+    they leave out.
 
     Args:
         study: The study.
