@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,8 @@ def layers_figure(
             axes.locator_params(axis="x", integer=True, nbins=5)
             axes.set_title(wrapped(variant, 36), fontsize=8)
             axes.tick_params(labelsize=7)
+        for axes in panels.flat[max(0, len(grids) - columns) : len(grids)]:  # those with nothing below
+            axes.tick_params(labelbottom=True)
         for axes in panels.flat[len(grids) :]:
             axes.set_visible(False)
         figure.supxlabel("epoch", fontsize=9)
@@ -102,7 +105,7 @@ def layer_means(curves: Iterable[Curves], quantity: str) -> Array:
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
-def _scale(grids: list[Array], logarithmic: bool) -> "object":
+def _scale(grids: list[Array], logarithmic: bool) -> Any:
     """One scale for all panels."""
     from matplotlib.colors import LogNorm, Normalize
 
