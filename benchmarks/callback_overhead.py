@@ -191,8 +191,8 @@ def table(found: dict[str, Any]) -> str:
         "their defaults.",
         "## Time in the callbacks' own code, as a share of all else",
         "\n".join(inside),
-        f"Each by itself is to cost at most {BOUND:.0%}. By this measure, which leaves out what it costs elsewhere (caches, "
-        f"the trainer's calls of its hooks), above that: {'; '.join(slow) or 'none'}.",
+        f"Each by itself is to cost at most {BOUND:.0%}. By this measure, which leaves out what it costs elsewhere "
+        f"(caches, the trainer's calls of its hooks), above that: {'; '.join(slow) or 'none'}.",
         "## Training with a callback over training without",
         f"They take turns, A B A B; medians of {found['rounds']} rounds, quartiles in brackets. The machine did "
         "other work meanwhile, by which these scatter, below 1, too. Medians above the bound: "
