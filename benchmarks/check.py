@@ -9,10 +9,19 @@ from typing import Any, NamedTuple
 
 from datamodules import DATAMODULES, create_datamodule
 from datamodules.errors import InputError, choose
+from zoo.callbacks.layers import layers_of
 from zoo.config import resolve
-from zoo.metric_names import comparable_names, measures_gap
+from zoo.metric_names import callback_of, comparable_names, diagnosing, diagnosis_names, measures_gap
 from zoo.optim import check_plan
-from zoo.pack import Block, augmentation, blocks_of_model, device_of, flags_beyond, largest_pack
+from zoo.pack import (
+    Block,
+    augmentation,
+    blocks_of_model,
+    device_of,
+    diagnosis_signature,
+    flags_beyond,
+    largest_pack,
+)
 from zoo.registry import create_model
 from zoo.train import check_batches, make_trainer, quiet
 
@@ -109,7 +118,8 @@ def _refusal(config: Config) -> str:
     facts = _data_facts(_canonical(config["data"]))
     if isinstance(facts, str):
         return facts
-    sections = _canonical([config["trainer"], config["callbacks"]])
+    compiled = {"compile": config["model"].get("compile")}
+    sections = _canonical({"trainer": config["trainer"], "callbacks": config["callbacks"], "model": compiled})
     model = _model_facts(_canonical(config["model"]), facts, config["trainer"]["max_epochs"])
     return model.refusal or _trainer_refusal(sections, facts.num_classes)
 
@@ -124,25 +134,34 @@ def _packing(config: Config) -> Packing:
         return Packing(alone=alone)
     device = str(device_of(config))
     shapes = [block.signature() for block in blocks]
-    signature = _canonical([shapes, facts.num_classes, facts.sizes, config["trainer"]["max_epochs"], device])
+    diagnosis = diagnosis_signature(config["callbacks"], blocks)
+    epochs = config["trainer"]["max_epochs"]
+    signature = _canonical([shapes, facts.num_classes, facts.sizes, epochs, device, *diagnosis])
     *rows, batch_size = facts.sizes
     return Packing(signature, largest_pack(blocks, batch_size, sum(rows)), fixed=device != "cpu")
 
 
 def _unmeasured(metric: str, place: Place, configs: list[Config]) -> list[Problem]:
     """Refuse a metric that some trial would not measure."""
-    facts = (_data_facts(_canonical(config["data"])) for config in configs)
-    kinds = {
-        (fact.num_classes, measures_gap(config["callbacks"]))  # type: ignore[union-attr]
-        for fact, config in zip(facts, configs, strict=True)
-    }
-    for num_classes, gap in sorted(kinds):
+    kinds: dict[tuple[Any, ...], None] = {}
+    for config in configs:
+        facts = _data_facts(_canonical(config["data"]))
+        assert isinstance(facts, _DataFacts)
+        on = tuple(diagnosing(config["callbacks"]))
+        diagnosed = diagnosis_names(on, *_layers(_canonical(config["model"]), facts)) if on else []
+        kinds[facts.num_classes, measures_gap(config["callbacks"]), on, tuple(diagnosed)] = None
+    for num_classes, gap, on, diagnosed in sorted(kinds):
         try:
-            choose("metric", metric, comparable_names(num_classes, gap))
+            choose("metric", metric, comparable_names(num_classes, gap, diagnosed))
         except InputError as error:
-            lacking = metric.startswith(("train_eval/", "gap/")) and not gap
-            remedy = " With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
-            return [(place, f"{error}{remedy if lacking else ''}")]
+            remedy, callback = "", callback_of(metric)
+            if metric.startswith(("train_eval/", "gap/")) and not gap:
+                remedy = " With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
+            elif callback and callback not in on:
+                remedy = f" With callbacks.{callback} true in all trials, its metrics are, too."
+            elif callback:
+                remedy = " All variants must have the layer."
+            return [(place, f"{error}{remedy}")]
     return []
 
 
@@ -184,10 +203,17 @@ def _model_facts(section: str, data: _DataFacts, epochs: int | None) -> _ModelFa
 
 
 @cache
+def _layers(section: str, data: _DataFacts) -> tuple[int, tuple[int, ...]]:
+    """How many linear and conv layers a net has, and the numbers of those with an activation behind them."""
+    model = create_model(**json.loads(section), input_shape=data.input_shape, num_classes=data.num_classes)
+    layers = layers_of(model)
+    return len(layers.weighted), tuple(layers.activations)
+
+
+@cache
 def _trainer_refusal(sections: str, num_classes: int) -> str:
-    trainer, callbacks = json.loads(sections)
     try:
-        make_trainer({"trainer": trainer, "callbacks": callbacks}, num_classes, Path(), progress=False)
+        make_trainer(json.loads(sections), num_classes, Path(), progress=False)
     except InputError as error:
         return str(error)
     return ""

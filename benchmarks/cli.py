@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -73,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
     report = verb("report", "rebuild tables and figures from the records, and print the table")
     what = "the folder of a study that was run or archived, or one of such folders, which gets a README.md, too"
-    report.add_argument("folder", metavar="DIR/STUDY", help=what)
+    report.add_argument("folder", metavar="DIR/STUDY", nargs="?", help=what)
+    what = "gather the claims of all studies in a folder (default: results) in its claims.md"
+    report.add_argument("--claims", action="store_true", help=what)
     archive = verb("archive", "keep a study's records as one file, with its report")
     archive.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run")
     archive.add_argument("target", metavar="DIR", help="the archive goes to DIR/STUDY, such as results/")
@@ -171,6 +174,9 @@ def run_verb(args: argparse.Namespace) -> int:
 
 def report_verb(args: argparse.Namespace) -> int:
     """`bench report`: rebuild the derived files of a study, or of all studies in a folder, from their records."""
+    if args.claims:
+        return _gather_claims(Path(args.folder or "results"))
+    require(args.folder is not None, "give the folder of a study, or of several.")
     folder = Path(args.folder)
     inside = sorted(path.parent for path in folder.glob("*/study.yaml"))
     if (folder / "study.yaml").is_file() or not inside:
@@ -193,6 +199,25 @@ def report_verb(args: argparse.Namespace) -> int:
     with Store(folder).sentences():
         write_atomically(readme, index(folder, reports))
     print(f"{len(reports)} stud{'y' if len(reports) == 1 else 'ies'} in {readme}")
+    return 0
+
+
+def _gather_claims(folder: Path) -> int:
+    from .report.analysis import analyze
+    from .report.claims import claims_page
+    from .store import Store
+
+    found = []
+    for path in sorted(path.parent for path in folder.glob("*/study.yaml")):
+        study, store = _open(str(path))
+        if study.claims and (claims := analyze(study, store).claims) is not None:
+            found.append((path.name, claims))
+    require(bool(found), f"no study in {folder} makes claims; give a folder of studies that do.")
+    text = claims_page(found)
+    with Store(folder).sentences():
+        write_atomically(folder / "claims.md", text)
+    counts = Counter(verdict for _, claims in found for verdict in claims["verdict"])
+    print(f"{counts.total()} claims in {folder / 'claims.md'}: {', '.join(f'{n} {v}' for v, n in counts.items())}")
     return 0
 
 

@@ -83,6 +83,7 @@ class Study:
         also: Further metrics that tables show.
         tune: Dotted keys to grids of values; beside the study as it stands, each variant is compared at its own best
             of them, chosen on validation.
+        claims: What is claimed before it is run; see `benchmarks.claims`.
         seeds: How many seeds, counted from 0.
         task: What a trial does; see `benchmarks.tasks`.
         one_at_a_time: Vary each axis alone, the others at the baseline, in place of the full grid.
@@ -102,6 +103,7 @@ class Study:
     margin: float | None = None
     also: list[str] = field(default_factory=list)
     tune: dict[str, list[Any]] = field(default_factory=dict)
+    claims: list[dict[str, Any]] = field(default_factory=list)
     seeds: int = 5
     task: str = "fit"
     one_at_a_time: bool = False
@@ -164,30 +166,26 @@ class Study:
     @property
     def further_metrics(self) -> list[str]:
         """What tables of trials show beside the metric that is compared."""
-        return list(dict.fromkeys([*self.also, *([self.tuning_metric] if self.tune else [])]))
+        names = (name for name, _ in self.metrics() if name != self.metric)
+        return list(dict.fromkeys(names))
 
     def metrics(self) -> list[tuple[str, Place]]:
         """All metrics that trials must measure, and where the study says so."""
         also: list[tuple[str, Place]] = [(name, ("also", place)) for place, name in enumerate(self.also)]
-        return [(self.metric, ("metric",)), *also, *([(self.tuning_metric, ("tune",))] if self.tune else [])]
+        tuned: list[tuple[str, Place]] = [(self.tuning_metric, ("tune",))] if self.tune else []
+        claimed: list[tuple[str, Place]] = [
+            (entry["metric"], ("claims", place, "metric"))
+            for place, entry in enumerate(self.claims)
+            if entry.get("metric", "diverged") != "diverged"
+        ]
+        return [(self.metric, ("metric",)), *also, *tuned, *claimed]
 
     def to_file(self) -> str:
         """The study as a file that holds all of it, which runs as well."""
-        keys = (
-            "name",
-            "task",
-            "base",
-            "vary",
-            "one_at_a_time",
-            "tune",
-            "seeds",
-            "baseline",
-            "metric",
-            "margin",
-            "also",
-        )
+        keys: tuple[str, ...] = ("name", "task", "base", "vary", "one_at_a_time", "tune", "seeds", "baseline")
+        keys += ("metric", "margin", "also", "claims")
         content = {key: getattr(self, key) for key in keys} | {"metric": {"name": self.metric, "mode": self.mode}}
-        content = {k: v for k, v in content.items() if v or k not in ("margin", "also", "tune")}
+        content = {k: v for k, v in content.items() if v or k not in ("margin", "also", "tune", "claims")}
         return self.comment + yaml.dump(content, Dumper=Dumper, sort_keys=False)
 
     def config(self, variant: Variant) -> Config:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError, choose, require, unknown
-from zoo.metric_names import CLASSIFICATION, REGRESSION, direction
+from zoo.metric_names import CLASSIFICATION, REGRESSION, direction, has_direction
 
+from .claims import claim_problems
 from .study import Axis, Study, get_dotted, same, set_dotted, text
 from .tasks import check_name
 from .yamlfile import Place, parse_value, read_yaml
 
 STUDIES = Path(__file__).parent / "studies"
 NEEDED = ("base", "vary", "baseline", "metric")
-KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "also", "tune")
+KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "also", "tune", "claims")
 RESERVED = ("seed_everything", "task", "schema")  # the harness sets them itself
 # What else trials.csv has columns for.
 TRAINING_COLUMNS = ("best_epoch", "epochs_run", "train_seconds")
@@ -105,6 +106,8 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise StudyError(path, [(("vary",), f"two variants would be called {twice[0]!r}; rename a label.")], lines)
+    if problems := claim_problems(made):
+        raise StudyError(path, problems, lines)
     return made
 
 
@@ -172,6 +175,8 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
     also = content.get("also", [])
     good = isinstance(also, list) and all(isinstance(metric, str) for metric in also)
     check(good, ("also",), f"'also' must list further metrics for the table, such as val/accuracy; got {also!r}.")
+    claims = content.get("claims", [])
+    check(isinstance(claims, list), ("claims",), f"'claims' must be a list of claims, got {claims!r}.")
     problems += _tune(content.get("tune", {}), content.get("metric", "loss"))
     refuses(("task",), check_name, content.get("task", "fit"))
     problems += _metric(content.get("metric", "loss"), content.get("task", "fit"))
@@ -238,7 +243,7 @@ def _metric(metric: Any, task: Any) -> list[Problem]:
             (("metric",), "'metric' must name a metric, such as test/accuracy, or be {name: NAME, mode: max or min}.")
         ]
     known = name.rpartition("/")[2] in (*CLASSIFICATION, *REGRESSION)
-    if mode is None and not known and task != "fit":
+    if mode is None and not known and (task != "fit" or not has_direction(name)):
         return [(("metric",), f"which way is {name!r} better? Say metric: {{name: {name}, mode: max}}, or min.")]
     if mode is not None and mode not in ("max", "min"):
         return [(("metric", "mode"), f"a metric's mode is max or min, got {mode!r}.")]

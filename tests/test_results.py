@@ -1,5 +1,6 @@
 """What is committed in results/ is what its records say."""
 
+import json
 import math
 import warnings
 from pathlib import Path
@@ -14,6 +15,8 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from benchmarks.report import tables
 from benchmarks.report.analysis import analyze
+from benchmarks.report.claims import claims_page
+from benchmarks.report.index import index
 from benchmarks.store import Store
 from benchmarks.studyfile import list_studies, load_study
 
@@ -45,6 +48,18 @@ def test_every_trial_is_there(folder):
     study, trials = load_study(folder.name), pd.read_csv(folder / "trials.csv", converters=TEXT)
     assert len(trials) == len(study.variants) * study.seeds
     assert set(trials["status"]) <= {"done", "diverged"}
+
+
+def test_the_committed_pages_over_all_studies_are_made_of_their_records():
+    analyses = {folder.name: analyze(load_study(str(folder / "study.yaml")), Store(folder)) for folder in STUDIES}
+    reports = [
+        (name, found.study, len(found.trials), json.loads(tables(found)["summary.json"]))
+        for name, found in analyses.items()
+    ]
+    assert (RESULTS / "README.md").read_text(encoding="utf-8") == index(RESULTS, reports)
+    claims = [(name, found.claims) for name, found in analyses.items() if found.claims is not None]
+    assert (RESULTS / "claims.md").read_text(encoding="utf-8") == claims_page(claims)
+    assert {"holds", "does not hold", "cannot tell"} == {verdict for _, table in claims for verdict in table["verdict"]}
 
 
 def independently(study, values: dict[str, dict[int, float]], failed: dict[str, set[int]], names: dict[str, str]):

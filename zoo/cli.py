@@ -18,6 +18,7 @@ USAGE = """\
 usage: zoo VERB [options]
 
   fit       train a model, restore its best checkpoint, test it once
+  doctor    check before training that a set-up is sound
   validate  the metrics of a checkpoint on the validation split
   test      the metrics of a checkpoint on the test split
   predict   a checkpoint's predictions as a CSV
@@ -46,31 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def fit(argv: Sequence[str]) -> int:
     """`zoo fit`: see `zoo.train.fit`."""
-    own = _scanner("fit")
-    own.add_argument("--config", action="append", default=[])
-    own.add_argument("--out")
-    own.add_argument("--overwrite", action="store_true")
-    args, rest = own.parse_known_args(_spell_out(argv))
-
-    from .config import make_parser, merge, read_config
-
-    config: Config = {}
-    for file in args.config:
-        config = merge(config, read_config(file))
-    config = merge(config, {s: {"name": n} for s, n in (("model", args.model), ("data", args.data)) if n})
-    model, data = (config.get(section, {}).get("name") for section in ("model", "data"))
-    parser = make_parser(
-        _known(model, "model"),
-        _known(data, "data"),
-        prog="zoo fit",
-        usage="zoo fit --model NAME --data NAME [options]",
-        description="Train a model, restore its best checkpoint, test it once. With --model and --data given, this "
-        "help explains their own options too.",
+    args, config = _read_run(
+        argv,
+        "fit",
+        "Train a model, restore its best checkpoint, test it once.",
+        {
+            "--out": {"metavar": "DIR", "help": "Where the run goes; by default a new folder in runs/."},
+            "--overwrite": {"help": "Replace the run in --out once the new one is done.", "action": "store_true"},
+        },
     )
-    parser.add_argument("--config", metavar="FILE", help="Options from a YAML file, or a shipped config by its name.")
-    parser.add_argument("--out", metavar="DIR", help="Where the run goes; by default a new folder in runs/.")
-    parser.add_argument("--overwrite", help="Replace the run in --out once the new one is done.", action="store_true")
-    config = merge(config, _parse(parser, rest, model, data))
 
     from .runfolder import run_into
     from .train import fit as train
@@ -91,6 +76,27 @@ def fit(argv: Sequence[str]) -> int:
     _print_metrics(result.metrics, f"best epoch {result.best_epoch}, of {result.epochs_run} run")
     print(f"{result.n_parameters:,} parameters, trained in {result.train_seconds:.1f} s; all of it in {out}")
     return 0
+
+
+def doctor(argv: Sequence[str]) -> int:
+    """`zoo doctor`: print what is wrong with what `zoo fit` would train; the status is 1 where something is broken."""
+    args, config = _read_run(
+        argv,
+        "doctor",
+        "Check before training that a set-up is sound: what `zoo fit` would train is measured and trained for a few "
+        "hundred steps, in under a minute. The exit status is 1 where something is broken.",
+        {"--json": {"help": "Print the findings as a JSON list and nothing else.", "action": "store_true"}},
+    )
+
+    from .doctor import diagnose
+    from .doctor.report import as_json, print_findings
+
+    findings = diagnose(config)
+    if args.json:
+        print(as_json(findings))
+    else:
+        print_findings(findings, f"{config['model']['name']} on {config['data']['name']}")
+    return int(any(finding.level == "broken" for finding in findings))
 
 
 def validate(argv: Sequence[str]) -> int:
@@ -136,11 +142,42 @@ def list_names(argv: Sequence[str]) -> int:
 
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fit": fit,
+    "doctor": doctor,
     "validate": validate,
     "test": test,
     "predict": predict,
     "list": list_names,
 }
+
+
+def _read_run(
+    argv: Sequence[str], verb: str, description: str, options: dict[str, dict[str, Any]]
+) -> tuple[argparse.Namespace, "Config"]:
+    """The verb's own options, and the config that files and the other options make."""
+    own = _scanner(verb)
+    own.add_argument("--config", action="append", default=[])
+    for option, how in options.items():
+        own.add_argument(option, **how)
+    args, rest = own.parse_known_args(_spell_out(argv))
+
+    from .config import make_parser, merge, read_config
+
+    config: Config = {}
+    for file in args.config:
+        config = merge(config, read_config(file))
+    config = merge(config, {s: {"name": n} for s, n in (("model", args.model), ("data", args.data)) if n})
+    model, data = (config.get(section, {}).get("name") for section in ("model", "data"))
+    parser = make_parser(
+        _known(model, "model"),
+        _known(data, "data"),
+        prog=f"zoo {verb}",
+        usage=f"zoo {verb} --model NAME --data NAME [options]",
+        description=f"{description} With --model and --data given, this help explains their own options too.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="Options from a YAML file, or a shipped config by its name.")
+    for option, how in options.items():
+        parser.add_argument(option, **how)
+    return args, merge(config, _parse(parser, rest, model, data))
 
 
 def _evaluate(argv: Sequence[str], verb: str) -> int:
@@ -193,7 +230,7 @@ def _scanner(verb: str) -> argparse.ArgumentParser:
             raise InputError(message)
 
     scanner = Scanner(f"zoo {verb}", add_help=False, allow_abbrev=False)
-    if verb == "fit":
+    if verb in ("fit", "doctor"):
         scanner.add_argument("--model.name", dest="model")
     scanner.add_argument("--data.name", dest="data")
     return scanner
@@ -245,18 +282,31 @@ def _on_terminal() -> bool:
 
 
 def _print_metrics(metrics: dict[str, float | None], title: str) -> None:
-    """A small table: a row a metric, a column a split."""
+    """A small table: a row a metric, a column a split; and one of a diagnosis, each row by layer from the input on."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from .metric_names import is_diagnosis
+
     known = ("test", "val", "train", "train_eval", "gap")
     splits = [split for split in known if any(name.startswith(f"{split}/") for name in metrics)]
     table = Table("metric", *splits, title=Text(title), box=box.SIMPLE_HEAD)
-    for name in dict.fromkeys(name.partition("/")[2] for name in metrics):
-        values = (metrics.get(f"{split}/{name}") for split in splits)
-        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+    for name in dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in splits):
+        row = (metrics.get(f"{split}/{name}") for split in splits)
+        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in row))
+    Console().print(table)
+    diagnosed: dict[str, list[str]] = {}
+    for name in filter(is_diagnosis, metrics):
+        value = metrics[name]
+        if not name.startswith("init/"):
+            diagnosed.setdefault(name.partition("/layer_")[0], []).append("–" if value is None else f"{value:.3g}")
+    if not diagnosed:
+        return
+    table = Table("diagnosis", "by layer", box=box.SIMPLE_HEAD)
+    for name, values in sorted(diagnosed.items()):
+        table.add_row(name, "  ".join(values))
     Console().print(table)
 
 

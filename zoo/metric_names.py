@@ -1,11 +1,34 @@
-"""What metrics are called and which way is better; `zoo.metrics` computes them. Imports no torch."""
+"""What metrics are called and which way is better; `zoo.metrics` computes them. Imports no torch.
 
-from collections.abc import Mapping
+Diagnosis callbacks (`zoo.callbacks`) add metrics of layers: `layer_1`, `layer_2`, ... are the linear and conv layers
+from the input on, the last being the output's; what speaks of activations has that of the layer ahead of them. They are
+columns of `metrics.csv`, and in `result.json` those of the epoch restored:
+
+- `gradient_flow`: `gradient_norm/layer_N` and `update_ratio/layer_N`, of weights, mean over sampled steps.
+- `gradient_clipping`: `gradient_norm/before_clipping`, `gradient_norm/after_clipping`, of all parameters, mean over
+  sampled steps, and `clipped_steps`, the share of these that were clipped.
+- `dead_units`: `dead_units/layer_N` and `saturated_units/layer_N`, shares of units, on validation.
+- `activation_statistics`: `activation_mean/layer_N`, `activation_std/layer_N`, and `signal_ratio`, on validation.
+
+`result.json` alone has what was measured of the initial weights, too, under the same names with `init/` ahead, but for
+`clipped_steps`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 CLASSIFICATION = ("loss", "accuracy", "f1_macro", "auroc")
 REGRESSION = ("loss", "mse", "mae", "r2")
 LOWER_IS_BETTER = ("loss", "mse", "mae")
+# Quantities by callback: those of each weighted layer, those of each activation layer, those of the whole net.
+DIAGNOSIS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "gradient_flow": (("gradient_norm", "update_ratio"), (), ()),
+    "gradient_clipping": ((), (), ("gradient_norm/before_clipping", "gradient_norm/after_clipping", "clipped_steps")),
+    "dead_units": ((), ("dead_units", "saturated_units"), ()),
+    "activation_statistics": ((), ("activation_mean", "activation_std"), ("signal_ratio",)),
+}
+FEWER_IS_BETTER = ("dead_units", "saturated_units")
+OF_THE_NET = ("clipped_steps", "signal_ratio")  # what has no slash in its name
 
 
 def metric_names(num_classes: int) -> tuple[str, ...]:
@@ -14,8 +37,64 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
 
 
 def direction(metric: str) -> str:
-    """`min` or `max`, whichever is better, by the last part of a metric's name; every gap is better small."""
-    return "min" if metric.startswith("gap/") or metric.rpartition("/")[2] in LOWER_IS_BETTER else "max"
+    """`min` or `max`, whichever is better, by the last part of a metric's name; every gap is better small.
+
+    Fewer dead and saturated units are better. What else `is_diagnosis` has no better way: a study that compares it must
+    say one, see `has_direction`.
+    """
+    lower = metric.startswith("gap/") or metric.rpartition("/")[2] in LOWER_IS_BETTER
+    return "min" if lower or _quantity(metric) in FEWER_IS_BETTER else "max"
+
+
+def is_diagnosis(metric: str) -> bool:
+    """Whether a diagnosis callback measures it, if only in a net with such a layer."""
+    return bool(callback_of(metric))
+
+
+def has_direction(metric: str) -> bool:
+    """Whether one way is the better one: a gradient norm of 1 is neither better than .1 nor worse."""
+    return not is_diagnosis(metric) or _quantity(metric) in FEWER_IS_BETTER
+
+
+def callback_of(metric: str) -> str:
+    """The diagnosis callback that measures a metric; empty if none does."""
+    bare = metric.removeprefix("init/")
+    for name, (layers, activations, net) in DIAGNOSIS.items():
+        if bare in net or ("/layer_" in bare and _quantity(bare) in (*layers, *activations)):
+            return name
+    return ""
+
+
+def _quantity(metric: str) -> str:
+    return metric.removeprefix("init/").partition("/")[0]
+
+
+def is_metric(column: str) -> bool:
+    """Whether a column of `metrics.csv` is a metric, rather than the number of the step or a learning rate."""
+    return "/" in column or column in OF_THE_NET
+
+
+def diagnosing(callbacks: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the diagnosis callbacks that are on in a resolved config's section `callbacks`."""
+    return {name: callbacks[name] for name in DIAGNOSIS if callbacks.get(name) is not None}
+
+
+def diagnosis_names(callbacks: Iterable[str], n_layers: int, activations: Sequence[int]) -> list[str]:
+    """The final metrics that diagnosis callbacks measure.
+
+    Args:
+        callbacks: Those that are on.
+        n_layers: The linear and conv layers of the net.
+        activations: The numbers, counted from 1, of those that have an activation behind them.
+    """
+    names: list[str] = []
+    for callback in callbacks:
+        of_layers, of_activations, of_net = DIAGNOSIS[callback]
+        own = [f"{quantity}/layer_{n}" for quantity in of_layers for n in range(1, n_layers + 1)]
+        own += [f"{quantity}/layer_{n}" for quantity in of_activations for n in activations]
+        own += of_net if activations or callback != "activation_statistics" else ()
+        names += own + [f"init/{name}" for name in own if name != "clipped_steps"]
+    return names
 
 
 def measures_gap(callbacks: Mapping[str, Any]) -> bool:
@@ -23,15 +102,16 @@ def measures_gap(callbacks: Mapping[str, Any]) -> bool:
     return callbacks.get("generalization_gap") is not None
 
 
-def comparable_names(num_classes: int, gap: bool) -> list[str]:
+def comparable_names(num_classes: int, gap: bool, diagnosed: Sequence[str] = ()) -> list[str]:
     """The final metrics that a study can compare.
 
     Args:
         num_classes: The number of classes; 1 for a regression.
         gap: Whether `measures_gap` holds.
+        diagnosed: See `diagnosis_names`.
     """
     splits = ("test", "val", "train_eval", "gap") if gap else ("test", "val")
-    return [f"{split}/{name}" for split in splits for name in metric_names(num_classes)]
+    return [*(f"{split}/{name}" for split in splits for name in metric_names(num_classes)), *diagnosed]
 
 
 def gaps(trained: Mapping[str, float], tested: Mapping[str, float]) -> dict[str, float]:

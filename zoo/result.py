@@ -25,8 +25,9 @@ class Result:
         status: `done`, or `diverged` where a loss was NaN or infinite.
         reason: Why it is not `done`; empty otherwise.
         metrics: Final metrics: `test/...` of the restored model, `val/...` and `train/...` of its epoch, and with the
-            callback `generalization_gap` `train_eval/...` and `gap/...` of the restored model; null where a metric is
-            undefined. None at all from a run that diverged.
+            callback `generalization_gap` `train_eval/...` and `gap/...` of the restored model; what diagnosis callbacks
+            measured in its epoch, and `init/...` of the initial weights (see `zoo.metric_names`); null where a metric
+            is undefined. None at all from a run that diverged.
         best_epoch: The epoch restored, counted from 0.
         epochs_run: How many epochs ran.
         train_seconds: Wall time of training, validation included, imports and test excluded; in a pack its share.

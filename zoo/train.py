@@ -18,11 +18,12 @@ from datamodules.base import ArrayDataModule
 from datamodules.errors import InputError, require
 
 from .callbacks import CALLBACKS
+from .callbacks.layers import Diagnosis
 from .checkpoint import read_checkpoint
 from .config import Config, resolve
 from .files import write_atomically
 from .logger import EpochCSVLogger
-from .metric_names import gaps, measures_gap
+from .metric_names import gaps, is_metric, measures_gap
 from .module import ZooModule
 from .optim import check_plan
 from .pack import Member, reason_to_run_alone
@@ -174,6 +175,9 @@ def make_callbacks(config: Config, num_classes: int, out: Path) -> list[L.Callba
     Raises:
         InputError: An option out of range, or a metric that is not measured.
     """
+    for name in ("dead_units", "activation_statistics"):
+        both = bool(config.get("model", {}).get("compile")) and config["callbacks"].get(name) is not None
+        require(not both, f"callbacks.{name} looks between layers, which model.compile fuses; leave one of them out.")
     return [
         CALLBACKS[name][0](**options).make(out, num_classes)
         for name, options in config["callbacks"].items()
@@ -232,5 +236,8 @@ def _test_best(
     if gap:
         trained = trainer.test(model, dataloaders=data.eval_dataloader("train"), verbose=False)[0]
         tested |= gaps({name.removeprefix("test/"): value for name, value in trained.items()}, tested)
-    row = {} if best_epoch is None else {k: v for k, v in logger.rows[best_epoch].items() if "/" in k}
+    best = logger.rows.get(-1 if best_epoch is None else best_epoch, {})  # the first rank alone has rows
+    row = {name: value for name, value in best.items() if is_metric(name)}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        row |= callback.initial if isinstance(callback, Diagnosis) else {}
     return best_epoch, {**tested, **row}

@@ -25,8 +25,8 @@ DERIVED = (
     "summary.json",
 )
 SOMETIMES = (
-    *("table_tuned.csv", "effects.csv", "main_effects.csv", "across.csv"),
-    *(f"{name}.{kind}" for name in ("figure_tuned", "curves", "heatmap") for kind in ("png", "svg")),
+    *("table_tuned.csv", "effects.csv", "main_effects.csv", "across.csv", "claims.csv"),
+    *(f"{name}.{kind}" for name in ("figure_tuned", "curves", "heatmap", "layers") for kind in ("png", "svg")),
 )
 
 
@@ -56,6 +56,7 @@ def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, An
     # scipy, statsmodels and matplotlib take seconds, which reading a report need not wait for.
     from .analysis import analyze
     from .curves import curves_figure
+    from .diagnosis import layers_figure
     from .figures import heatmap_figure, intervals_figure
     from .page import page
 
@@ -73,6 +74,8 @@ def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, An
         figures.append("heatmap")
     if curves_figure(study, analysis.trials, store.curves, folder, "curves"):
         figures.append("curves")
+    if layers_figure(study, analysis.trials, store.curves, folder, "layers"):
+        figures.append("layers")
     images = {name: (folder / f"{name}.svg").read_text(encoding="utf-8") for name in figures}
     for name, text in (files | {"report.html": page(analysis, images)}).items():
         write_atomically(folder / name, text)
@@ -110,6 +113,7 @@ def tables(analysis: "Analysis") -> dict[str, str]:
         ("table_tuned.csv", analysis.tuned),
         ("effects.csv", analysis.effects),
         ("main_effects.csv", analysis.marginals),
+        ("claims.csv", analysis.claims),
         ("across.csv", analysis.across.table if analysis.across else None),
     ):
         if table is not None:

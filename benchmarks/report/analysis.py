@@ -6,6 +6,7 @@ import pandas as pd
 
 from ..stats import choose_tuned, summarize, summarize_tuned
 from ..stats.across import Across, across_data_sets
+from ..stats.claims import judge_claims
 from ..stats.factorial import effects, is_factorial, marginal_means
 from ..stats.tuning import Choice
 from ..store import Store
@@ -28,6 +29,7 @@ class Analysis:
         effects: The analysis of variance of a two-axis grid.
         marginals: Its axes, each averaged over the other.
         across: The comparison across data sets, where the data set varies.
+        claims: The study's claims with their verdicts, where it has any.
     """
 
     study: Study
@@ -39,6 +41,7 @@ class Analysis:
     effects: pd.DataFrame | None = None
     marginals: pd.DataFrame | None = None
     across: Across | None = None
+    claims: pd.DataFrame | None = None
 
 
 def analyze(study: Study, store: Store) -> Analysis:
@@ -60,4 +63,5 @@ def analyze(study: Study, store: Store) -> Analysis:
         effects(study, trials) if grid else None,
         marginal_means(study, trials) if grid else None,
         across_data_sets(study, trials),
+        judge_claims(study, trials) if study.claims else None,
     )

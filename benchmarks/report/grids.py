@@ -11,6 +11,13 @@ from .analysis import Analysis
 from .findings import across_notes, effect_notes, finding, notes, tuning_notes
 from .words import interval, number, p_value
 
+CLAIMS = (
+    "Claims were written into the study before it was run. One `holds`, or `does not hold`, by a two-sided t test at "
+    ".05 after Holm's correction over the study's claims (a share of diverged trials by the exact binomial test); "
+    "equivalence by two one-sided tests against the margin; else one `cannot tell`. The effect is a paired "
+    "difference, a mean, or a mean step along the axis, in powers of ten for a trend on a log scale."
+)
+
 
 class Grid(NamedTuple):
     """A table of text.
@@ -55,7 +62,22 @@ def grids(analysis: Analysis) -> list[Grid]:
         ]
         header = ["method", "average rank", "IQM", "95 % interval"]
         found.append(Grid(f"Across data sets{base}", header, rows, across_notes(analysis)))
+    if analysis.claims is not None:
+        found.append(claims_grid(analysis.claims))
     return found
+
+
+def claims_grid(claims: pd.DataFrame) -> Grid:
+    """Claims with their verdicts."""
+    rows = [
+        [
+            *(r["claim"], r["verdict"], f"{r['metric']}: {r['about']}", number(r["effect"])),
+            *(interval(r["ci_low"], r["ci_high"]), str(r["n"]), p_value(r["p_holm"]), r["source"]),
+        ]
+        for r in claims.to_dict("records")
+    ]
+    header = ["claim", "verdict", "as measured", "effect", "95 % interval", "n", "p (Holm)", "source"]
+    return Grid("Claims", header, rows, [CLAIMS])
 
 
 def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -27,6 +27,7 @@ CAPTIONS = {
     "heatmap": "Means of the grid.",
     "curves": "Learning curves on validation: mean over seeds with its 95 % t interval; dashed: the baseline's mean. "
     "Wide intervals, and curves far off, leave their panels.",
+    "layers": "What a diagnosis callback measured, by layer and epoch: mean over seeds.",
 }
 MOST_FAILURES = 500  # listed on the page; all are in trials.csv
 

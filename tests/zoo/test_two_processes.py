@@ -20,10 +20,12 @@ def test_two_ranks_see_every_sample_once_and_leave_one_set_of_files(tmp_path):
     done = zoo(
         *"fit --model robust_mlp --data iris --data.batch_size 19 --trainer.max_epochs 3 --out run".split(),
         *"--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp".split(),
-        *"--callbacks.generalization_gap true".split(),
+        *"--callbacks.generalization_gap true --callbacks.dead_units true --callbacks.gradient_clipping true".split(),
+        *"--callbacks.activation_statistics true --callbacks.gradient_flow.every_n_steps 1".split(),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
     assert done.stdout.count("all of it in run") == 1
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.yaml",
@@ -55,3 +57,20 @@ def test_two_ranks_see_every_sample_once_and_leave_one_set_of_files(tmp_path):
     assert together["train_eval/accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert together["train_eval/loss"] == pytest.approx(loss, abs=1e-5)
     assert together["gap/accuracy"] == pytest.approx(accuracy - together["test/accuracy"], abs=1e-6)
+
+    # Over the validation rows of both ranks, in eval mode.
+    x, _ = create_datamodule(**model.config["data"]).arrays("val")
+    outputs = []
+    for layer in (model.net[3], model.net[7]):
+        layer.register_forward_hook(lambda module, inputs, out: outputs.append(out))
+    with torch.no_grad():
+        model(x)
+    assert len(outputs) == 2
+    for number, out in enumerate(outputs, 1):
+        assert together[f"activation_mean/layer_{number}"] == pytest.approx(out.mean().item(), rel=1e-4)
+        assert together[f"activation_std/layer_{number}"] == pytest.approx(out.std(correction=0).item(), rel=1e-4)
+        assert together[f"dead_units/layer_{number}"] == pytest.approx((out == 0).all(0).float().mean().item())
+    ratio = outputs[-1].square().mean().sqrt() / x.square().mean().sqrt()
+    assert together["signal_ratio"] == pytest.approx(ratio.item(), rel=1e-4)
+    assert together["gradient_norm/layer_1"] > 0
+    assert together["gradient_norm/after_clipping"] <= 1.00001

@@ -9,6 +9,10 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from datamodules.errors import choose, require
 
 from ..metric_names import direction, metric_names
+from .activation_statistics import ActivationStatisticsOptions
+from .dead_units import DeadUnitsOptions
+from .gradient_clipping import GradientClippingOptions
+from .gradient_flow import GradientFlowOptions
 
 MONITOR = "val/loss"
 
@@ -91,7 +95,16 @@ class GeneralizationGapOptions:
         return L.Callback()
 
 
-Options = EarlyStoppingOptions | ModelCheckpointOptions | LearningRateMonitorOptions | GeneralizationGapOptions
+Options = (
+    EarlyStoppingOptions
+    | ModelCheckpointOptions
+    | LearningRateMonitorOptions
+    | GeneralizationGapOptions
+    | GradientFlowOptions
+    | GradientClippingOptions
+    | DeadUnitsOptions
+    | ActivationStatisticsOptions
+)
 
 # Name: (options, whether it is on by default). Those that are not stand in a resolved config only where they are on, so
 # that a new one leaves the keys of trials as they are.
@@ -100,6 +113,10 @@ CALLBACKS: dict[str, tuple[type[Options], bool]] = {
     "model_checkpoint": (ModelCheckpointOptions, True),
     "learning_rate_monitor": (LearningRateMonitorOptions, True),
     "generalization_gap": (GeneralizationGapOptions, False),
+    "gradient_flow": (GradientFlowOptions, False),
+    "gradient_clipping": (GradientClippingOptions, False),
+    "dead_units": (DeadUnitsOptions, False),
+    "activation_statistics": (ActivationStatisticsOptions, False),
 }
 
 

@@ -12,6 +12,7 @@ from datamodules.base import ArrayDataModule
 
 from ..config import Config
 from ..module import ZooModule
+from .diagnosis import diagnosis_signature
 from .shape import Block, blocks_of
 from .train import Member, Pack
 
@@ -22,6 +23,7 @@ __all__ = [
     "augmentation",
     "blocks_of_model",
     "device_of",
+    "diagnosis_signature",
     "flags_beyond",
     "largest_pack",
     "reason_to_run_alone",

@@ -9,6 +9,7 @@ import lightning.pytorch as L
 import torch
 
 from ..logger import EpochCSVLogger
+from ..metric_names import is_metric
 from ..result import Result, make_result
 from . import device_of
 from .train import Member, Pack
@@ -51,7 +52,7 @@ def fit_members(
             member.model,
             member.data,
             diverged_step=course.diverged_step,
-            metrics={**member.tested, **{k: v for k, v in best.items() if "/" in k}},
+            metrics={**member.tested, **{k: v for k, v in best.items() if is_metric(k)}, **member.initial},
             best_epoch=course.best_epoch,
             epochs_run=len(course.rows),
             train_seconds=pack.seconds / len(members),

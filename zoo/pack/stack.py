@@ -75,6 +75,10 @@ class Stack:
             ]
         )
 
+    def weights(self) -> list[slice]:
+        """Where in a row the weights of each block lie."""
+        return [block["weight"][0] for block in self._places]
+
     def restore(self, net: nn.Module, parameters: Tensor, statistics: Tensor) -> None:
         """Put one row, (P,) and (Q,), back into a net of its own."""
         with torch.no_grad():

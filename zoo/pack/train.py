@@ -17,6 +17,7 @@ from ..module import ZooModule
 from ..seeding import derive_seeds
 from . import metrics
 from .course import Course
+from .diagnosis import Watch, diagnosis_signature
 from .feed import EVAL_BATCH, Split, target_masses
 from .net import row_sums
 from .optim import StackedOptimizer
@@ -51,6 +52,7 @@ class Member:
         self.clip = trainer["gradient_clip_val"] or math.inf  # to Lightning, too, 0 means off
         self.course = Course(self.model, self.config["callbacks"], trainer["max_epochs"], len(self.bounds))
         self.tested: dict[str, float] = {}
+        self.initial: dict[str, float] = {}  # what its diagnosis callbacks measured of the initial weights
 
     def signature(self) -> tuple[Any, ...]:
         """What the members of a pack have in common."""
@@ -61,6 +63,7 @@ class Member:
             tuple(len(rows) for rows in data.indices.values()),
             data.batch_size,
             self.config["trainer"]["max_epochs"],
+            *diagnosis_signature(self.config["callbacks"], self.blocks),
         )
 
 
@@ -102,12 +105,22 @@ class Pack:
         train, val = self._split("train", masses), self._split("val")
         optimizer = StackedOptimizer([m.model.hparams for m in everyone], stack.n_decaying, stack.parameters)
         clips = self._column([m.clip for m in everyone])
+        self._watch = watch = Watch(everyone, self.device)
+        if watch.dead is not None:
+            self._outputs(stack, val, watch)
+            watch.see_initial()
         active = everyone
         for epoch in range(self.epochs):
             rates = [m.course.lr for m in active]
             learned, losses = self._train_epoch(active, epoch, stack, train, optimizer, clips)
             measured = {f"train/{k}": v for k, v in learned.items()}
-            measured |= {f"val/{k}": v for k, v in self._evaluate(active, stack, val).items()}
+            measured |= {f"val/{k}": v for k, v in self._evaluate(active, stack, val, watch).items()}
+            if watch.on:
+                measured |= _lists(watch.end_epoch())
+            if watch.initial and epoch == 0:
+                initial = _lists(watch.initial)
+                for k, member in enumerate(everyone):
+                    member.initial = {name: values[k] for name, values in initial.items()}
             improved, stay = [], []
             for k, (member, rate) in enumerate(zip(active, rates, strict=True)):
                 row = {"lr": rate, "step": float((epoch + 1) * len(self.bounds) - 1)}
@@ -124,7 +137,7 @@ class Pack:
             if len(stay) < len(active):
                 if not stay:
                     break
-                for part in (stack, train, val, optimizer):
+                for part in (stack, train, val, optimizer, watch):
                     part.keep(stay)
                 active, clips = [active[k] for k in stay], clips[stay]
         self.seconds = time.perf_counter() - start
@@ -156,10 +169,11 @@ class Pack:
         rows, mass_rows = train.starts + order, train.mass_starts + order
         last, last_mass = len(train.x) - 1, len(train.masses) - 1
         clipping = bool((clips < math.inf).any())
+        watch = self._watch
         stepping = [member for member in active if member.course.by_step]
         optimizer.set_lrs([m.course.lr for m in active])
         losses, outputs = [], []
-        for start, stop in self.bounds:
+        for step, (start, stop) in enumerate(self.bounds):
             n = stop - start
             x = train.inputs(train.pad(rows[:, start:stop], last))
             at = train.pad(mass_rows[:, start:stop], last_mass)
@@ -167,9 +181,14 @@ class Pack:
             out = stack.net.forward(x, n, training=True)
             loss, gradient = self._loss(out, mass)
             stack.net.backward(gradient)
-            if clipping:
-                self._clip(stack.gradients, clips)
+            if watch.on:
+                watch.forward(stack.net, x, n)
+                watch.backward(step, stack)
+            if clipping or watch.wants_norms(step):
+                watch.clipped(step, *self._clip(stack.gradients, clips))
             optimizer.step(stack.parameters, stack.gradients)
+            if watch.on:
+                watch.stepped(stack)
             if stepping:
                 for member in stepping:
                     member.course.after_step()
@@ -194,22 +213,36 @@ class Pack:
         loss = row_sums((log_p * share).flatten(1))
         return loss, torch.ops.aten._log_softmax_backward_data(share, log_p, 1, torch.float32)
 
-    def _clip(self, gradients: Tensor, clips: Tensor) -> None:
-        """Scale each row down to its norm allowed, as `torch.nn.utils.clip_grad_norm_` does."""
+    def _clip(self, gradients: Tensor, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale each row down to its norm allowed, as `torch.nn.utils.clip_grad_norm_` does.
+
+        Returns:
+            The norms, and the factors where they are below 1: (K, 1) each.
+        """
         rows = gradients if len(gradients) > 1 else torch.cat([gradients, gradients])  # see `row_sums`
-        factors = clips / (torch.linalg.vector_norm(rows, dim=1, keepdim=True)[: len(clips)] + 1e-6)
+        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)[: len(clips)]
+        factors = clips / (norms + 1e-6)
         factors = torch.where(clips.isinf(), 1.0, factors)  # a norm that is infinite, too, is none of theirs
         # Mostly none is too long, and a look is cheaper than a product; not on a GPU, which would have to wait for it.
         if self.device.type != "cpu" or not bool((factors >= 1).all()):  # a NaN is not
             gradients.mul_(factors.clamp(max=1))
+        return norms, factors
 
-    def _evaluate(self, active: Sequence[Member], stack: Stack, split: Split) -> dict[str, list[float]]:
+    def _outputs(self, stack: Stack, split: Split, watch: Watch | None = None) -> Tensor:
+        """The outputs for a split, (K, C, N), the diagnosis looking on if there is any."""
         outputs = []
         for start in range(0, split.n, EVAL_BATCH):
             n = min(EVAL_BATCH, split.n - start)
             rows = split.pad(split.starts + torch.arange(start, start + n, device=self.device), len(split.x) - 1)
             outputs.append(stack.net.forward(split.inputs(rows), n, training=False)[..., :n])
-        out = torch.cat(outputs, 2)
+            if watch is not None:
+                watch.see(stack.net, n)
+        return torch.cat(outputs, 2)
+
+    def _evaluate(
+        self, active: Sequence[Member], stack: Stack, split: Split, watch: Watch | None = None
+    ) -> dict[str, list[float]]:
+        out = self._outputs(stack, split, watch)
         if self.num_classes == 1:
             loss = row_sums((out.squeeze(1) - split.y).square()) / split.n
         else:

@@ -1,0 +1,186 @@
+"""Whether a study's claims hold: *holds*, *does not hold* or *cannot tell*."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from ..claims import DIVERGED, Claim, make_claims
+from ..study import Study
+from .paired import ALPHA, Array, level, moments, t_interval, t_test, tost
+from .summary import FAILED, SINGLE, by_seed, holm
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell"
+
+
+class Evidence(NamedTuple):
+    """What trials say to one claim.
+
+    Attributes:
+        effect: A paired difference, a mean (geometric on a log scale) or rate, or a mean step along an axis.
+        low: The lower end of its 95 % interval.
+        high: The upper end.
+        n: Seeds, or trials of a rate, that it rests on.
+        p: Of the two-sided test that it is no effect, or just the threshold.
+        side: 1 where the effect is as claimed, -1 where it is the opposite, 0 at neither side.
+        settled: Whether it is decided without p: True (as claimed), False, or None.
+        blocked: Whether missing trials forbid `holds`, and whether they forbid `does not hold`.
+    """
+
+    effect: float
+    low: float
+    high: float
+    n: int
+    p: float
+    side: float
+    settled: bool | None = None
+    blocked: tuple[bool, bool] = (False, False)
+
+
+def judge_claims(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
+    """Each claim of a study with its verdict.
+
+    A claim `holds` where the effect is on its side by a two-sided t test at .05, after Holm's correction over all
+    claims of the study, and `does not hold` where it is so on the other side; else one `cannot tell`. A claim of better
+    or worse also does not hold where the two are equivalent within the margin (TOST); one of equivalence holds there,
+    and does not where the 95 % interval lies beyond the margin. A trend also takes means that all move its way, and
+    does not hold where a step surely goes the other way. Trials that failed are in no mean, and nothing holds by what
+    they leave out.
+
+    Args:
+        study: The study.
+        trials: As in `benchmarks.report.trials.read_trials`.
+
+    Returns:
+        One row a claim: `claim, source, about, metric, verdict, effect, ci_low, ci_high, n, p, p_holm`.
+    """
+    claims = make_claims(study)
+    found = [_evidence(study, trials, claim) for claim in claims]
+    p_holm = holm(np.array([evidence.p for evidence in found]))
+    rows = []
+    for claim, evidence, p in zip(claims, found, p_holm, strict=True):
+        rows.append(
+            {
+                **{"claim": claim.claim, "source": claim.source, "about": about(claim), "metric": claim.metric},
+                **{"verdict": _verdict(evidence, p), "effect": evidence.effect},
+                **{"ci_low": evidence.low, "ci_high": evidence.high, "n": evidence.n, "p": evidence.p, "p_holm": p},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def about(claim: Claim) -> str:
+    """What is compared, as a formula."""
+    first = claim.variants[0]
+    if claim.kind == "is":
+        return (
+            f"{first} {claim.value} than {claim.variants[1]}"
+            if claim.value != "equivalent"
+            else f"{first} ≈ {claim.variants[1]}"
+        )
+    if claim.kind in ("below", "above"):
+        return f"{first} {'<' if claim.kind == 'below' else '>'} {claim.value:g}"
+    return f"{claim.kind} with {claim.value}: {first} … {claim.variants[-1]}"
+
+
+def _verdict(evidence: Evidence, p: float) -> str:
+    holds, fails = evidence.blocked
+    if evidence.settled is not None:
+        said = HOLDS if evidence.settled else FAILS
+    else:
+        said = OPEN if not p < ALPHA or not evidence.side else HOLDS if evidence.side > 0 else FAILS
+    return OPEN if (said == HOLDS and holds) or (said == FAILS and fails) else said
+
+
+def _evidence(study: Study, trials: pd.DataFrame, claim: Claim) -> Evidence:
+    if claim.metric == DIVERGED:
+        return _rate(trials, claim)
+    column = "value" if claim.metric == study.metric else claim.metric
+    values = by_seed(study, trials, claim.variants, column)  # (seeds, variants)
+    failed = [set(_seeds(trials, name)) for name in claim.variants]
+    if claim.log:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = np.log10(np.where(values > 0, values, np.nan))
+    if claim.kind == "is":
+        return _comparison(claim, values, failed)
+    if claim.kind in ("below", "above"):
+        return _threshold(claim, values[:, 0], bool(failed[0]))
+    return _trend(claim, values, any(failed))
+
+
+def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]]) -> Evidence:
+    largest = float(np.where(np.isfinite(values), np.abs(values), 0).max(initial=0))
+    d = level(values[:, 0] - values[:, 1], SINGLE * largest)
+    n, delta, _ = moments(d)
+    low, high = t_interval(d)
+    gain = float(delta) * (1 if claim.mode == "max" else -1)
+    same = claim.margin is not None and bool(tost(d, claim.margin) < ALPHA)
+    lost, won = bool(failed[0] - failed[1]), bool(failed[1] - failed[0])
+    evidence = Evidence(float(delta), float(low), float(high), int(n), float(t_test(d)), np.sign(gain))
+    if claim.value == "equivalent":
+        assert claim.margin is not None
+        beyond = bool(low > claim.margin or high < -claim.margin)
+        return evidence._replace(
+            settled=True if same else False if beyond else None, side=0, blocked=(lost or won, False)
+        )
+    if claim.value == "worse":
+        return evidence._replace(
+            side=-evidence.side, settled=False if same else None, blocked=(won, lost or (same and won))
+        )
+    return evidence._replace(settled=False if same else None, blocked=(lost, won or (same and lost)))
+
+
+def _threshold(claim: Claim, values: Array, failed: bool) -> Evidence:
+    reference = np.log10(claim.value) if claim.log else claim.value
+    n, mean, _ = moments(values)
+    low, high = t_interval(values)
+    side = np.sign(mean - reference) * (1 if claim.kind == "above" else -1)
+    middle, *ends = (float(10**x if claim.log else x) for x in (mean, low, high))
+    return Evidence(
+        middle, ends[0], ends[1], int(n), float(t_test(values - reference)), float(side), blocked=(failed, failed)
+    )
+
+
+def _trend(claim: Claim, values: Array, failed: bool) -> Evidence:
+    values = np.where(np.isfinite(values).all(axis=1, keepdims=True), values, np.nan)  # complete seeds
+    steps = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
+    slopes = values @ steps / (steps @ steps)  # least squares, per step along the axis
+    n, slope, _ = moments(slopes)
+    low, high = t_interval(slopes)
+    way = 1 if claim.kind == "rises" else -1
+    between = np.diff(values, axis=1) * way  # (seeds, steps)
+    back = (moments(between)[1] < 0) & (holm(t_test(between)) < ALPHA)
+    monotone = bool((moments(between)[1] > 0).all())
+    side = float(np.sign(slope) * way)
+    settled = False if back.any() else None
+    return Evidence(
+        float(slope),
+        float(low),
+        float(high),
+        int(n),
+        float(t_test(slopes)),
+        side if side < 0 or monotone else 0.0,
+        settled,
+        (failed, failed),
+    )
+
+
+def _rate(trials: pd.DataFrame, claim: Claim) -> Evidence:
+    """The share of a variant's trials that diverged, among those that ended by themselves: an exact binomial test."""
+    status = trials.loc[trials["variant"] == claim.variants[0], "status"]
+    diverged, n = int((status == "diverged").sum()), int(status.isin(["done", "diverged"]).sum())
+    if not n:
+        return Evidence(np.nan, np.nan, np.nan, 0, np.nan, 0.0)
+    low, high = proportion_confint(diverged, n, method="wilson")
+    share = diverged / n
+    p = float(stats.binomtest(diverged, n, float(np.clip(claim.value, 0, 1))).pvalue)
+    side = np.sign(share - claim.value) * (1 if claim.kind == "above" else -1)
+    return Evidence(share, max(0.0, low), min(1.0, high), n, p, float(side))
+
+
+def _seeds(trials: pd.DataFrame, variant: str) -> list[int]:
+    own = trials[trials["variant"] == variant]
+    return list(own.loc[own["status"].isin(FAILED), "seed"])

@@ -1,0 +1,188 @@
+"""Claims in studies: what is refused before a run, and when one holds."""
+
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.claims import claim_problems
+from benchmarks.cli import main
+from benchmarks.stats.claims import judge_claims
+from benchmarks.study import Study
+
+STUDY = Study(
+    name="s",
+    base={},
+    vary={"depth": [1, 2, 3], "norm": ["none", "batch"]},
+    baseline={"depth": 1, "norm": "none"},
+    metric="test/accuracy",
+    margin=0.01,
+    seeds=8,
+)
+NOISE = np.random.default_rng(0).normal(0, 0.002, (8, 6))
+MEANS = {1: 0.9, 2: 0.8, 3: 0.7}
+
+
+def trials(failed: dict[str, list[int]] | None = None, status: str = "diverged", **columns) -> pd.DataFrame:
+    """Accuracy falls with depth and does not depend on the norm; `grad` is 10^-depth."""
+    rows = []
+    for place, variant in enumerate(STUDY.variants):
+        for seed in range(STUDY.seeds):
+            lost = seed in (failed or {}).get(variant.name, [])
+            value = MEANS[variant.cell["depth"]] + NOISE[seed, place]
+            row = {"variant": variant.name, "seed": seed, "status": status if lost else "done", "value": value}
+            rows.append(row | {"grad": 10.0 ** -variant.cell["depth"] * (1 + NOISE[seed, place])} | columns)
+    return pd.DataFrame(rows)
+
+
+def judge(claim: dict, frame: pd.DataFrame | None = None) -> pd.Series:
+    study = replace(STUDY, claims=[{"claim": "words", **claim}])
+    assert claim_problems(study) == []
+    return judge_claims(study, trials() if frame is None else frame).iloc[0]
+
+
+SHALLOW, DEEP, NORM = "depth=1, norm=none", "depth=3, norm=none", "depth=1, norm=batch"
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ({"variant": SHALLOW, "is": "better", "against": DEEP}, "holds"),
+        ({"variant": DEEP, "is": "better"}, "does not hold"),
+        ({"variant": DEEP, "is": "worse"}, "holds"),
+        ({"variant": SHALLOW, "is": "worse", "against": DEEP}, "does not hold"),
+        ({"variant": NORM, "is": "better"}, "does not hold"),  # they are equivalent
+        ({"variant": NORM, "is": "better", "margin": 1e-5}, "cannot tell"),
+        ({"variant": NORM, "is": "equivalent"}, "holds"),
+        ({"variant": NORM, "is": "equivalent", "margin": 1e-5}, "cannot tell"),
+        ({"variant": DEEP, "is": "equivalent"}, "does not hold"),
+        ({"variant": SHALLOW, "above": 0.85}, "holds"),
+        ({"variant": SHALLOW, "below": 0.85}, "does not hold"),
+        ({"variant": SHALLOW, "below": 0.9}, "cannot tell"),
+        ({"variant": DEEP, "metric": "grad", "below": 0.002, "scale": "log"}, "holds"),
+        ({"variant": DEEP, "metric": "grad", "above": 0.002, "scale": "log"}, "does not hold"),
+        ({"falls": "depth"}, "holds"),
+        ({"rises": "depth"}, "does not hold"),
+        ({"falls": "depth", "in": {"norm": "batch"}, "metric": "grad", "scale": "log"}, "holds"),
+        ({"falls": "norm"}, "cannot tell"),
+        ({"variant": DEEP, "metric": "grad", "mode": "min", "is": "better"}, "holds"),
+        ({"variant": SHALLOW, "metric": "diverged", "below": 0.6}, "holds"),
+        ({"variant": SHALLOW, "metric": "diverged", "above": 0.6}, "does not hold"),
+        ({"variant": SHALLOW, "metric": "diverged", "below": 0.05}, "cannot tell"),
+    ],
+)
+def test_verdicts(claim, verdict):
+    row = judge(claim)
+    assert row["verdict"] == verdict
+    assert row["ci_low"] <= row["effect"] <= row["ci_high"]
+    assert row["n"] == 8
+
+
+def test_effects_are_those_of_the_trials():
+    frame = trials().pivot(index="seed", columns="variant", values="value")
+    assert judge({"variant": DEEP, "is": "worse"})["effect"] == pytest.approx((frame[DEEP] - frame[SHALLOW]).mean())
+    slopes = [np.polyfit(range(3), row, 1)[0] for row in frame[[SHALLOW, "depth=2, norm=none", DEEP]].to_numpy()]
+    assert judge({"falls": "depth"})["effect"] == pytest.approx(np.mean(slopes))
+    logs = judge({"variant": DEEP, "metric": "grad", "below": 0.002, "scale": "log"})
+    assert logs["effect"] == pytest.approx(1e-3, rel=0.01)
+
+
+def test_a_trend_with_a_step_back_does_not_hold():
+    frame = trials()
+    middle = frame["variant"] == "depth=2, norm=none"
+    frame.loc[middle, "value"] = 0.95 + frame.loc[middle, "value"] - 0.8
+    row = judge({"falls": "depth"}, frame)
+    assert row["p"] < 0.05
+    assert row["effect"] < 0, "the slope is as claimed"
+    assert row["verdict"] == "does not hold"
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed", "crashed"])
+def test_nothing_holds_by_what_failures_leave_out(status):
+    lost = trials({DEEP: [0]}, status)
+    assert judge({"variant": DEEP, "is": "better"}, lost)["verdict"] == "does not hold"
+    assert judge({"variant": DEEP, "is": "worse"}, lost)["verdict"] == "holds"
+    assert judge({"variant": SHALLOW, "is": "worse", "against": DEEP}, lost)["verdict"] == "does not hold"
+    assert judge({"variant": DEEP, "below": 0.85}, lost)["verdict"] == "cannot tell"
+    assert judge({"falls": "depth"}, lost)["verdict"] == "cannot tell"
+    alike = trials({NORM: [0]}, status)
+    assert judge({"variant": NORM, "is": "equivalent"}, alike)["verdict"] == "cannot tell"
+
+
+def test_the_share_of_diverged_trials_is_judged_by_the_binomial_test():
+    frame = trials({DEEP: list(range(8))})
+    row = judge({"variant": DEEP, "metric": "diverged", "above": 0.5}, frame)
+    assert (row["effect"], row["n"], row["verdict"]) == (1.0, 8, "holds")
+    assert row["p"] == pytest.approx(2 / 2**8)
+
+
+def test_claims_are_corrected_for_their_number():
+    one = {"variant": NORM, "is": "better", "margin": 1e-5, "claim": "a"}
+    study = replace(STUDY, claims=[one, {**one, "claim": "b"}, {"variant": DEEP, "is": "worse", "claim": "c"}])
+    table = judge_claims(study, trials())
+    assert table["p_holm"].iloc[2] == pytest.approx(3 * table["p"].iloc[2])
+    assert table["p_holm"].iloc[0] == pytest.approx(min(1, 2 * table["p"].iloc[0]))
+
+
+TEXT = """\
+# Does it?
+task: noop
+base: {noise: 0.1, returns: {score: 0.5, other: 1.0}}
+vary: {sleep: [0.0, 0.001]}
+baseline: {sleep: 0.0}
+metric: {name: score, mode: max}
+margin: 5.0
+seeds: 3
+claims:
+  - {claim: it does nothing, source: here, variant: '0.001', is: equivalent}
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("claim: x, variant: '0.002', is: better", "unknown variant of a claim '0.002'"),
+        ("claim: x, variant: '0.001', is: better, against: zero", "unknown variant of a claim 'zero'"),
+        ("claim: x, variant: '0.001', is: faster", "unknown relation 'faster'"),
+        ("claim: x, variant: '0.001'", "a claim says one of is, below, above, rises, falls; this one says none"),
+        ("claim: x, variant: '0.001', is: better, below: 1", "this one says is, below"),
+        ("variant: '0.001', is: better", "its words under 'claim'"),
+        ("claim: x, varient: '0.001', is: better", "unknown key of a claim 'varient'. Did you mean 'variant'"),
+        ("claim: x, variant: '0.0', is: better", "'0.0' is compared with itself"),
+        ("claim: x, variant: '0.001', is: better, metric: nothing, mode: max", "unknown metric 'nothing'"),
+        ("claim: x, variant: '0.001', is: better, metric: other", "which way is 'other' better?"),
+        ("claim: x, variant: '0.001', is: equivalent, metric: other, mode: max", "equivalent without a margin"),
+        ("claim: x, variant: '0.001', below: small", "a threshold is a number"),
+        ("claim: x, variant: '0.001', below: -1, scale: log", "above 0 on a log scale"),
+        ("claim: x, rises: slip", "unknown axis of a trend 'slip'. Did you mean 'sleep'"),
+        ("claim: x, rises: sleep, in: {sleeps: 1}", "unknown axis 'sleeps'"),
+        ("claim: x, rises: sleep, variant: '0.001'", "'variant' says nothing for a claim with 'rises'"),
+        ("claim: x, variant: '0.001', is: better, metric: diverged, mode: min", "compared with thresholds alone"),
+    ],
+)
+def test_bad_claims_are_refused_before_the_first_trial(refused, entry, sentence):
+    said = refused(TEXT + f"  - {{{entry}}}\n")
+    assert "line 11: " in said
+    assert sentence in said
+
+
+def test_claims_are_in_every_report_and_gathered(tmp_path, capsys):
+    (tmp_path / "it.yaml").write_text(TEXT)
+    assert main(shlex.split(f"run {tmp_path}/it.yaml --out {tmp_path}/runs --workers 1")) == 0
+    assert "it does nothing" in capsys.readouterr().out
+    folder = tmp_path / "runs/it"
+    table = pd.read_csv(folder / "claims.csv")
+    # Three equal seeds are no proof.
+    assert table[["claim", "source", "verdict"]].to_numpy().tolist() == [["it does nothing", "here", "cannot tell"]]
+    for name in ("table.md", "report.html", "table.tex"):
+        assert "it does nothing" in (folder / name).read_text()
+    assert main(["report", "--claims", str(tmp_path / "runs")]) == 0
+    page = (tmp_path / "runs/claims.md").read_text()
+    assert "| it does nothing | here | cannot tell |" in page
+    assert "bench run it" in page
+    assert "1 claims in" in capsys.readouterr().out
+    assert main(["report", "--claims", str(folder)]) == 2
+    assert "no study in" in capsys.readouterr().err
+    assert main(["report"]) == 2

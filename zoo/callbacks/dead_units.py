@@ -1,0 +1,112 @@
+"""Units that have stopped to say anything."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+
+from datamodules.errors import require
+
+from ..layers import ACTIVATIONS
+from .layers import Diagnosis
+
+# The asymptotes of activations that are bounded on both sides.
+BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0)}
+NAMES = {cls: name for name, cls in ACTIVATIONS.items()}
+
+
+@dataclass
+class DeadUnitsOptions:
+    """Measures the share of each hidden layer's units that are dead or saturated (dead_units/..., saturated_units/...).
+
+    Measured in each validation, in eval mode, on the outputs of the activation behind `layer_1`, `layer_2`, ... A unit
+    is dead if its output is exactly zero for every validation sample, whatever the activation: ReLU's then has no
+    gradient any more (Lu et al. 2019). It is saturated if its output lies within `threshold` of an asymptote, as a
+    share of the range between the two, for at least `share` of the samples; at .01 that is where the derivatives of
+    sigmoid and tanh are below 4 % of their largest (see Glorot & Bengio 2010, sec. 3). Sigmoid, tanh and softsign can
+    saturate; all other activations, which are not bounded on both sides, have a share of 0. In conv layers a channel is
+    a unit, and each pixel a sample. `init/...` are those of the initial weights on the same samples, where batch norm
+    has no statistics yet and lets its inputs pass.
+
+    Args:
+        threshold: How near an asymptote counts, in (0, .5].
+        share: The share of samples for which a saturated unit is that near, in (0, 1].
+    """
+
+    threshold: float = 0.01
+    share: float = 0.95
+
+    def make(self, out: Path, num_classes: int) -> L.Callback:
+        """The callback for Lightning; packs have their own."""
+        require(0 < self.threshold <= 0.5, f"callbacks.dead_units.threshold must lie in (0, .5], got {self.threshold}.")
+        require(0 < self.share <= 1, f"callbacks.dead_units.share must lie in (0, 1], got {self.share}.")
+        return DeadUnits(self.threshold, self.share)
+
+
+def near_asymptote(activation: str, outputs: Tensor, threshold: float) -> Tensor:
+    """One for each output of a bounded activation near one of its asymptotes, else zero; see `DeadUnitsOptions`."""
+    low, high = BOUNDED[activation]
+    near = (outputs - (low + high) / 2).abs_() > (high - low) * (0.5 - threshold)
+    return near.float()  # which is several times faster to sum, and exact up to 2**24
+
+
+class DeadUnits(Diagnosis):
+    """See `DeadUnitsOptions`."""
+
+    def __init__(self, threshold: float, share: float) -> None:
+        super().__init__()
+        self.threshold, self.share = threshold, share
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look at the initial weights."""
+        loader: Iterable[tuple[Tensor, Tensor]] = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        modes = [(module, module.training) for module in pl_module.modules()]
+        pl_module.eval()
+        self._begin(pl_module)
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            for x, _ in loader:
+                if len(x) > 0:
+                    pl_module(x.to(pl_module.device))
+        for module, mode in modes:
+            module.training = mode
+        self.note_initial(self._end(trainer))
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look from here on."""
+        if not trainer.sanity_checking:
+            self._begin(pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report the shares."""
+        if not trainer.sanity_checking:
+            self.report(trainer, self._end(trainer))
+
+    def _begin(self, module: nn.Module) -> None:
+        device = next(module.parameters()).device
+        # Ahead of any batch, since a rank's share of a tiny split may be empty.
+        self._seen = {n: torch.zeros(3, w, dtype=torch.long, device=device) for n, w in self.layers.widths.items()}
+        self._hooks = self.look(self._see)
+
+    def _see(self, number: int, outputs: Tensor) -> None:
+        """Count for each unit the batches in which it is alive, the samples near an asymptote, and all samples."""
+        alive, saturated, n = self._seen[number]
+        dims = [dim for dim in range(outputs.dim()) if dim != 1]
+        alive += (outputs.amax(dims) != 0) | (outputs.amin(dims) != 0)
+        n += outputs.numel() // outputs.shape[1]
+        name = NAMES[type(self.layers.activations[number])]
+        if name in BOUNDED:
+            saturated += near_asymptote(name, outputs, self.threshold).sum(dims).long()
+
+    def _end(self, trainer: L.Trainer) -> dict[str, Tensor]:
+        for hook in self._hooks:
+            hook.remove()
+        values: dict[str, Tensor] = {}
+        for number, own in self._seen.items():
+            alive, saturated, n = trainer.strategy.reduce(own, reduce_op="sum")  # over ranks, each with other samples
+            values[f"dead_units/layer_{number}"] = (alive == 0).float().mean()
+            values[f"saturated_units/layer_{number}"] = (saturated >= self.share * n).float().mean()
+        return values

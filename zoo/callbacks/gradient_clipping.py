@@ -1,0 +1,72 @@
+"""What gradient clipping does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from .gradient_flow import check_every
+from .layers import SampledSteps
+
+
+@dataclass
+class GradientClippingOptions:
+    """Measures the gradient norm before and after clipping, and how many steps were clipped (clipped_steps).
+
+    `gradient_norm/before_clipping` and `gradient_norm/after_clipping` are norms over all parameters, biases and norms
+    included, as `trainer.gradient_clip_val` bounds them, each the mean over the epoch's sampled steps (the first and
+    every `every_n_steps`-th after it); `clipped_steps` is the share of these whose gradient was changed.
+
+    Args:
+        every_n_steps: Optimizer steps from one that is measured to the next.
+    """
+
+    every_n_steps: int = 1
+
+    def make(self, out: Path, num_classes: int) -> L.Callback:
+        """The callback for Lightning; packs have their own."""
+        check_every("gradient_clipping", self.every_n_steps)
+        return GradientClipping(self.every_n_steps)
+
+
+class GradientClipping(SampledSteps):
+    """See `GradientClippingOptions`."""
+
+    def __init__(self, every_n_steps: int) -> None:
+        super().__init__(every_n_steps)
+        self._gradients: list[Tensor] = []
+        self._before: list[Tensor] = []  # a number each
+        self._after: list[Tensor] = []
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Measure what is about to be clipped."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self._before.append(_total(self._gradients))
+
+    def after_step(self) -> None:
+        """Measure what the optimizer was given: clipping works in place, and so far nothing has cleared it."""
+        self._after.append(_total(self._gradients))
+        self._gradients = []
+        if not self.initial:
+            self.note_initial(_norms(self._before[0], self._after[0]))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report the means of the epoch."""
+        if self._after:
+            before, after = torch.stack(self._before), torch.stack(self._after)
+            # A gradient that is not clipped is multiplied by one, or not at all, so its norm is the same bit for bit.
+            clipped = (after < before).float().mean()
+            self.report(trainer, {**_norms(before.mean(), after.mean()), "clipped_steps": clipped})
+        self._before, self._after = [], []
+
+
+def _total(gradients: list[Tensor]) -> Tensor:
+    """The norm of all gradients; what `torch.nn.utils.get_total_norm` does besides takes longer than this in all."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+def _norms(before: Tensor, after: Tensor) -> dict[str, Tensor]:
+    return {"gradient_norm/before_clipping": before, "gradient_norm/after_clipping": after}

@@ -1,0 +1,87 @@
+"""How much gradient reaches each layer, and how far it moves the weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from datamodules.errors import require
+
+from .layers import SampledSteps, norm
+
+
+@dataclass
+class GradientFlowOptions:
+    """Measures each layer's gradient norm and update ratio at sampled steps (gradient_norm/..., update_ratio/...).
+
+    Of the weights of each linear or conv layer, `layer_1` being next to the input: the norm of the gradient of the loss
+    ahead of clipping, where vanishing gradients show (Glorot & Bengio 2010, sec. 4.2), and the norm of what the step
+    changed over the norm of what was there before it. Biases are left out: most start at zero, of which there is no
+    ratio, and ahead of batch norm their gradient is rounding error. A value is the mean over the epoch's sampled
+    steps: the first and every `every_n_steps`-th after it. `init/...` are those of the very first step.
+
+    Args:
+        every_n_steps: Optimizer steps from one that is measured to the next.
+    """
+
+    every_n_steps: int = 20
+
+    def make(self, out: Path, num_classes: int) -> L.Callback:
+        """The callback for Lightning; packs have their own."""
+        check_every("gradient_flow", self.every_n_steps)
+        return GradientFlow(self.every_n_steps)
+
+
+def check_every(callback: str, every_n_steps: int) -> None:
+    """Refuse steps that cannot be counted.
+
+    Raises:
+        InputError: It is below 1.
+    """
+    require(every_n_steps >= 1, f"callbacks.{callback}.every_n_steps must be at least 1, got {every_n_steps}.")
+
+
+class GradientFlow(SampledSteps):
+    """See `GradientFlowOptions`."""
+
+    def __init__(self, every_n_steps: int) -> None:
+        super().__init__(every_n_steps)
+        self._norms: list[Tensor] = []  # (layers,) each
+        self._ratios: list[Tensor] = []
+        self._before: list[Tensor] = []
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Measure the gradients and remember the weights."""
+        weights = self._weights()
+        # A weight that is frozen has no gradient.
+        norms = [norm(torch.zeros_like(weight) if weight.grad is None else weight.grad) for weight in weights]
+        self._norms.append(torch.stack(norms))
+        self._before = [weight.detach().clone() for weight in weights]
+
+    def after_step(self) -> None:
+        """Measure how far the weights have moved."""
+        pairs = [(now.detach(), before) for now, before in zip(self._weights(), self._before, strict=True)]
+        sizes = torch.stack([norm(before) for _, before in pairs])
+        self._ratios.append(torch.stack([norm(after - before) for after, before in pairs]) / sizes)
+        if len(self._ratios) == 1 and not self.initial:
+            self.note_initial(_named(self._norms[0], self._ratios[0]))
+        self._before = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report the means of the epoch."""
+        if self._ratios:
+            self.report(trainer, _named(torch.stack(self._norms).mean(0), torch.stack(self._ratios).mean(0)))
+        self._norms, self._ratios = [], []
+
+    def _weights(self) -> list[Tensor]:
+        return [layer.get_parameter("weight") for layer in self.layers.weighted]
+
+
+def _named(norms: Tensor, ratios: Tensor) -> dict[str, Tensor]:
+    return {
+        f"{quantity}/layer_{number}": value
+        for quantity, values in (("gradient_norm", norms), ("update_ratio", ratios))
+        for number, value in enumerate(values, 1)
+    }

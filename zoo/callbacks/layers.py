@@ -1,0 +1,155 @@
+"""The layers of a net in the order in which they compute, and what callbacks that look at them share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..layers import ACTIVATIONS
+from ..module import ZooModule
+
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+ACTIVE = tuple(ACTIVATIONS.values())
+
+
+@dataclass
+class Layers:
+    """The layers of a net.
+
+    Attributes:
+        weighted: The linear and convolutional ones; the first, `layer_1`, is the one next to the input.
+        activations: Those behind a weighted one, by its number, counted from 1; of several behind one, the last.
+        widths: The units, or channels, of each of `activations`.
+    """
+
+    weighted: list[nn.Module] = field(default_factory=list)
+    activations: dict[int, nn.Module] = field(default_factory=dict)
+    widths: dict[int, int] = field(default_factory=dict)
+
+
+def layers_of(model: ZooModule) -> Layers:
+    """The layers of a model, by an evaluation of two inputs of zeros; those that it does not reach come last.
+
+    It draws no random numbers and leaves the model as it was.
+    """
+    found = Layers()
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, WEIGHTED):
+            if module not in found.weighted:
+                found.weighted.append(module)
+        elif found.weighted:
+            number = len(found.weighted)
+            found.activations[number], found.widths[number] = module, output.shape[1]
+
+    looked_at = [m for m in model.net.modules() if isinstance(m, WEIGHTED) or type(m) in ACTIVE]
+    hooks = [module.register_forward_hook(note) for module in looked_at]
+    modes = [(module, module.training) for module in model.modules()]
+    parameter = next(model.parameters())
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(torch.zeros(2, *model.hparams["input_shape"], device=parameter.device, dtype=parameter.dtype))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for hook in hooks:
+            hook.remove()
+    found.weighted += [m for m in looked_at if isinstance(m, WEIGHTED) and m not in found.weighted]
+    return found
+
+
+class Diagnosis(L.Callback):
+    """A callback that measures by layer, and leaves what it measured in the run's curve and result.
+
+    It never waits for a GPU within an epoch, draws no random numbers and changes none of the run's other numbers.
+
+    Attributes:
+        initial: What was measured of the initial weights, under the names of the curve with `init/` ahead.
+    """
+
+    layers: Layers
+
+    def __init__(self) -> None:
+        self.initial: dict[str, float] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Find the layers, ahead of anything that may wrap them."""
+        if stage == "fit":
+            assert isinstance(pl_module, ZooModule)
+            self.layers = layers_of(pl_module)
+
+    def note_initial(self, values: Mapping[str, Tensor]) -> None:
+        """Keep what was measured of the initial weights, a number each."""
+        self.initial |= {f"init/{name}": float(value) for name, value in values.items()}
+
+    def report(self, trainer: L.Trainer, values: Mapping[str, Tensor]) -> None:
+        """Put numbers into the row of this epoch; in DDP rank 0's count."""
+        # Not by `self.log`, which spends more on a number than measuring it takes.
+        if trainer.logger is not None:
+            row = {name: float(value) for name, value in values.items()}
+            trainer.logger.log_metrics({**row, "epoch": float(trainer.current_epoch)}, trainer.global_step)
+
+    def look(self, see: Callable[[int, Tensor], None]) -> list[RemovableHandle]:
+        """Show the outputs of each activation layer, with its number, until the handles are removed."""
+
+        def hook(number: int) -> Callable[..., None]:
+            return lambda module, inputs, output: see(number, output.detach())
+
+        return [module.register_forward_hook(hook(number)) for number, module in self.layers.activations.items()]
+
+
+class SampledSteps(Diagnosis):
+    """A diagnosis of the first optimizer step of each epoch and of each k-th after it.
+
+    A step is the optimizer's: with `trainer.accumulate_grad_batches` it has the gradient of several batches. In DDP
+    gradients are those averaged over the ranks, the same on each.
+    """
+
+    def __init__(self, every_n_steps: int) -> None:
+        super().__init__()
+        self.every_n_steps = every_n_steps
+        self._step = 0
+        self._sampling = False
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count from here."""
+        self._step = 0
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Gradients are complete, unscaled, and not clipped yet."""
+        self._sampling = self._step % self.every_n_steps == 0
+        self._step += 1
+        if self._sampling:
+            self.before_step(optimizer)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """The step is done, if this batch had one; gradients are as they were clipped."""
+        if self._sampling:
+            self._sampling = False
+            self.after_step()
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Measure ahead of clipping."""
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """Measure behind the optimizer."""
+        raise NotImplementedError
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The type to take norms in: in single precision, which is all that Apple has, 1e-23 squared is zero."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def norm(x: Tensor) -> Tensor:
+    """The Euclidean norm of all elements."""
+    return torch.linalg.vector_norm(x, dtype=widest(x.device))

@@ -1,0 +1,142 @@
+"""Checks of what comes out before any training: shape, loss, softmax, leaks between samples."""
+
+import math
+
+import torch
+
+from .findings import Finding, above, worst
+from .subject import Subject
+from .trace import SQUASHING, trace
+
+EXCESS = (1.0, 4.0)
+RATIO = (3.0, 10.0)
+LEAK_SAMPLES = 6
+
+
+def forward(s: Subject) -> Finding:
+    """Outputs (B, C) that are finite, for two batch sizes. If not, no other check can be run.
+
+    Broken: an exception, another shape, or a value that is not finite.
+    """
+    why, change = "Nothing else can be measured.", "Mend the model's forward."
+    for n in dict.fromkeys((min(len(s.x), 8), min(len(s.x), 5))):
+        try:
+            with torch.no_grad():
+                outputs = s.copy()(s.x[:n])
+        except Exception as error:  # whatever the patient does
+            text = f"The forward pass of {n} samples raises {type(error).__name__}: {str(error).splitlines()[0]}"
+            return Finding("forward", "broken", text, {}, why, change)
+        if tuple(outputs.shape) != (n, s.num_classes):
+            text = f"The outputs of {n} samples have shape {tuple(outputs.shape)}, not {(n, s.num_classes)}."
+            return Finding("forward", "broken", text, {}, why, change)
+        if not outputs.isfinite().all():
+            text = f"{int((~outputs.isfinite()).sum())} of {outputs.numel()} outputs are not finite."
+            return Finding("forward", "broken", text, {}, why, "A smaller --model.init_scale; look at the inputs.")
+    return Finding("forward", "ok", f"Outputs have shape (batch, {s.num_classes}) and are finite.")
+
+
+def initial_loss(s: Subject) -> Finding:
+    """The loss before training against what knowing nothing costs: ln C, or in a regression the targets' variance.
+
+    Karpathy 2019, "verify loss @ init". Classes: an excess over ln C above 1 is a remark, above 4 broken: the true
+    class then gets, in geometric mean, under e^-4 = 1/55 of its even share, and the first epochs are spent on
+    unlearning that. Logits of deviation s cost about s²/2: Kaiming's last layer .5. Regression: above 3 times the
+    variance is a remark, above 10 broken, that is outputs (or the targets' mean) of 1.4 and 3 standard deviations;
+    Kaiming's are 1.
+    """
+    x, y = s.look
+    with torch.no_grad():
+        outputs = s.calm_copy()(x)
+        loss = float(s.sample_losses(outputs, y).mean())
+    if s.num_classes == 1:
+        variance = float(s.all_y.var(correction=0))
+        ratio = loss / variance if variance > 0 else math.inf
+        level = above(ratio, *RATIO)
+        text = f"Loss {loss:.3g} before training; the targets' variance is {variance:.3g}."
+        numbers = {"loss": loss, "reference": variance, "ratio": ratio}
+        change = "Standardise the targets, and inputs; a smaller --model.init_scale or another --model.initializer."
+    else:
+        shares = torch.bincount(s.all_y, minlength=s.num_classes) / len(s.all_y)
+        entropy = float(-(shares * shares.clamp(min=1e-12).log()).sum())
+        reference = math.log(s.num_classes)
+        level = above(loss - reference, *EXCESS)
+        text = (
+            f"Loss {loss:.3g} before training; ln {s.num_classes} is {reference:.3g}, "
+            f"the entropy of the class shares {entropy:.3g}."
+        )
+        numbers = {"loss": loss, "reference": reference, "prior_entropy": entropy}
+        change = (
+            "Smaller last weights: --model.initializer kaiming_normal or xavier_normal, or a smaller "
+            "--model.init_scale; normalised inputs."
+        )
+    if level == "ok":
+        return Finding("initial_loss", level, text, numbers)
+    why = "The net starts out sure of wrong answers; its first epochs only unlearn that (Karpathy 2019)."
+    return Finding("initial_loss", level, text, numbers, why, change)
+
+
+def softmax(s: Subject) -> Finding:
+    """Outputs that are probabilities already, which the loss then softmaxes again.
+
+    Broken: every sample's outputs are ≥ 0 and sum to 1 within 1e-4, which logits never do by chance. The loss then
+    cannot fall below -ln(e/(e + C - 1)) (.31 with 2 classes, 1.46 with 10), and gradients are scaled down. Remark: the
+    last layer to run is an activation that bounds the outputs.
+    """
+    if s.num_classes == 1:
+        return Finding("softmax", "ok", "A regression: there is no softmax.")
+    model = s.calm_copy()
+    with torch.no_grad():
+        outputs = model(s.look[0])
+    off = float((outputs.sum(1) - 1).abs().max())
+    lowest, floor = float(outputs.min()), -math.log(math.e / (math.e + s.num_classes - 1))
+    numbers = {"lowest_output": lowest, "largest_distance_of_sum_from_1": off}
+    text = f"Outputs from {lowest:.3g}; their sums are up to {off:.3g} away from 1."
+    if lowest >= 0 and off < 1e-4:
+        return Finding(
+            "softmax",
+            "broken",
+            text,
+            numbers | {"loss_floor": floor},
+            f"cross_entropy takes logits and applies softmax itself; twice, the loss cannot fall below {floor:.2f}.",
+            "Return logits from forward: leave out the softmax.",
+        )
+    steps = trace(model, s.x[:8])
+    if steps and isinstance(steps[-1].module, SQUASHING) and not isinstance(steps[-1].module, torch.nn.LogSoftmax):
+        last = type(steps[-1].module).__name__
+        why = f"cross_entropy takes any real numbers; {last} after the last layer bounds the logits."
+        return Finding("softmax", "remark", f"{text} {last} runs last.", numbers, why, "End with a linear layer.")
+    return Finding("softmax", "ok", text, numbers)
+
+
+def batch_leak(s: Subject) -> Finding:
+    """In eval mode a sample's outputs depend on that sample alone.
+
+    Karpathy 2019, "use backprop to chart dependencies": the gradient of output i with respect to the inputs must be
+    zero for all other samples, exactly. Broken: it is not, as after a wrong reshape or transpose. Remark: it is zero
+    for sample i as well, for each i.
+    """
+    model = s.copy().eval()
+    x = s.x[:LEAK_SAMPLES].clone().requires_grad_()
+    outputs = model(x)
+    leaks, own = 0.0, 0.0
+    # Random weights, since outputs that sum to a constant have no gradient together.
+    mix = torch.randn(outputs.shape[1])
+    for i in range(len(x)):
+        if not outputs.requires_grad:
+            break
+        (gradient,) = torch.autograd.grad((outputs[i] * mix).sum(), x, retain_graph=True, allow_unused=True)
+        sizes = torch.zeros(len(x)) if gradient is None else gradient.nan_to_num().abs().flatten(1).amax(1)
+        own = max(own, float(sizes[i]))
+        leaks = max(leaks, float(torch.cat([sizes[:i], sizes[i + 1 :]]).max()) if len(x) > 1 else 0.0)
+    level = worst("broken" if leaks > 0 else "ok", "remark" if own == 0 else "ok")
+    numbers = {"gradient_at_own_input": own, "gradient_at_other_inputs": leaks}
+    text = f"An output's gradient is up to {own:.3g} at its own input, up to {leaks:.3g} at other samples'."
+    if level == "ok":
+        return Finding("batch_leak", level, text, numbers)
+    if leaks > 0:
+        why = "Samples of a batch mix, so that predictions depend on what else is in it (Karpathy 2019)."
+        change = "Look for view, reshape or transpose that moves the batch axis; flatten with x.flatten(1)."
+    else:
+        why = "The outputs do not depend on the inputs."
+        change = "Another --model.initializer; look for detach and for units that are all dead."
+    return Finding("batch_leak", level, text, numbers, why, change)

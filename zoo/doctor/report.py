@@ -1,0 +1,32 @@
+"""Findings for a person, or for a program."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from .findings import Finding, Level
+
+STYLES: dict[Level, str] = {"ok": "green", "remark": "yellow", "broken": "bold red"}
+
+
+def print_findings(findings: Sequence[Finding], title: str) -> None:
+    """A row a check, with what to change below those that are not ok."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    counts = Counter(finding.level for finding in findings)
+    console = Console(highlight=False)
+    console.print(Text(f"{title}: {', '.join(f'{counts[level]} {level}' for level in STYLES if counts[level])}"))
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        text = Text(finding.measured)
+        if finding.level != "ok":
+            text.append(f"\n{finding.why}").append(f"\n→ {finding.change}", style="bold")
+        table.add_row(Text(finding.level, style=STYLES[finding.level]), Text(finding.check), text)
+    console.print(table)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """The findings as a JSON list."""
+    return json.dumps([finding.as_dict() for finding in findings], indent=2)

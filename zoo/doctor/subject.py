@@ -1,0 +1,188 @@
+"""What is examined: a model, some of its data and its config, and how the checks train copies of it."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from datamodules.loader import batch_bounds
+
+from ..module import ZooModule
+from ..optim import make_optimizer
+from .trace import calm
+
+# Enough for every measure below, and seconds on one core for the zoo's largest nets.
+PROBE, LOOK, VALIDATION = 2048, 512, 1024
+
+
+@dataclass
+class Subject:
+    """A model under examination. Checks work on copies; the model itself stays as it is.
+
+    Attributes:
+        model: The model.
+        config: The run's config; its missing parts have `zoo fit`'s meaning of absent.
+        num_classes: The number of classes; 1 for a regression.
+        x: Training inputs as batches bring them, shuffled and augmented, up to `PROBE` of them.
+        y: Their targets.
+        val: Validation inputs and targets, up to `VALIDATION`.
+        all_x: All training inputs, where they are in memory.
+        all_y: All training targets, likewise.
+        batch_size: Samples in a training batch on each device.
+        last_batch: Samples in an epoch's last batch on each device.
+    """
+
+    model: L.LightningModule
+    config: Mapping[str, Any]
+    num_classes: int
+    x: Tensor
+    y: Tensor
+    val: tuple[Tensor, Tensor]
+    all_x: Tensor
+    all_y: Tensor
+    batch_size: int
+    last_batch: int
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.config.get("seed_everything", 0))
+
+    @property
+    def hparams(self) -> Mapping[str, Any]:
+        """The model's hyperparameters; empty where it saved none."""
+        return self.model.hparams
+
+    @property
+    def clip(self) -> float | None:
+        """The norm to which gradients are clipped, or None."""
+        return self.config.get("trainer", {}).get("gradient_clip_val")
+
+    @property
+    def look(self) -> tuple[Tensor, Tensor]:
+        """The first `LOOK` inputs and targets, for what is measured without training."""
+        return self.x[:LOOK], self.y[:LOOK]
+
+    def copy(self) -> L.LightningModule:
+        """The model again, on the CPU, in training mode, without the trainer it may be attached to."""
+        memo: dict[int, Any] = {id(held): None for held in (self.model._trainer, self.model._fabric)}
+        return copy.deepcopy(self.model, memo).cpu().train()
+
+    def calm_copy(self) -> L.LightningModule:
+        """The same with dropout off."""
+        model = self.copy()
+        calm(model)
+        return model
+
+    def sample_losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Cross entropy, or squared error, of each sample, (B,)."""
+        if self.num_classes == 1:
+            return F.mse_loss(outputs.squeeze(1), y, reduction="none")
+        return F.cross_entropy(outputs, y, reduction="none")
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """The plain loss, without smoothing or weights; a `training_step` of a model's own has the last word."""
+        if isinstance(model, ZooModule) and type(model).training_step is ZooModule.training_step:
+            return model.plain_loss(model(x), y)
+        own = isinstance(model, L.LightningModule) and type(model).training_step is not L.LightningModule.training_step
+        if own and model.automatic_optimization:
+            loss: Any = model.training_step((x, y), 0)  # type: ignore[operator]
+            return loss["loss"] if isinstance(loss, Mapping) else loss
+        return self.sample_losses(model(x), y).mean()
+
+    def batches(self, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches cut from `x` and `y`, shuffled anew each time round; whole ones only."""
+        size, generator, n = min(size, len(self.x)), torch.Generator().manual_seed(self.seed), len(self.x)
+        order = torch.empty(0, dtype=torch.long)
+        for _ in range(steps):
+            if len(order) < size:
+                order = torch.randperm(n, generator=generator)
+            rows, order = order[:size], order[size:]
+            yield self.x[rows], self.y[rows]
+
+    def train(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        *,
+        lr: Callable[[int], float] | None = None,
+        clip: float | None = None,
+    ) -> Iterator[float]:
+        """Take a step a batch; yields each batch's loss from before its step. Ends at a loss that is not finite."""
+        for step, (x, y) in enumerate(batches):
+            if lr is not None:
+                for group in optimizer.param_groups:
+                    group["lr"] = lr(step)
+            optimizer.zero_grad()
+            loss = self.loss(model, x, y)
+            if loss.isfinite() and loss.requires_grad:
+                loss.backward()
+                if clip:
+                    nn.utils.clip_grad_norm_(model.parameters(), clip)
+                optimizer.step()
+            yield float(loss.detach())
+            if not loss.isfinite():
+                return
+
+    def own_optimizer(self, model: L.LightningModule) -> Optimizer:
+        """The optimizer that the model is to be trained with."""
+        if isinstance(model, ZooModule):  # its configure_optimizers asks a trainer about the schedule
+            h = model.hparams
+            return make_optimizer(h["optimizer"], model, h["lr"], h["momentum"], h["weight_decay"])
+        made: Any = model.configure_optimizers()
+        while isinstance(made, list | tuple):
+            made = made[0]
+        return made["optimizer"] if isinstance(made, Mapping) else made
+
+
+def adam(model: nn.Module, lr: float) -> Optimizer:
+    """Adam over what is not frozen."""
+    return torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+
+
+def make_subject(
+    model: L.LightningModule, data: L.LightningDataModule, config: Mapping[str, Any] | None, world_size: int
+) -> Subject:
+    """Take samples from a data module: one of this project's, or any whose loaders bring `(x, y)`."""
+    source: Any = data
+    if not hasattr(source, "arrays"):
+        source.prepare_data()
+        source.setup("fit")
+    loader = source.train_dataloader()
+    batch_size, x, y = _gather(loader, PROBE)
+    val = (
+        tuple(t[:VALIDATION] for t in source.arrays("val"))
+        if hasattr(source, "arrays")
+        else _gather(source.val_dataloader(), VALIDATION)[1:]
+    )
+    if hasattr(source, "arrays"):
+        all_x, all_y = source.arrays("train")
+        start, stop = batch_bounds(len(all_x), source.batch_size, min(2 * world_size, source.batch_size))[-1]
+        batch_size, last = min(source.batch_size, len(all_x)), stop - start
+    else:
+        all_x, all_y, n = x, y, len(getattr(loader, "dataset", x))
+        last = batch_size if getattr(loader, "drop_last", False) else n % batch_size or batch_size
+    classes = getattr(source, "num_classes", None) or getattr(model, "num_classes", None)
+    if classes is None:
+        classes = 1 if y.is_floating_point() else int(y.max()) + 1
+    each = [max(1, size // world_size) for size in (batch_size, last)]
+    return Subject(model, config or {}, classes, x, y, (val[0], val[1]), all_x, all_y, *each)
+
+
+def _gather(loader: Iterable[Any], n: int) -> tuple[int, Tensor, Tensor]:
+    """The size of a loader's first batch, and its first n samples."""
+    xs: list[Tensor] = []
+    ys: list[Tensor] = []
+    for x, y in loader:
+        xs.append(x.cpu())
+        ys.append(y.cpu())
+        if sum(map(len, xs)) >= n:
+            break
+    return len(xs[0]), torch.cat(xs)[:n], torch.cat(ys)[:n]
