@@ -15,7 +15,7 @@ from .provenance import Provenance
 from .trials import read_trials
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # two are the same only if they are one
 class Analysis:
     """What the trials of a study say.
 

@@ -1,6 +1,7 @@
 """The tables of a report as rows of text, in no format yet."""
 
 from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -35,6 +36,7 @@ class Grid(NamedTuple):
     notes: list[str]
 
 
+@lru_cache(maxsize=1)  # Markdown, LaTeX, the page and the terminal all take them, one after the other
 def grids(analysis: Analysis) -> list[Grid]:
     """All tables of a report, the study's own first."""
     study, found = analysis.study, [Grid("", *variants_grid(analysis.study, analysis.table), notes(analysis))]
