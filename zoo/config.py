@@ -53,6 +53,12 @@ OWN_TRAINER_FLAGS = {
 # A checkpoint is measured on one device, so that each sample counts once.
 SEVERAL_DEVICES = {"devices", "num_nodes", "strategy"}
 SECTIONS = ("seed_everything", "model", "data", "trainer", "callbacks")
+# Parameters younger than the first results, null by default: a config has them only where they are not, so that the keys
+# of older trials, which are hashes of their configs, stay as they were.
+YOUNGER = {
+    "model": ("bias_init",),
+    "data": ("missing", "pad", "shift", "permute_pixels"),
+}
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -83,7 +89,7 @@ def resolve(config: Mapping[str, Any]) -> Config:
     trainer = TRAINER_DEFAULTS | _flags(given.get("trainer", {}))
     callbacks = {name: _options(name, value) for name, value in complete["callbacks"].items()}
     callbacks = {name: options for name, options in callbacks.items() if options is not None or CALLBACKS[name][1]}
-    sections = {section: {"name": None, **complete[section]} for section in ("model", "data")}
+    sections = {section: _section(section, complete[section]) for section in ("model", "data")}
     return _plain({"seed_everything": seed, **sections, "trainer": trainer, "callbacks": callbacks})
 
 
@@ -225,6 +231,12 @@ def _check_keys(config: Config, model: str, data: str) -> None:
         for option in options if isinstance(options, Mapping) else ():
             if option not in names:
                 raise unknown(f"option of the callback {name!r}", option, names)
+
+
+def _section(section: str, values: Mapping[str, Any]) -> Config:
+    """A model's or data set's parameters, its name first."""
+    shown = {name: value for name, value in values.items() if value is not None or name not in YOUNGER[section]}
+    return {"name": None, **shown}
 
 
 def _options(name: str, value: Any) -> Config | None:
