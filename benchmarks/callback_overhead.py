@@ -52,6 +52,7 @@ CALLBACKS: dict[str, Config] = {
 }
 DIGITS = {"name": "digits", "batch_size": 64}
 MEMBERS = 50
+EPOCHS = 10  # of a pack: no run with the default patience is shorter, and what is measured once ahead of it counts less
 
 
 def config(model: Config, data: Config, epochs: int, callbacks: Config) -> Config:
@@ -101,9 +102,9 @@ def cases(folder: Path) -> dict[str, Run]:
     return {
         "784-256-256-10, 1,280 rows, pack of one": alone(mlp, wide, 5),
         "64-64-64-10 on digits, pack of one": alone(small, DIGITS, 20),
-        f"64-64-64-10 on digits, pack of {MEMBERS}": packed(small, DIGITS, 4),
+        f"64-64-64-10 on digits, pack of {MEMBERS}": packed(small, DIGITS, EPOCHS),
         f"64-64-64-10, sigmoid, batch norm, pack of {MEMBERS}": packed(
-            {**small, "activation": "sigmoid", "norm": "batch"}, DIGITS, 4
+            {**small, "activation": "sigmoid", "norm": "batch"}, DIGITS, EPOCHS
         ),
         "cnn (32, 64) on digits, by Lightning": alone({"name": "cnn"}, DIGITS, 5),
         "64-64-64-10 on digits, by Lightning": alone(small, DIGITS, 8, pack=False),

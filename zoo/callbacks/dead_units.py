@@ -49,8 +49,8 @@ class DeadUnitsOptions:
 def near_asymptote(activation: str, outputs: Tensor, threshold: float) -> Tensor:
     """One for each output of a bounded activation near one of its asymptotes, else zero; see `DeadUnitsOptions`."""
     low, high = BOUNDED[activation]
-    near = (outputs - (low + high) / 2).abs_() > (high - low) * (0.5 - threshold)
-    return near.float()  # which is several times faster to sum, and exact up to 2**24
+    # In place, and not as booleans, takes a fifth of the time; sums of these are exact up to 2**24.
+    return (outputs.float() - (low + high) / 2).abs_().gt_((high - low) * (0.5 - threshold))
 
 
 class DeadUnits(Diagnosis):
