@@ -1,9 +1,9 @@
-"""Puts what came out into the reading guide: the claims of each study that `docs/chapter.md` names, with their verdicts.
+"""Puts what came out into the reading guide, `docs/chapter.md`: the claims of the studies that it names, with verdicts.
 
     python -m benchmarks.chapter
 
-Between `<!-- study NAME -->` and `<!-- end -->` it writes the command, the figure and the claims of results/NAME. All else
-on the page is written by hand.
+Between `<!-- study NAME -->` and `<!-- end -->` it writes the command, the figure and the claims of results/NAME. All
+else on the page is written by hand.
 """
 
 import argparse
