@@ -1,15 +1,13 @@
 """What a study claims before it is run: comparisons, thresholds and trends. Imports neither torch nor scipy."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 from datamodules.errors import InputError, choose, unknown
 from zoo.metric_names import CLASSIFICATION, REGRESSION, direction
 
+from .study import OF_TRAINING, Study
 from .yamlfile import Place
-
-if TYPE_CHECKING:
-    from .study import Study
 
 Problem = tuple[Place, str]
 RELATIONS = ("better", "worse", "equivalent")
@@ -28,7 +26,7 @@ class Claim:
         source: Where it is made.
         kind: `is` (a comparison), `below` or `above` (a threshold), `rises` or `falls` (a trend).
         value: `better`, `worse` or `equivalent`; the threshold; or the axis.
-        metric: What is measured.
+        metric: What is measured: a metric, `diverged`, or what is `OF_TRAINING`.
         mode: Which way is better, for a comparison.
         variants: The variants compared, the second being what the first is compared with; the one that a threshold is
             about; or those along the axis, in its order.
@@ -47,12 +45,12 @@ class Claim:
     log: bool = False
 
 
-def make_claims(study: "Study") -> list[Claim]:
+def make_claims(study: Study) -> list[Claim]:
     """The claims of a study that has no `claim_problems`."""
     return [_make(study, entry) for entry in study.claims]
 
 
-def _make(study: "Study", entry: dict[str, Any]) -> Claim:
+def _make(study: Study, entry: dict[str, Any]) -> Claim:
     kind = next(kind for kind in KINDS if kind in entry)
     metric = entry.get("metric", study.metric)
     if kind in ("rises", "falls"):
@@ -70,7 +68,7 @@ def _make(study: "Study", entry: dict[str, Any]) -> Claim:
     return Claim(entry["claim"], entry.get("source", ""), kind, entry[kind], metric, mode, variants, margin, log)
 
 
-def claim_problems(study: "Study") -> list[Problem]:
+def claim_problems(study: Study) -> list[Problem]:
     """What is wrong with a study's claims, each with its place."""
     return [
         (("claims", place, *key), sentence)
@@ -79,7 +77,7 @@ def claim_problems(study: "Study") -> list[Problem]:
     ]
 
 
-def _problems(study: "Study", entry: Any) -> list[Problem]:
+def _problems(study: Study, entry: Any) -> list[Problem]:
     if not isinstance(entry, dict) or not isinstance(entry.get("claim"), str):
         return [((), "a claim is a mapping with its words under 'claim', and what is claimed.")]
     found: list[Problem] = []
@@ -124,10 +122,12 @@ def _problems(study: "Study", entry: Any) -> list[Problem]:
         found.append(
             (("metric",), f"{DIVERGED!r}, the share of trials that diverged, is compared with thresholds alone.")
         )
+    if entry.get("metric") in OF_TRAINING and study.task != "fit":
+        found.append((("metric",), f"{entry['metric']!r} is recorded by the task 'fit' alone."))
     return found
 
 
-def _comparison(study: "Study", entry: dict[str, Any]) -> list[Problem]:
+def _comparison(study: Study, entry: dict[str, Any]) -> list[Problem]:
     """What is wrong with a comparison beside names."""
     found: list[Problem] = []
     metric, margin = entry.get("metric", study.metric), entry.get("margin", study.margin)
@@ -146,7 +146,7 @@ def _comparison(study: "Study", entry: dict[str, Any]) -> list[Problem]:
     return found
 
 
-def _fixed(study: "Study", cell: Any) -> list[Problem]:
+def _fixed(study: Study, cell: Any) -> list[Problem]:
     """What is wrong with where a trend is looked for: axes to values."""
     if not isinstance(cell, dict):
         return [(("in",), "'in' maps axes to values, such as model.activation: relu.")]

@@ -14,6 +14,8 @@ import yaml
 from .yamlfile import Dumper, Place
 
 Config = dict[str, Any]
+# What the task fit records of each trial beside its metrics, and claims and `also` may be about.
+OF_TRAINING = ("best_epoch", "epochs_run")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Study:
         metric: What is compared.
         mode: Which way is better, `max` or `min`.
         margin: The smallest difference in the metric that matters; None where nobody has said.
-        also: Further metrics that tables show.
+        also: Further metrics that tables show, or what is `OF_TRAINING`.
         tune: Dotted keys to grids of values; beside the study as it stands, each variant is compared at its own best
             of them, chosen on validation.
         claims: What is claimed before it is run; see `benchmarks.claims`.
@@ -171,12 +173,14 @@ class Study:
 
     def metrics(self) -> list[tuple[str, Place]]:
         """All metrics that trials must measure, and where the study says so."""
-        also: list[tuple[str, Place]] = [(name, ("also", place)) for place, name in enumerate(self.also)]
+        also: list[tuple[str, Place]] = [
+            (name, ("also", place)) for place, name in enumerate(self.also) if name not in OF_TRAINING
+        ]
         tuned: list[tuple[str, Place]] = [(self.tuning_metric, ("tune",))] if self.tune else []
         claimed: list[tuple[str, Place]] = [
             (entry["metric"], ("claims", place, "metric"))
             for place, entry in enumerate(self.claims)
-            if entry.get("metric", "diverged") != "diverged"
+            if entry.get("metric", "diverged") not in ("diverged", *OF_TRAINING)
         ]
         return [(self.metric, ("metric",)), *also, *tuned, *claimed]
 

@@ -11,7 +11,7 @@ from datamodules.errors import InputError, choose, require, unknown
 from zoo.metric_names import CLASSIFICATION, REGRESSION, direction, has_direction
 
 from .claims import claim_problems
-from .study import Axis, Study, get_dotted, same, set_dotted, text
+from .study import OF_TRAINING, Axis, Study, get_dotted, same, set_dotted, text
 from .tasks import check_name
 from .yamlfile import Place, parse_value, read_yaml
 
@@ -20,7 +20,7 @@ NEEDED = ("base", "vary", "baseline", "metric")
 KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "also", "tune", "claims")
 RESERVED = ("seed_everything", "task", "schema")  # the harness sets them itself
 # What else trials.csv has columns for.
-TRAINING_COLUMNS = ("best_epoch", "epochs_run", "train_seconds")
+TRAINING_COLUMNS = (*OF_TRAINING, "train_seconds")
 COLUMNS = ("study", "key", "variant", "seed", "status", "reason", "metric", "value", *TRAINING_COLUMNS)
 # What table_tuned.csv has columns for, beside those whose names hold a `_`.
 TABLE_COLUMNS = ("variant", "n", "mean", "std", "baseline", "delta", "wins", "ties", "p", "mde", "verdict")
@@ -282,7 +282,8 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
             shown = str(unknown(f"value of the baseline for {name!r}", text(value), [text(v) for v in values[name]]))
             problems.append((("baseline", name), shown))
     for place, name in enumerate(study.get("also", [])):
-        if name in COLUMNS or name in owner or name in values:
+        recorded = name in OF_TRAINING and study.get("task", "fit") == "fit"
+        if (name in COLUMNS and not recorded) or name in owner or name in values:
             problems.append((("also", place), f"{name!r} is another column of trials.csv; leave it out."))
     for name in values.keys() - study["baseline"].keys():
         problems.append((("baseline",), f"the baseline must say which value of {name!r} it has."))

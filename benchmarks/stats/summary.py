@@ -51,7 +51,7 @@ def summarize(study: Study, trials: pd.DataFrame, stand_ins: Mapping[str, str] |
 def by_seed(study: Study, trials: pd.DataFrame, names: list[str], column: str = "value") -> Array:
     """A column of the trials of some variants, (seeds, variants); NaN where a trial is not done."""
     table = trials[trials["status"] == "done"].pivot(index="seed", columns="variant", values=column)
-    return table.reindex(index=range(study.seeds), columns=names).to_numpy(float)
+    return table.reindex(index=range(study.seeds), columns=names).to_numpy(float, na_value=np.nan)
 
 
 def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str]) -> dict[str, Any]:

@@ -56,7 +56,8 @@ tune: {model.lr: [0.001, 0.01, 0.1]}
 baseline: {model.activation: relu}
 metric: test/accuracy
 margin: 0.02
-also: [test/loss]
+also: [test/loss, epochs_run]
+claims: [{claim: it learns to the end, variant: relu, metric: best_epoch, above: 0.5}]
 seeds: 3
 """
 GRID = """# Two axes, and a metric that is better when it is small

@@ -118,6 +118,28 @@ def test_the_share_of_diverged_trials_is_judged_by_the_binomial_test():
     assert row["p"] == pytest.approx(2 / 2**8)
 
 
+def test_a_claim_can_be_about_how_long_it_trained():
+    frame = trials({DEEP: [0]})
+    frame["epochs_run"] = (10 + frame["seed"] - 5 * (frame["variant"] == NORM)).astype("Int64")
+    frame["best_epoch"] = frame["epochs_run"].sub(3).mask(frame["status"] != "done")
+    fewer = {"variant": NORM, "metric": "epochs_run", "mode": "min"}
+    row = judge({**fewer, "is": "better"}, frame)
+    assert (row["verdict"], row["effect"], row["n"]) == ("holds", -5, 8)
+    row = judge({"variant": DEEP, "metric": "best_epoch", "below": 20}, frame)
+    assert (row["verdict"], row["effect"], row["n"]) == ("cannot tell", pytest.approx(11), 7)
+    for name in ("epochs_run", "best_epoch"):
+        claim = {"claim": "x", "variant": NORM, "metric": name, "is": "better"}
+        assert [sentence for _, sentence in claim_problems(replace(STUDY, claims=[claim]))] == [
+            f"which way is {name!r} better? Say mode: max, or min."
+        ]
+
+
+def test_how_long_it_trained_stands_in_tables_and_claims(reported):
+    table, claims = (pd.read_csv(reported / f"tuned/{name}.csv") for name in ("table", "claims"))
+    assert table["epochs_run_mean"].tolist() == [2, 2]
+    assert claims[["metric", "effect", "n"]].to_numpy().tolist() == [["best_epoch", 1, 3]]
+
+
 def test_claims_are_corrected_for_their_number():
     one = {"variant": NORM, "is": "better", "margin": 1e-5, "claim": "a"}
     study = replace(STUDY, claims=[one, {**one, "claim": "b"}, {"variant": DEEP, "is": "worse", "claim": "c"}])
@@ -160,6 +182,10 @@ claims:
         ("claim: x, rises: sleep, in: {sleeps: 1}", "unknown axis 'sleeps'"),
         ("claim: x, rises: sleep, variant: '0.001'", "'variant' says nothing for a claim with 'rises'"),
         ("claim: x, variant: '0.001', is: better, metric: diverged, mode: min", "compared with thresholds alone"),
+        (
+            "claim: x, variant: '0.001', metric: epochs_run, below: 9",
+            "'epochs_run' is recorded by the task 'fit'",
+        ),
     ],
 )
 def test_bad_claims_are_refused_before_the_first_trial(refused, entry, sentence):
