@@ -14,7 +14,8 @@ RELATIONS = ("better", "worse", "equivalent")
 SCALES = ("linear", "log")
 DIVERGED = "diverged"  # the share of trials that diverged, as a metric of thresholds
 KINDS = ("is", "below", "above", "rises", "falls")
-KEYS = ("claim", "source", "variant", "against", "metric", "mode", "margin", "scale", "in", *KINDS)
+PAIR = ("variant", "against")  # what is compared with what
+KEYS = ("claim", "source", *PAIR, "gain_over", "metric", "mode", "margin", "scale", "in", *KINDS)
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Claim:
         value: `better`, `worse` or `equivalent`; the threshold; or the axis.
         metric: What is measured: a metric, `diverged`, or what is `OF_TRAINING`.
         mode: Which way is better, for a comparison.
-        variants: The variants compared, the second being what the first is compared with; the one that a threshold is
-            about; or those along the axis, in its order.
+        variants: The variants compared, the second being what the first is compared with, and behind them the two whose
+            difference theirs is compared with, if there are such; the one that a threshold is about; or those along the
+            axis, in its order.
         margin: Differences up to this do not matter; None where nobody has said.
         log: Whether it is about the logarithms of values.
     """
@@ -58,14 +60,18 @@ def _make(study: Study, entry: dict[str, Any]) -> Claim:
         fixed = study.baseline | entry.get("in", {})
         variants = [study.variant(fixed | {axis.name: value}).name for value in axis.values]
     else:
-        variants = [entry["variant"]]
-        if kind == "is":
-            own = next(variant for variant in study.variants if variant.name == entry["variant"])
-            variants.append(entry.get("against", study.baseline_of(own)))
+        variants = _pair(study, entry) if kind == "is" else [entry["variant"]]
+        variants += _pair(study, entry["gain_over"]) if "gain_over" in entry else []
     mode = entry.get("mode", study.mode if metric == study.metric else direction(metric))
     margin = entry.get("margin", study.margin if metric == study.metric else None)
     log = entry.get("scale") == "log"
     return Claim(entry["claim"], entry.get("source", ""), kind, entry[kind], metric, mode, variants, margin, log)
+
+
+def _pair(study: Study, entry: dict[str, Any]) -> list[str]:
+    """A variant and what it is compared with: the baseline, unless it is said."""
+    own = next(variant for variant in study.variants if variant.name == entry["variant"])
+    return [own.name, entry.get("against", study.baseline_of(own))]
 
 
 def claim_problems(study: Study) -> list[Problem]:
@@ -98,15 +104,16 @@ def _problems(study: Study, entry: Any) -> list[Problem]:
     if kind in ("rises", "falls"):
         refuse(kind, "axis of a trend", entry[kind], [axis.name for axis in study.vary_axes])
         found += _fixed(study, entry.get("in", {}))
-        stray = {"variant", "against", "margin"}
+        stray = {*PAIR, "gain_over", "margin"}
     else:
         refuse("variant", "variant of a claim", entry.get("variant"), names)
-        stray = {"in"} | (set() if kind == "is" else {"against", "margin"})
+        stray = {"in"} | (set() if kind == "is" else {"against", "gain_over", "margin"})
     if kind == "is":
         refuse(kind, "relation", entry["is"], RELATIONS)
         if "against" in entry:
             refuse("against", "variant of a claim", entry["against"], names)
         found += _comparison(study, entry)
+        found += _gain_over(study, entry) if "gain_over" in entry else []
     elif kind in ("below", "above") and (
         not _is_number(entry[kind]) or (entry.get("scale") == "log" and entry[kind] <= 0)
     ):
@@ -140,10 +147,34 @@ def _comparison(study: Study, entry: dict[str, Any]) -> list[Problem]:
         found.append((("is",), "nothing is equivalent without a margin; give the claim one."))
     if "margin" in entry and not (_is_number(margin) and margin > 0):
         found.append((("margin",), f"'margin' is the smallest difference that matters, above 0; got {margin!r}."))
+    return found + _with_itself(study, entry)
+
+
+def _gain_over(study: Study, entry: dict[str, Any]) -> list[Problem]:
+    """What is wrong with the pair whose difference the claim's own is compared with."""
+    other = entry["gain_over"]
+    if not isinstance(other, dict) or "variant" not in other:
+        return [(("gain_over",), "'gain_over' is two more variants, {variant: NAME, against: NAME}.")]
+    found: list[Problem] = []
+    names = [variant.name for variant in study.variants]
+    for key, value in other.items():
+        try:
+            choose("key of 'gain_over'", key, PAIR)
+            choose("variant of a claim", value, names)
+        except InputError as error:
+            found.append((("gain_over", key), str(error)))
+    found += [(("gain_over", *key), sentence) for key, sentence in _with_itself(study, other)]
+    if not found and entry.get("variant") in names and _pair(study, other) == _pair(study, entry):
+        found.append((("gain_over",), "the difference is compared with itself; name two other variants."))
+    return found
+
+
+def _with_itself(study: Study, entry: dict[str, Any]) -> list[Problem]:
+    """Refuse a variant that is compared with itself."""
     variant = next((v for v in study.variants if v.name == entry.get("variant")), None)
     if variant is not None and entry.get("against", study.baseline_of(variant)) == variant.name:
-        found.append((("variant",), f"{variant.name!r} is compared with itself; say against: another variant."))
-    return found
+        return [(("variant",), f"{variant.name!r} is compared with itself; say against: another variant.")]
+    return []
 
 
 def _fixed(study: Study, cell: Any) -> list[Problem]:

@@ -20,7 +20,8 @@ class Evidence(NamedTuple):
     """What trials say to one claim.
 
     Attributes:
-        effect: A paired difference, a mean (geometric on a log scale) or rate, or a mean step along an axis.
+        effect: A paired difference or the difference of two, a mean (geometric on a log scale) or rate, or a mean step
+            along an axis.
         low: The lower end of its 95 % interval.
         high: The upper end.
         n: Seeds, or trials of a rate, that it rests on.
@@ -47,8 +48,9 @@ def judge_claims(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     claims of the study, and `does not hold` where it is so on the other side; else one `cannot tell`. A claim of better
     or worse also does not hold where the two are equivalent within the margin (TOST); one of equivalence holds there,
     and does not where the 95 % interval lies beyond the margin. A trend also takes means that all move its way, and
-    does not hold where a step surely goes the other way. Trials that failed are in no mean, and nothing holds by what
-    they leave out.
+    does not hold where a step surely goes the other way. A claim with `gain_over` is about the difference of two
+    paired differences, (first - second) - (third - fourth) seed by seed. Trials that failed are in no mean, and nothing
+    holds by what they leave out: where one of four failed, or one of a trend, one cannot tell.
 
     Args:
         study: The study.
@@ -76,11 +78,11 @@ def about(claim: Claim) -> str:
     """What is compared, as a formula."""
     first = claim.variants[0]
     if claim.kind == "is":
-        return (
-            f"{first} {claim.value} than {claim.variants[1]}"
-            if claim.value != "equivalent"
-            else f"{first} ≈ {claim.variants[1]}"
-        )
+        relation = "≈" if claim.value == "equivalent" else f"{claim.value} than"
+        pairs = list(zip(claim.variants[::2], claim.variants[1::2], strict=True))
+        if len(pairs) == 1:
+            return f"{first} {relation} {claim.variants[1]}"
+        return f" {relation} ".join(f"({one} over {other})" for one, other in pairs)
     if claim.kind in ("below", "above"):
         return f"{first} {'<' if claim.kind == 'below' else '>'} {claim.value:g}"
     return f"{claim.kind} with {claim.value}: {first} … {claim.variants[-1]}"
@@ -113,18 +115,21 @@ def _evidence(study: Study, trials: pd.DataFrame, claim: Claim) -> Evidence:
 
 def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]]) -> Evidence:
     largest = float(np.where(np.isfinite(values), np.abs(values), 0).max(initial=0))
-    d = level(values[:, 0] - values[:, 1], SINGLE * largest)
+    d = values[:, ::2] - values[:, 1::2]  # (seeds, pairs)
+    several = d.shape[1] > 1
+    d = level(d[:, 0] - d[:, 1] if several else d[:, 0], SINGLE * largest * d.shape[1])
     n, delta, _ = moments(d)
     low, high = t_interval(d)
     gain = float(delta) * (1 if claim.mode == "max" else -1)
     same = claim.margin is not None and bool(tost(d, claim.margin) < ALPHA)
-    lost, won = bool(failed[0] - failed[1]), bool(failed[1] - failed[0])
+    # Of four, each missing one leaves out a difference that could have gone either way.
+    lost, won = (any(failed), any(failed)) if several else (bool(failed[0] - failed[1]), bool(failed[1] - failed[0]))
     evidence = Evidence(float(delta), float(low), float(high), int(n), float(t_test(d)), np.sign(gain))
     if claim.value == "equivalent":
         assert claim.margin is not None
         beyond = bool(low > claim.margin or high < -claim.margin)
         return evidence._replace(
-            settled=True if same else False if beyond else None, side=0, blocked=(lost or won, False)
+            settled=True if same else False if beyond else None, side=0, blocked=(lost or won, several and lost)
         )
     if claim.value == "worse":
         return evidence._replace(

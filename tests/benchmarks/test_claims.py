@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from benchmarks.claims import claim_problems
 from benchmarks.cli import main
@@ -87,6 +88,57 @@ def test_effects_are_those_of_the_trials():
     assert judge({"falls": "depth"})["effect"] == pytest.approx(np.mean(slopes))
     logs = judge({"variant": DEEP, "metric": "grad", "below": 0.002, "scale": "log"})
     assert logs["effect"] == pytest.approx(1e-3, rel=0.01)
+
+
+DEEP_NORM = "depth=3, norm=batch"
+FALL, FALL_NORM = {"variant": DEEP, "against": SHALLOW}, {"variant": DEEP_NORM, "against": NORM}
+LITTLE = {"variant": DEEP, "against": "depth=2, norm=none"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ({**FALL, "is": "worse", "gain_over": LITTLE}, "holds"),  # .2 is lost against .1
+        ({**FALL, "is": "better", "gain_over": LITTLE}, "does not hold"),
+        ({**LITTLE, "is": "better", "gain_over": FALL}, "holds"),
+        ({**FALL, "is": "equivalent", "gain_over": LITTLE}, "does not hold"),
+        ({**FALL, "is": "equivalent", "gain_over": FALL_NORM}, "holds"),
+        ({**FALL, "is": "better", "gain_over": FALL_NORM}, "does not hold"),  # they are equivalent
+        ({**FALL, "is": "better", "gain_over": FALL_NORM, "margin": 1e-5}, "cannot tell"),
+        ({"variant": DEEP, "is": "worse", "gain_over": {"variant": "depth=2, norm=none"}}, "holds"),
+        ({**FALL, "metric": "grad", "mode": "min", "is": "better", "gain_over": LITTLE, "scale": "log"}, "holds"),
+    ],
+)
+def test_verdicts_on_differences_of_differences(claim, verdict):
+    assert judge(claim)["verdict"] == verdict
+
+
+def test_a_difference_of_differences_is_taken_by_seed():
+    frame = trials().pivot(index="seed", columns="variant", values="value")
+    first, second = (
+        [frame[pair["variant"]][k] - frame[pair["against"]][k] for k in range(8)] for pair in (FALL, LITTLE)
+    )
+    d = [a - b for a, b in zip(first, second, strict=True)]
+    row = judge({**FALL, "is": "worse", "gain_over": LITTLE})
+    assert row["effect"] == pytest.approx(sum(d) / 8)
+    assert row["effect"] == pytest.approx(-0.1, abs=0.01)
+    half = stats.t.ppf(0.975, 7) * np.std(d, ddof=1) / np.sqrt(8)
+    assert row["ci_low"] == pytest.approx(sum(d) / 8 - half)
+    assert row["p"] == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert row["about"] == f"({DEEP} over {SHALLOW}) worse than ({DEEP} over depth=2, norm=none)"
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed", "crashed"])
+@pytest.mark.parametrize("lost", [DEEP, SHALLOW, DEEP_NORM, NORM])
+def test_nothing_is_told_of_four_variants_one_of_which_failed(status, lost):
+    frame = trials({lost: [3]}, status)
+    for relation in ("better", "worse", "equivalent"):
+        row = judge({**FALL, "is": relation, "gain_over": FALL_NORM}, frame)
+        assert (row["verdict"], row["n"]) == ("cannot tell", 7)
+    apart = trials({lost: [3]}, status)
+    apart.loc[apart["variant"] == DEEP, "value"] -= 0.3
+    assert judge({**FALL, "is": "worse", "gain_over": FALL_NORM}, apart)["verdict"] == "cannot tell"
+    assert judge({**FALL, "is": "equivalent", "gain_over": FALL_NORM}, apart)["verdict"] == "cannot tell"
 
 
 def test_a_trend_with_a_step_back_does_not_hold():
@@ -186,6 +238,14 @@ claims:
             "claim: x, variant: '0.001', metric: epochs_run, below: 9",
             "'epochs_run' is recorded by the task 'fit'",
         ),
+        ("claim: x, variant: '0.001', is: better, gain_over: '0.0'", "'gain_over' is two more variants"),
+        ("claim: x, variant: '0.001', is: better, gain_over: {against: '0.0'}", "'gain_over' is two more variants"),
+        ("claim: x, variant: '0.001', is: better, gain_over: {variant: '0.002'}", "unknown variant of a claim '0.002'"),
+        ("claim: x, variant: '0.001', is: better, gain_over: {variant: '0.001', is: x}", "key of 'gain_over' 'is'"),
+        ("claim: x, variant: '0.001', is: better, gain_over: {variant: '0.0'}", "'0.0' is compared with itself"),
+        ("claim: x, variant: '0.001', is: better, gain_over: {variant: '0.001'}", "difference is compared with itself"),
+        ("claim: x, variant: '0.001', below: 1, gain_over: {variant: '0.001'}", "'gain_over' says nothing"),
+        ("claim: x, rises: sleep, gain_over: {variant: '0.001'}", "'gain_over' says nothing"),
     ],
 )
 def test_bad_claims_are_refused_before_the_first_trial(refused, entry, sentence):
