@@ -1,15 +1,13 @@
 """What a study claims before it is run: comparisons, thresholds and trends. Imports neither torch nor scipy."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 from datamodules.errors import InputError, choose, unknown
 from zoo.metric_names import CLASSIFICATION, REGRESSION, direction
 
+from .study import Study, same, text
 from .yamlfile import Place
-
-if TYPE_CHECKING:
-    from .study import Study
 
 Problem = tuple[Place, str]
 RELATIONS = ("better", "worse", "equivalent")
@@ -32,7 +30,7 @@ class Claim:
         mode: Which way is better, for a comparison.
         variants: The variants compared, the second being what the first is compared with; the one that a threshold is
             about; or those along the axis, in its order.
-        margin: Differences up to this do not matter; None where nobody has said.
+        margin: Differences up to this do not matter, in powers of ten on a log scale; None where nobody has said.
         log: Whether it is about the logarithms of values.
     """
 
@@ -47,30 +45,47 @@ class Claim:
     log: bool = False
 
 
-def make_claims(study: "Study") -> list[Claim]:
+def make_claims(study: Study) -> list[Claim]:
     """The claims of a study that has no `claim_problems`."""
     return [_make(study, entry) for entry in study.claims]
 
 
-def _make(study: "Study", entry: dict[str, Any]) -> Claim:
+def _make(study: Study, entry: dict[str, Any]) -> Claim:
     kind = next(kind for kind in KINDS if kind in entry)
     metric = entry.get("metric", study.metric)
     if kind in ("rises", "falls"):
-        axis = next(axis for axis in study.vary_axes if axis.name == entry[kind])
-        fixed = study.baseline | entry.get("in", {})
-        variants = [study.variant(fixed | {axis.name: value}).name for value in axis.values]
+        variants = _along(study, entry[kind], entry.get("in", {}))
     else:
-        variants = [entry["variant"]]
+        variants = [_name(entry["variant"])]
         if kind == "is":
-            own = next(variant for variant in study.variants if variant.name == entry["variant"])
-            variants.append(entry.get("against", study.baseline_of(own)))
+            own = next(variant for variant in study.variants if variant.name == variants[0])
+            variants.append(_name(entry.get("against", study.baseline_of(own))))
     mode = entry.get("mode", study.mode if metric == study.metric else direction(metric))
-    margin = entry.get("margin", study.margin if metric == study.metric else None)
     log = entry.get("scale") == "log"
-    return Claim(entry["claim"], entry.get("source", ""), kind, entry[kind], metric, mode, variants, margin, log)
+    return Claim(
+        *(entry["claim"], entry.get("source", ""), kind, entry[kind], metric, mode, variants),
+        *(_margin(study, entry), log),
+    )
 
 
-def claim_problems(study: "Study") -> list[Problem]:
+def _name(value: Any) -> str:
+    """A variant's name as a claim says it: a number needs no quotes."""
+    return value if isinstance(value, str) else text(value)
+
+
+def _along(study: Study, axis: str, cell: dict[str, Any]) -> list[str]:
+    """The variants along an axis, the others being where a cell says, else at the baseline."""
+    values = next(own.values for own in study.vary_axes if own.name == axis)
+    return [study.variant({**study.baseline, **cell, axis: value}).name for value in values]
+
+
+def _margin(study: Study, entry: dict[str, Any]) -> float | None:
+    """The claim's margin; the study's is that of its own metric, as it is measured."""
+    own = entry.get("metric", study.metric) == study.metric and entry.get("scale") != "log"
+    return entry.get("margin", study.margin if own else None)
+
+
+def claim_problems(study: Study) -> list[Problem]:
     """What is wrong with a study's claims, each with its place."""
     return [
         (("claims", place, *key), sentence)
@@ -79,7 +94,7 @@ def claim_problems(study: "Study") -> list[Problem]:
     ]
 
 
-def _problems(study: "Study", entry: Any) -> list[Problem]:
+def _problems(study: Study, entry: Any) -> list[Problem]:
     if not isinstance(entry, dict) or not isinstance(entry.get("claim"), str):
         return [((), "a claim is a mapping with its words under 'claim', and what is claimed.")]
     found: list[Problem] = []
@@ -92,6 +107,11 @@ def _problems(study: "Study", entry: Any) -> list[Problem]:
 
     for key in entry:
         refuse(key, "key of a claim", key, KEYS)
+    found += [
+        ((key,), f"{key!r} takes words, got {entry[key]!r}; put it in quotes.")
+        for key in ("source", "metric")
+        if not isinstance(entry.get(key, ""), str)
+    ]
     kinds = [kind for kind in KINDS if kind in entry]
     if len(kinds) != 1:
         return [*found, ((), f"a claim says one of {', '.join(KINDS)}; this one says {', '.join(kinds) or 'none'}.")]
@@ -99,20 +119,25 @@ def _problems(study: "Study", entry: Any) -> list[Problem]:
     names = [variant.name for variant in study.variants]
     if kind in ("rises", "falls"):
         refuse(kind, "axis of a trend", entry[kind], [axis.name for axis in study.vary_axes])
-        found += _fixed(study, entry.get("in", {}))
+        found += _fixed(study, kind, entry)
         stray = {"variant", "against", "margin"}
     else:
-        refuse("variant", "variant of a claim", entry.get("variant"), names)
+        if "variant" not in entry:
+            found.append(((), f"a claim with {kind!r} says under 'variant' which one; take of {', '.join(names)}."))
+        else:
+            refuse("variant", "variant of a claim", _name(entry["variant"]), names)
         stray = {"in"} | (set() if kind == "is" else {"against", "margin"})
     if kind == "is":
         refuse(kind, "relation", entry["is"], RELATIONS)
         if "against" in entry:
-            refuse("against", "variant of a claim", entry["against"], names)
+            refuse("against", "variant of a claim", _name(entry["against"]), names)
         found += _comparison(study, entry)
     elif kind in ("below", "above") and (
         not _is_number(entry[kind]) or (entry.get("scale") == "log" and entry[kind] <= 0)
     ):
         found.append(((kind,), f"a threshold is a number, above 0 on a log scale; got {entry[kind]!r}."))
+    elif kind in ("below", "above") and entry.get("metric") == DIVERGED and not 0 <= entry[kind] <= 1:
+        found.append(((kind,), f"{DIVERGED!r} is a share; its threshold lies in [0, 1], got {entry[kind]!r}."))
     if "scale" in entry:
         refuse("scale", "scale", entry["scale"], SCALES)
     if "mode" in entry:
@@ -127,27 +152,27 @@ def _problems(study: "Study", entry: Any) -> list[Problem]:
     return found
 
 
-def _comparison(study: "Study", entry: dict[str, Any]) -> list[Problem]:
+def _comparison(study: Study, entry: dict[str, Any]) -> list[Problem]:
     """What is wrong with a comparison beside names."""
     found: list[Problem] = []
-    metric, margin = entry.get("metric", study.metric), entry.get("margin", study.margin)
+    metric, margin = entry.get("metric", study.metric), _margin(study, entry)
     known = isinstance(metric, str) and metric.rpartition("/")[2] in (*CLASSIFICATION, *REGRESSION)
     if metric != study.metric and not known and "mode" not in entry:
         found.append((("metric",), f"which way is {metric!r} better? Say mode: max, or min."))
-    if metric != study.metric and "margin" not in entry:
-        margin = None
     if entry["is"] == "equivalent" and margin is None:
-        found.append((("is",), "nothing is equivalent without a margin; give the claim one."))
+        unit = ", in powers of ten" if entry.get("scale") == "log" else ""
+        found.append((("is",), f"nothing is equivalent without a margin; give the claim one{unit}."))
     if "margin" in entry and not (_is_number(margin) and margin > 0):
         found.append((("margin",), f"'margin' is the smallest difference that matters, above 0; got {margin!r}."))
-    variant = next((v for v in study.variants if v.name == entry.get("variant")), None)
-    if variant is not None and entry.get("against", study.baseline_of(variant)) == variant.name:
+    variant = next((v for v in study.variants if v.name == _name(entry.get("variant"))), None)
+    if variant is not None and _name(entry.get("against", study.baseline_of(variant))) == variant.name:
         found.append((("variant",), f"{variant.name!r} is compared with itself; say against: another variant."))
     return found
 
 
-def _fixed(study: "Study", cell: Any) -> list[Problem]:
-    """What is wrong with where a trend is looked for: axes to values."""
+def _fixed(study: Study, kind: str, entry: dict[str, Any]) -> list[Problem]:
+    """What is wrong with a trend's axis, and with where it is looked for: axes to values."""
+    cell = entry.get("in", {})
     if not isinstance(cell, dict):
         return [(("in",), "'in' maps axes to values, such as model.activation: relu.")]
     axes = {axis.name: axis for axis in study.vary_axes}
@@ -155,9 +180,20 @@ def _fixed(study: "Study", cell: Any) -> list[Problem]:
     for name, value in cell.items():
         if name not in axes:
             found.append((("in", name), str(unknown("axis", name, axes))))
-        elif value not in axes[name].values:
-            found.append((("in", name), str(unknown(f"value of {name}", str(value), map(str, axes[name].values)))))
-    return found
+        elif name == entry[kind]:
+            found.append((("in", name), f"the trend goes along {name!r}; take it out of 'in'."))
+        elif not any(same(value, other) for other in axes[name].values):
+            found.append((("in", name), str(unknown(f"value of {name}", text(value), map(text, axes[name].values)))))
+    if found or not isinstance(entry[kind], str) or entry[kind] not in axes:
+        return found
+    if len(axes[entry[kind]].values) < 2:
+        return [((kind,), f"the axis {entry[kind]!r} has one value; a trend needs two.")]
+    names = [variant.name for variant in study.variants]
+    missing = [name for name in _along(study, entry[kind], cell) if name not in names]
+    if missing:
+        sentence = f"the study has no variant {missing[0]!r}, as it varies one axis at a time; leave 'in' out."
+        return [(("in",), sentence)]
+    return []
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
