@@ -26,6 +26,7 @@ from zoo.registry import create_model
 from zoo.train import check_batches, make_trainer, quiet
 
 from .blame import Resolved, find_problems
+from .claims import make_claims
 from .packs import Packing
 from .plan import Checked
 from .study import Axis, Config, Study, Variant
@@ -34,6 +35,7 @@ from .tasks import load_task
 from .yamlfile import Place
 
 MISSING = object()
+_CLAIMED = " All variants that the claim is about must have the layer."
 NO_TRAINING = Packing(alone="it does not train by zoo.train.fit")
 STAND_INS = {"model": {"name": "perceptron"}, "data": {"name": "iris"}}  # these two always go together
 Patch = list[tuple[tuple[str, ...], Any]]  # (path in the nested config, its value or MISSING)
@@ -59,8 +61,7 @@ def check_study(study: Study) -> Checked:
 
     with quiet():
         configs, problems = find_problems(study, checked, attempt, STAND_INS)
-        for metric, place in study.metrics():
-            problems += _unmeasured(metric, place, configs)
+        problems += _unmeasured_metrics(study, configs, sound=not problems)
         if problems:
             return Checked(problems=problems)
         identities = [_identity(_canonical(config["data"])) for config in configs]
@@ -141,6 +142,28 @@ def _packing(config: Config) -> Packing:
     return Packing(signature, largest_pack(blocks, batch_size, sum(rows)), fixed=device != "cpu")
 
 
+def _unmeasured_metrics(study: Study, configs: list[Config], sound: bool) -> list[Problem]:
+    """Refuse metrics that trials would not measure: those of a claim in the variants that it is about, others in all.
+
+    Args:
+        study: The study.
+        configs: See `blame.find_problems`.
+        sound: Whether these are those of all variants, in their order.
+    """
+    names = [variant.name for variant in study.variants]
+    problems: list[Problem] = []
+    for metric, place in study.metrics():
+        own = configs
+        if sound and place[0] == "claims":
+            claim = make_claims(study)[int(place[1])]
+            own = [configs[names.index(name)] for name in claim.variants]
+        found = _unmeasured(metric, place, own)
+        if not sound and place[0] == "claims":  # which config is whose is not known: some must measure it
+            found = found if all(_unmeasured(metric, place, [config]) for config in configs) else []
+        problems += found
+    return problems
+
+
 def _unmeasured(metric: str, place: Place, configs: list[Config]) -> list[Problem]:
     """Refuse a metric that some trial would not measure."""
     kinds: dict[tuple[Any, ...], None] = {}
@@ -160,7 +183,7 @@ def _unmeasured(metric: str, place: Place, configs: list[Config]) -> list[Proble
             elif callback and callback not in on:
                 remedy = f" With callbacks.{callback} true in all trials, its metrics are, too."
             elif callback:
-                remedy = " All variants must have the layer."
+                remedy = " All variants must have the layer." if place[0] != "claims" else _CLAIMED
             return [(place, f"{error}{remedy}")]
     return []
 

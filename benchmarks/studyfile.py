@@ -285,6 +285,12 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
         recorded = name in OF_TRAINING and study.get("task", "fit") == "fit"
         if (name in COLUMNS and not recorded) or name in owner or name in values:
             problems.append((("also", place), f"{name!r} is another column of trials.csv; leave it out."))
+    for place, claim in enumerate(study.get("claims", [])):
+        name = claim.get("metric") if isinstance(claim, dict) else None
+        taken = {*COLUMNS, *owner, *values} - {*OF_TRAINING}
+        if isinstance(name, str) and name != study["metric"] and name in taken:
+            sentence = f"{name!r} is another column of trials.csv; have the task return it under another name."
+            problems.append((("claims", place, "metric"), sentence))
     for name in values.keys() - study["baseline"].keys():
         problems.append((("baseline",), f"the baseline must say which value of {name!r} it has."))
     return problems

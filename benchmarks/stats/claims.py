@@ -47,10 +47,12 @@ def judge_claims(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     A claim `holds` where the effect is on its side by a two-sided t test at .05, after Holm's correction over all
     claims of the study, and `does not hold` where it is so on the other side; else one `cannot tell`. A claim of better
     or worse also does not hold where the two are equivalent within the margin (TOST); one of equivalence holds there,
-    and does not where the 95 % interval lies beyond the margin. A trend also takes means that all move its way, and
+    and does not where the 95 % interval lies beyond the margin. `no worse` is tested against being worse by just the
+    margin. A trend also takes means that all move its way, and
     does not hold where a step surely goes the other way. A claim with `gain_over` is about the difference of two
     paired differences, (first - second) - (third - fourth) seed by seed. Trials that failed are in no mean, and nothing
-    holds by what they leave out: where one of four failed, or one of a trend, one cannot tell.
+    holds by what they leave out: where one of four failed, or one of a trend, one cannot tell. Nothing is said where a
+    finished one lacks the number, or has one without a logarithm that is asked for.
 
     Args:
         study: The study.
@@ -106,18 +108,23 @@ def _evidence(study: Study, trials: pd.DataFrame, claim: Claim) -> Evidence:
     if claim.log:
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.log10(np.where(values > 0, values, np.nan))
-    if claim.kind == "is":
-        return _comparison(claim, values, failed)
-    if claim.kind in ("below", "above"):
-        return _threshold(claim, values[:, 0], bool(failed[0]))
-    return _trend(claim, values, any(failed))
-
-
-def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]]) -> Evidence:
     largest = float(np.where(np.isfinite(values), np.abs(values), 0).max(initial=0))
+    noise = SINGLE * (max(1.0, largest) if claim.log else largest)
+    if claim.kind == "is":
+        evidence = _comparison(claim, values, failed, noise)
+    elif claim.kind in ("below", "above"):
+        evidence = _threshold(claim, values[:, 0], bool(failed[0]), noise)
+    else:
+        evidence = _trend(claim, values, any(failed), noise)
+    # A finished trial without a number, or without a logarithm, could have been anything.
+    done = by_seed(study, trials.assign(done=1.0), claim.variants, "done") == 1
+    return evidence._replace(blocked=(True, True)) if (done & ~np.isfinite(values)).any() else evidence
+
+
+def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]], noise: float) -> Evidence:
     d = values[:, ::2] - values[:, 1::2]  # (seeds, pairs)
     several = d.shape[1] > 1
-    d = level(d[:, 0] - d[:, 1] if several else d[:, 0], SINGLE * largest * d.shape[1])
+    d = level(d[:, 0] - d[:, 1] if several else d[:, 0], noise * d.shape[1])
     n, delta, _ = moments(d)
     low, high = t_interval(d)
     gain = float(delta) * (1 if claim.mode == "max" else -1)
@@ -131,6 +138,11 @@ def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]]) -> Evid
         return evidence._replace(
             settled=True if same else False if beyond else None, side=0, blocked=(lost or won, several and lost)
         )
+    if claim.value == "no worse":
+        assert claim.margin is not None
+        worst = d + claim.margin * (1 if claim.mode == "max" else -1)  # against as much worse as still does not matter
+        side = float(np.sign(gain + claim.margin))
+        return evidence._replace(p=float(t_test(worst)), side=side, blocked=(lost, won))
     if claim.value == "worse":
         return evidence._replace(
             side=-evidence.side, settled=False if same else None, blocked=(won, lost or (same and won))
@@ -138,8 +150,9 @@ def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]]) -> Evid
     return evidence._replace(settled=False if same else None, blocked=(lost, won or (same and lost)))
 
 
-def _threshold(claim: Claim, values: Array, failed: bool) -> Evidence:
+def _threshold(claim: Claim, values: Array, failed: bool, noise: float) -> Evidence:
     reference = np.log10(claim.value) if claim.log else claim.value
+    values = level(values, noise)
     n, mean, _ = moments(values)
     low, high = t_interval(values)
     side = np.sign(mean - reference) * (1 if claim.kind == "above" else -1)
@@ -149,14 +162,14 @@ def _threshold(claim: Claim, values: Array, failed: bool) -> Evidence:
     )
 
 
-def _trend(claim: Claim, values: Array, failed: bool) -> Evidence:
+def _trend(claim: Claim, values: Array, failed: bool, noise: float) -> Evidence:
     values = np.where(np.isfinite(values).all(axis=1, keepdims=True), values, np.nan)  # complete seeds
     steps = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
-    slopes = values @ steps / (steps @ steps)  # least squares, per step along the axis
+    slopes = level(values @ steps / (steps @ steps), noise)  # least squares, per step along the axis
     n, slope, _ = moments(slopes)
     low, high = t_interval(slopes)
     way = 1 if claim.kind == "rises" else -1
-    between = np.diff(values, axis=1) * way  # (seeds, steps)
+    between = level(np.diff(values, axis=1) * way, noise)  # (seeds, steps)
     back = (moments(between)[1] < 0) & (holm(t_test(between)) < ALPHA)
     monotone = bool((moments(between)[1] > 0).all())
     side = float(np.sign(slope) * way)
@@ -177,13 +190,14 @@ def _rate(trials: pd.DataFrame, claim: Claim) -> Evidence:
     """The share of a variant's trials that diverged, among those that ended by themselves: an exact binomial test."""
     status = trials.loc[trials["variant"] == claim.variants[0], "status"]
     diverged, n = int((status == "diverged").sum()), int(status.isin(["done", "diverged"]).sum())
+    lost = bool(status.isin(["failed", "crashed"]).any())
     if not n:
         return Evidence(np.nan, np.nan, np.nan, 0, np.nan, 0.0)
     low, high = proportion_confint(diverged, n, method="wilson")
     share = diverged / n
-    p = float(stats.binomtest(diverged, n, float(np.clip(claim.value, 0, 1))).pvalue)
+    p = float(stats.binomtest(diverged, n, float(claim.value)).pvalue)
     side = np.sign(share - claim.value) * (1 if claim.kind == "above" else -1)
-    return Evidence(share, max(0.0, low), min(1.0, high), n, p, float(side))
+    return Evidence(share, max(0.0, low), min(1.0, high), n, p, float(side), blocked=(lost, lost))
 
 
 def _seeds(trials: pd.DataFrame, variant: str) -> list[int]:

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.claims import claim_problems
+from benchmarks.check import check_study
+from benchmarks.claims import claim_problems, make_claims
 from benchmarks.cli import main
 from benchmarks.stats.claims import judge_claims
 from benchmarks.study import Study
+from benchmarks.studyfile import load_study
 
 STUDY = Study(
     name="s",
@@ -59,6 +61,11 @@ SHALLOW, DEEP, NORM = "depth=1, norm=none", "depth=3, norm=none", "depth=1, norm
         ({"variant": NORM, "is": "equivalent"}, "holds"),
         ({"variant": NORM, "is": "equivalent", "margin": 1e-5}, "cannot tell"),
         ({"variant": DEEP, "is": "equivalent"}, "does not hold"),
+        ({"variant": NORM, "is": "no worse"}, "holds"),
+        ({"variant": NORM, "is": "no worse", "margin": 1e-5}, "cannot tell"),
+        ({"variant": DEEP, "is": "no worse"}, "does not hold"),
+        ({"variant": SHALLOW, "against": DEEP, "is": "no worse"}, "holds"),
+        ({"variant": DEEP, "metric": "grad", "mode": "min", "is": "no worse", "margin": 1e-9}, "holds"),
         ({"variant": SHALLOW, "above": 0.85}, "holds"),
         ({"variant": SHALLOW, "below": 0.85}, "does not hold"),
         ({"variant": SHALLOW, "below": 0.9}, "cannot tell"),
@@ -88,6 +95,16 @@ def test_effects_are_those_of_the_trials():
     assert judge({"falls": "depth"})["effect"] == pytest.approx(np.mean(slopes))
     logs = judge({"variant": DEEP, "metric": "grad", "below": 0.002, "scale": "log"})
     assert logs["effect"] == pytest.approx(1e-3, rel=0.01)
+
+
+def test_no_worse_is_tested_against_being_worse_by_the_margin():
+    frame = trials().pivot_table("value", "seed", "variant")
+    p = stats.ttest_1samp(frame[DEEP] - frame[SHALLOW], -0.1).pvalue
+    row = judge({"variant": DEEP, "is": "no worse", "margin": 0.1})
+    assert row["p"] == pytest.approx(p)
+    assert row["about"] == f"{DEEP} no worse than {SHALLOW}"
+    study = replace(STUDY, margin=None, claims=[{"claim": "a", "variant": DEEP, "is": "no worse"}])
+    assert "nothing is no worse without a margin" in claim_problems(study)[0][1]
 
 
 DEEP_NORM = "depth=3, norm=batch"
@@ -192,6 +209,107 @@ def test_how_long_it_trained_stands_in_tables_and_claims(reported):
     assert claims[["metric", "effect", "n"]].to_numpy().tolist() == [["best_epoch", 1, 3]]
 
 
+def test_a_finished_trial_without_a_number_decides_nothing():
+    frame = trials()
+    some = (frame["variant"] == DEEP) & (frame["seed"] < 2)
+    frame.loc[some, "grad"] = 0.0  # of which there is no logarithm
+    above = {"variant": DEEP, "metric": "grad", "above": 1e-4}
+    assert judge({**above, "scale": "log"}, frame)[["verdict", "n"]].tolist() == ["cannot tell", 6]
+    assert judge(above, frame)["n"] == 8
+    frame.loc[some, "grad"] = np.nan
+    assert judge(above, frame)["verdict"] == "cannot tell"
+    assert judge({"falls": "depth", "metric": "grad"}, frame)["verdict"] == "cannot tell"
+    assert judge({"variant": DEEP, "metric": "grad", "mode": "max", "is": "worse"}, frame)["verdict"] == "cannot tell"
+    assert judge({"variant": SHALLOW, "metric": "grad", "above": 1e-4}, frame)["verdict"] == "holds"
+
+
+def test_equal_differences_are_no_certainty_in_a_trend_or_beside_a_threshold_either():
+    frame = trials()
+    frame["value"] = frame["variant"].map({v.name: -v.cell["depth"] / 10 for v in STUDY.variants}) + frame["seed"] / 7
+    study = replace(STUDY, seeds=3)
+    three = frame[frame["seed"] < 3]
+    claims = [{"claim": "a", "falls": "depth"}, {"claim": "b", "variant": DEEP, "is": "worse"}]
+    table = judge_claims(replace(study, claims=claims), three)
+    assert table["p"].tolist() == [0.25, 0.25]
+    flat = three.assign(value=0.7 + three["seed"] * 1e-8)
+    claims = [{"claim": "a", "variant": DEEP, "above": 0.6}]
+    assert judge_claims(replace(study, claims=claims), flat)["p"].tolist() == [0.25]
+
+
+def test_the_margin_of_the_study_is_none_of_logarithms():
+    close = {"variant": NORM, "is": "better"}
+    assert judge(close)["verdict"] == "does not hold"
+    assert judge({**close, "scale": "log"})["verdict"] == "cannot tell"
+    assert judge({**close, "scale": "log", "margin": 0.01})["verdict"] == "does not hold"
+    study = replace(STUDY, claims=[{"claim": "a", "variant": NORM, "is": "equivalent", "scale": "log"}])
+    assert "give the claim one, in powers of ten" in claim_problems(study)[0][1]
+
+
+def test_variants_that_are_numbers_need_no_quotes():
+    study = replace(
+        STUDY,
+        vary={"depth": [1, 2, None, True]},
+        baseline={"depth": 1},
+        claims=[
+            {"claim": "a", "variant": 2, "is": "better"},
+            {"claim": "b", "variant": None, "is": "better", "against": 2},
+            {"claim": "c", "variant": True, "above": 0.1},
+            {"claim": "d", "rises": "depth"},
+        ],
+    )
+    assert claim_problems(study) == []
+    variants = [claim.variants for claim in make_claims(study)]
+    assert variants == [["2", "1"], ["none", "2"], ["true"], ["1", "2", "none", "true"]]
+
+
+def test_a_trend_goes_through_variants_that_there_are():
+    def said(claim, **changes):
+        study = replace(STUDY, claims=[{"claim": "words", **claim}], **changes)
+        return [sentence for _, sentence in claim_problems(study)]
+
+    assert said({"falls": "depth"}, one_at_a_time=True) == []
+    (sentence,) = said({"falls": "depth", "in": {"norm": "batch"}}, one_at_a_time=True)
+    assert "the study has no variant 'depth=2, norm=batch'" in sentence
+    assert "'depth'; take it out of 'in'" in said({"falls": "depth", "in": {"depth": 2}})[0]
+    assert "unknown value of depth '1.0'" in said({"falls": "norm", "in": {"depth": 1.0}})[0]
+    assert "unknown value of depth 'true'" in said({"falls": "norm", "in": {"depth": True}})[0]
+    one = {"vary": {"depth": [1], "norm": ["none", "batch"]}}
+    assert said({"falls": "depth"}, **one) == ["the axis 'depth' has one value; a trend needs two."]
+
+
+def test_trials_that_crashed_are_in_no_share_of_diverged_ones():
+    share = {"variant": SHALLOW, "metric": "diverged", "below": 0.6}
+    assert judge(share)["verdict"] == "holds"
+    assert judge(share, trials({SHALLOW: [0]}, "crashed"))["verdict"] == "cannot tell"
+
+
+LAYERS = """\
+# Does it?
+base: {model: {name: mlp}, data: iris, trainer: {max_epochs: 1}, callbacks: {gradient_flow: true}}
+vary: {model.hidden_dims: [[4], [4, 4]]}
+baseline: {model.hidden_dims: [4]}
+metric: test/accuracy
+seeds: 2
+claims:
+  - {claim: it has a third layer, variant: '[4, 4]', metric: init/gradient_norm/layer_3, above: 1e-9}
+"""
+
+
+def test_a_claim_may_be_about_a_layer_that_other_variants_lack(tmp_path):
+    def problems(*change: str) -> list[str]:
+        (tmp_path / "it.yaml").write_text(LAYERS.replace(*change))
+        return [sentence for _, sentence in check_study(load_study(str(tmp_path / "it.yaml"))).problems]
+
+    assert problems("", "") == []
+    (sentence,) = problems("layer_3, above: 1e-9", "layer_3, is: better, mode: max")
+    assert "unknown metric 'init/gradient_norm/layer_3'" in sentence
+    assert "All variants that the claim is about must have the layer." in sentence
+    assert "unknown metric 'init/gradient_norm/layer_4'" in problems("layer_3", "layer_4")[0]
+    both = problems("name: mlp", "name: mlp, lr: -1")  # what is wrong elsewhere does not make this wrong, too
+    assert len(both) == 1
+    assert "model.lr must be positive" in both[0]
+
+
 def test_claims_are_corrected_for_their_number():
     one = {"variant": NORM, "is": "better", "margin": 1e-5, "claim": "a"}
     study = replace(STUDY, claims=[one, {**one, "claim": "b"}, {"variant": DEEP, "is": "worse", "claim": "c"}])
@@ -246,6 +364,11 @@ claims:
         ("claim: x, variant: '0.001', is: better, gain_over: {variant: '0.001'}", "difference is compared with itself"),
         ("claim: x, variant: '0.001', below: 1, gain_over: {variant: '0.001'}", "'gain_over' says nothing"),
         ("claim: x, rises: sleep, gain_over: {variant: '0.001'}", "'gain_over' says nothing"),
+        ("claim: x, variant: '0.001', metric: diverged, below: 5", "its threshold lies in [0, 1], got 5"),
+        ("claim: x, source: 2010, variant: '0.001', below: 5", "'source' takes words, got 2010"),
+        ("claim: x, metric: [a], variant: '0.001', below: 5", "'metric' takes words, got ['a']"),
+        ("claim: x, metric: seed, variant: '0.001', below: 5", "'seed' is another column of trials.csv"),
+        ("claim: x, is: better", "says under 'variant' which one; take of 0.0, 0.001"),
     ],
 )
 def test_bad_claims_are_refused_before_the_first_trial(refused, entry, sentence):
