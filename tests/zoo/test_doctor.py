@@ -277,6 +277,11 @@ def test_a_model_without_usable_outputs_gets_that_one_finding(last, words, digit
     assert words in found.measured
 
 
+def test_a_first_layer_that_is_dead_as_a_whole_carries_no_signal(digits):
+    found = look("initializer", changed(lambda net: net[1].bias.fill_(-100.0)), digits)
+    assert (found.level, found.measured) == ("broken", "2 activations; the first carries no signal.")
+
+
 def test_an_activation_at_the_end_is_remarked(digits):
     assert look("softmax", changed(lambda net: net.append(nn.Sigmoid())), digits).level == "remark"
 

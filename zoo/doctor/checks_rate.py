@@ -36,8 +36,8 @@ def learning_rate(s: Subject) -> Finding:
     model = s.copy()
     try:
         optimizer, *_ = s.own_optimizers(model)
-    except Exception as error:  # whatever the patient does
-        text = f"configure_optimizers raises {type(error).__name__}: {first_line(error)}"
+    except Exception as raised:  # whatever the patient does
+        text = f"configure_optimizers raises {type(raised).__name__}: {first_line(raised)}"
         why = "Without a trainer the model's own optimizer cannot be made, and its learning rate is not known."
         change = "Let configure_optimizers do without self.trainer while the doctor looks."
         return Finding("learning_rate", "remark", text, {}, why, change)

@@ -159,7 +159,8 @@ def initializer(s: Subject) -> Finding:
     alike = [step.name for step in weighted[:-1] if _alike(step.module)]
     ratio = 1.0 if len(signals) < 2 else signals[-1] / signals[0] if signals[0] > 0 else math.nan
     numbers = {"signal_ratio": ratio, "activations": len(signals)}
-    text = f"{len(signals)} activations; the last carries {ratio:.2g} of the signal of the first."
+    carried = f"the last carries {ratio:.2g} of the signal of the first"
+    text = f"{len(signals)} activations; {'the first carries no signal' if math.isnan(ratio) else carried}."
     if alike:
         text += f" All units start alike in {', '.join(alike)}."
         why = "Units that start alike get the same gradient and stay alike."
