@@ -17,7 +17,9 @@ from zoo import train
 from zoo.callbacks.layers import layers_of
 from zoo.config import resolve
 from zoo.metric_names import DIAGNOSIS, callback_of, diagnosis_names, direction, has_direction
+from zoo.module import ZooModule
 from zoo.pack import Pack
+from zoo.registry import MODELS
 
 ALL = {**dict.fromkeys(DIAGNOSIS, True), "gradient_flow": {"every_n_steps": 1}}
 PACKED = pytest.mark.parametrize("pack", [True, False])
@@ -258,6 +260,67 @@ def test_units_near_an_asymptote_for_most_samples_are_saturated(activation, edge
     strict = config(given["model"], {**NO_NETS, "dead_units": {"share": 1.0, "threshold": 0.02}})
     for row, _ in planted(strict, plant):
         assert row["saturated_units/layer_1"] == pytest.approx(4 / 6)
+
+
+class Reusing(ZooModule):
+    """One ReLU behind layers of several widths, one of which is used twice."""
+
+    def __init__(self, input_shape, num_classes, **kwargs):
+        super().__init__(input_shape, num_classes, **kwargs)
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.shared, self.last = nn.Linear(13, 8), nn.Linear(8, 8), nn.Linear(8, num_classes)
+                self.narrow, self.act = nn.Linear(8, 5), nn.ReLU()
+                self.wide = nn.Linear(5, 8)
+
+            def forward(self, x):
+                x = self.act(self.first(x))
+                x = self.act(self.shared(self.act(self.shared(x))))
+                return self.last(self.act(self.wide(self.act(self.act(self.narrow(x))))))
+
+        self.net = Net()
+
+
+def test_an_activation_used_again_is_told_apart_by_its_calls(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS._targets, "reusing", Reusing)
+    sections = {"model": {"name": "reusing"}, "data": {"name": "wine", "batch_size": 16}, "callbacks": dict(ALL)}
+    given = resolve({**sections, "trainer": {"max_epochs": 2, "accelerator": "cpu"}})
+    model, data = train.prepare(given)
+    net, layers = model.net, layers_of(model)
+    assert layers.weighted == [net.first, net.shared, net.narrow, net.wide, net.last]
+    assert layers.widths == {1: 8, 2: 8, 3: 5, 4: 8}
+    assert layers.calls == {net.act: [1, None, 2, None, 3, 4]}
+    found = train.fit(given, tmp_path).metrics
+    x = data.arrays("val")[0]
+    with torch.no_grad():
+        outputs = [x := net.first(x).relu(), x := net.shared(net.shared(x).relu()).relu()]
+        outputs += [x := net.narrow(x).relu(), net.wide(x).relu()]
+    for number, out in enumerate(outputs, 1):
+        dead = sum(bool((unit == 0).all()) for unit in out.T) / out.shape[1]
+        assert found[f"init/dead_units/layer_{number}"] == pytest.approx(dead)
+    assert len({found[f"activation_std/layer_{n}"] for n in (1, 2, 3, 4)}) == 4
+
+
+class Unweighted(ZooModule):
+    """No linear or conv layer, only a matrix."""
+
+    def __init__(self, input_shape, num_classes, **kwargs):
+        super().__init__(input_shape, num_classes, **kwargs)
+        self.net = nn.Bilinear(13, 13, num_classes)
+
+    def forward(self, x):
+        return self.net(x, x)
+
+
+def test_a_net_of_other_layers_has_nothing_to_measure_by_layer(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS._targets, "unweighted", Unweighted)
+    callbacks = {"gradient_flow": True, "gradient_clipping": True, "dead_units": True}
+    sections = {"model": {"name": "unweighted"}, "data": "wine", "callbacks": callbacks}
+    found = train.fit(resolve({**sections, "trainer": {"max_epochs": 1, "accelerator": "cpu"}}), tmp_path).metrics
+    assert found["gradient_norm/before_clipping"] > 0
+    assert not [name for name in found if "layer_" in name]
 
 
 # --- packs and Lightning ----------------------------------------------------------------------------------------------

@@ -78,6 +78,27 @@ def look(check: str, model: L.LightningModule, data: L.LightningDataModule, **op
     return findings[1]
 
 
+class Functional(L.LightningModule):
+    """A net whose forward calls functions, and whose training step is its own."""
+
+    def __init__(self, act=F.relu, before=nn.Identity(), last=nn.Identity(), first=0.0, scale=1.0):  # noqa: B008
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.norm, self.two = nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Linear(32, 10)
+        nn.init.constant_(self.norm.bias, first)
+        nn.init.constant_(self.norm.weight, scale)
+        self.act, self.before, self.last = act, before, last
+
+    def forward(self, x):
+        return self.two(self.act(self.norm(self.before(self.one(x.flatten(1))))))
+
+    def training_step(self, batch, batch_idx):
+        return F.cross_entropy(self.last(self(batch[0])), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 1e-3)
+
+
 # Fault: the check meant for it, the model, the data where those are at fault, and the clean twin of the model.
 FAULTS = {
     "double softmax": ("softmax", lambda: changed(lambda net: net.append(nn.Softmax(1))), None, mlp),
@@ -133,6 +154,20 @@ FAULTS = {
         lambda: mlp(hidden_dims=DEEP, initializer="kaiming_normal"),
     ),
     "units alike": ("initializer", lambda: changed(lambda net: net[3].weight.fill_(0.1)), None, mlp),
+    "dead relus by function": ("dead_units", lambda: Functional(first=-100.0), None, lambda: Functional()),
+    "saturated by function": (
+        "dead_units",
+        lambda: Functional(torch.sigmoid, scale=100.0),
+        None,
+        lambda: Functional(torch.sigmoid),
+    ),
+    "dropout by function before norm": (
+        "dropout_before_norm",
+        lambda: Functional(before=F.dropout),
+        None,
+        lambda: Functional(),
+    ),
+    "softmax in the training step": ("softmax", lambda: Functional(last=nn.Softmax(1)), None, lambda: Functional()),
     "no way to learn": ("overfit_batch", lambda: mlp(initializer="zeros"), None, mlp),
 }
 
@@ -195,6 +230,13 @@ def test_a_rare_class_without_weights_is_remarked():
     assert look("class_imbalance", weighted, data).level == "ok"
 
 
+@pytest.mark.parametrize(("algorithm", "learns"), [("norm", False), ("value", True)])
+def test_gradients_are_clipped_as_in_the_run(algorithm, learns, digits):
+    config = {"trainer": {"gradient_clip_val": 0.01, "gradient_clip_algorithm": algorithm}}
+    found = look("learning_rate", mlp(optimizer="sgd", lr=0.1), digits, config=config)
+    assert (found.numbers["loss_after_own_steps"] < 0.8 * found.numbers["loss_at_start"]) is learns
+
+
 @pytest.mark.parametrize(("data", "level"), [("xor", "broken"), ("moons", "remark"), ("iris", "ok")])
 def test_a_perceptron_learns_a_batch_by_heart_as_far_as_a_line_can(data, level):
     assert {f.check: f.level for f in diagnose({"model": "perceptron", "data": data})}["overfit_batch"] == level
@@ -235,8 +277,34 @@ def test_a_model_without_usable_outputs_gets_that_one_finding(last, words, digit
     assert words in found.measured
 
 
+def test_a_first_layer_that_is_dead_as_a_whole_carries_no_signal(digits):
+    found = look("initializer", changed(lambda net: net[1].bias.fill_(-100.0)), digits)
+    assert (found.level, found.measured) == ("broken", "2 activations; the first carries no signal.")
+
+
 def test_an_activation_at_the_end_is_remarked(digits):
     assert look("softmax", changed(lambda net: net.append(nn.Sigmoid())), digits).level == "remark"
+
+    class Gated(Functional):
+        def forward(self, x):
+            return super().forward(x) * torch.sigmoid(x.mean((1, 2, 3)))[:, None]
+
+    assert look("softmax", Gated(), digits).level == "ok"  # a sigmoid is the last layer to run, and not the end
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (lambda y: y + 1, "Targets run from 1 to 10, and there are 10 classes."),
+        (lambda y: F.one_hot(y, 10).float(), "Targets have shape (1150, 10) and type float32."),
+    ],
+)
+def test_targets_that_are_no_numbers_of_classes_get_one_finding(targets, words):
+    data = Digits()
+    data.setup()
+    data._arrays = {split: (x, targets(y)) for split, (x, y) in data._arrays.items()}
+    (found,) = examine(mlp(), data)
+    assert (found.check, found.level, found.measured) == ("forward", "broken", words)
 
 
 def test_targets_that_are_not_standardised_are_found():
@@ -354,6 +422,64 @@ def test_a_model_and_data_of_ones_own_are_examined(recwarn):
     assert not [w for w in recwarn if "log" in str(w.message)]
 
 
+def test_what_no_optimizer_has_is_not_trained(digits):
+    class Partly(Functional):
+        def configure_optimizers(self):
+            return [torch.optim.SGD(self.two.parameters(), 0.1), torch.optim.SGD(self.norm.parameters(), 0.1)], []
+
+    found = look("gradients", Partly(), digits)
+    assert found.level == "broken"
+    assert "in no optimizer: one.weight, one.bias" in found.measured
+    assert "two.weight" not in found.measured
+
+
+def test_models_that_ask_for_a_trainer_are_examined_as_far_as_they_can_be(digits):
+    class Scheduled(Functional):
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1 / self.trainer.estimated_stepping_batches)
+
+    levels = {f.check: f for f in examine(Scheduled(), digits)}
+    assert [f.check for f in levels.values() if f.level == "broken"] == []
+    assert "configure_optimizers raises RuntimeError" in levels["learning_rate"].measured
+
+    class Mute(Functional):
+        def training_step(self, batch, batch_idx):
+            raise ValueError
+
+    (found,) = examine(Mute(), digits)
+    assert (found.check, found.level) == ("forward", "broken")
+    assert "The training step raises ValueError: no message" in found.measured
+
+
+def test_regression_targets_may_stand_in_a_column():
+    class Line(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1))
+
+        def forward(self, x):
+            return self.net(x)
+
+        def training_step(self, batch, batch_idx):
+            return F.mse_loss(self(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 3e-3)
+
+    class Lines(OwnData):
+        def setup(self, stage):
+            super().setup(stage)
+            x = self.rows.tensors[0]
+            y = x.sum(1, keepdim=True)
+            self.rows = TensorDataset(x, (y - y.mean()) / y.std())
+
+    findings = {f.check: f for f in examine(Line(), Lines())}
+    assert [f for f in findings.values() if f.level == "broken"] == []
+    assert findings["zero_input"].numbers["loss"] < 0.2
+    assert findings["initial_loss"].numbers["loss"] < 3
+
+
 def test_layers_are_listed_in_the_order_in_which_they_run():
     class Backwards(nn.Module):
         def __init__(self):
@@ -363,7 +489,7 @@ def test_layers_are_listed_in_the_order_in_which_they_run():
         def forward(self, x):
             return self.last(torch.relu(self.first(x)))
 
-    assert [step.name for step in trace(Backwards(), torch.zeros(2, 4))] == ["first", "last"]
+    assert [step.name for step in trace(Backwards(), torch.zeros(2, 4))] == ["first", "relu()", "last"]
 
 
 @pytest.mark.slow

@@ -55,6 +55,8 @@ class GradientFlow(SampledSteps):
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Measure the gradients and remember the weights."""
         weights = self._weights()
+        if not weights:  # a net of other layers than those
+            return
         # A weight that is frozen has no gradient.
         norms = [norm(torch.zeros_like(weight) if weight.grad is None else weight.grad) for weight in weights]
         self._norms.append(torch.stack(norms))
@@ -62,6 +64,8 @@ class GradientFlow(SampledSteps):
 
     def after_step(self) -> None:
         """Measure how far the weights have moved."""
+        if not self._before:
+            return
         pairs = [(now.detach(), before) for now, before in zip(self._weights(), self._before, strict=True)]
         sizes = torch.stack([norm(before) for _, before in pairs])
         self._ratios.append(torch.stack([norm(after - before) for after, before in pairs]) / sizes)

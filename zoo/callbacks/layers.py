@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import lightning.pytorch as L
 import torch
@@ -23,11 +24,14 @@ class Layers:
         weighted: The linear and convolutional ones; the first, `layer_1`, is the one next to the input.
         activations: Those behind a weighted one, by its number, counted from 1; of several behind one, the last.
         widths: The units, or channels, of each of `activations`.
+        calls: The activation modules, each with what its calls in a forward pass are: the number of the layer ahead, or
+            None where another follows behind the same layer. A module may be called more than once.
     """
 
     weighted: list[nn.Module] = field(default_factory=list)
     activations: dict[int, nn.Module] = field(default_factory=dict)
     widths: dict[int, int] = field(default_factory=dict)
+    calls: dict[nn.Module, list[int | None]] = field(default_factory=dict)
 
 
 def layers_of(model: ZooModule) -> Layers:
@@ -41,8 +45,13 @@ def layers_of(model: ZooModule) -> Layers:
         if isinstance(module, WEIGHTED):
             if module not in found.weighted:
                 found.weighted.append(module)
-        elif found.weighted:
-            number = len(found.weighted)
+            return
+        number = len(found.weighted) or None
+        if number in found.activations:  # this call follows behind the same layer
+            earlier = found.calls[found.activations[number]]
+            earlier[earlier.index(number)] = None
+        found.calls.setdefault(module, []).append(number)
+        if number is not None:
             found.activations[number], found.widths[number] = module, output.shape[1]
 
     looked_at = [m for m in model.net.modules() if isinstance(m, WEIGHTED) or type(m) in ACTIVE]
@@ -96,10 +105,16 @@ class Diagnosis(L.Callback):
     def look(self, see: Callable[[int, Tensor], None]) -> list[RemovableHandle]:
         """Show the outputs of each activation layer, with its number, until the handles are removed."""
 
-        def hook(number: int) -> Callable[..., None]:
-            return lambda module, inputs, output: see(number, output.detach())
+        def hook(numbers: list[int | None]) -> Callable[..., None]:
+            turns = cycle(numbers)
 
-        return [module.register_forward_hook(hook(number)) for number, module in self.layers.activations.items()]
+            def seen(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+                if (number := next(turns)) is not None:
+                    see(number, output.detach())
+
+            return seen
+
+        return [module.register_forward_hook(hook(numbers)) for module, numbers in self.layers.calls.items()]
 
 
 class SampledSteps(Diagnosis):

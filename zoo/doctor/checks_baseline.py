@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .checks_overfit import BATCH
 from .findings import Finding
-from .subject import Subject, adam
+from .subject import Subject, adam, clip_by
 
 BASELINE_STEPS, BASELINE_RATE, LOOK_EVERY = 150, 3e-3, 50
 FEW_VALIDATED = 20
@@ -66,7 +66,7 @@ def _learn(s: Subject, model: nn.Module, factor: float) -> tuple[Tensor, Tensor]
     if not any(p.requires_grad for p in model.parameters()):
         return _validate(s, model, factor)
     batches = ((x * factor, y) for x, y in s.batches(BATCH, BASELINE_STEPS))
-    for step, _ in enumerate(s.train(model, adam(model, BASELINE_RATE), batches, clip=1.0), start=1):
+    for step, _ in enumerate(s.train(model, adam(model, BASELINE_RATE), batches, clip=clip_by(1.0)), start=1):
         if step % LOOK_EVERY == 0:
             found = _validate(s, model, factor)
             if best is None or found[0].mean() < best[0].mean():
@@ -87,7 +87,7 @@ def _validate(s: Subject, model: nn.Module, factor: float) -> tuple[Tensor, Tens
 def _association(s: Subject, outputs: Tensor) -> float:
     """The covariance of outputs with targets over validation samples, in deviations of what permuted targets give."""
     y = s.val[1]
-    targets = y[:, None] if s.num_classes == 1 else nn.functional.one_hot(y, s.num_classes)
+    targets = y.reshape(-1, 1) if s.num_classes == 1 else nn.functional.one_hot(y, s.num_classes)
     centred = (targets - targets.float().mean(0)).double()
     scores = (outputs if s.num_classes == 1 else outputs.log_softmax(1)).double()
     generator = torch.Generator().manual_seed(s.seed)
@@ -101,7 +101,7 @@ def _shares_alone(s: Subject) -> Tensor:
     """The losses of validation samples, (n,), to whoever names the mean, or the shares of classes, each time."""
     y = s.val[1]
     if s.num_classes == 1:
-        return (y - s.all_y.mean()).square()
+        return (y.flatten() - s.all_y.mean()).square()
     shares = torch.bincount(s.all_y, minlength=s.num_classes) / len(s.all_y)
     return -shares[y].clamp(min=1e-12).log()
 

@@ -14,17 +14,20 @@ LEAK_SAMPLES = 6
 
 
 def forward(s: Subject) -> Finding:
-    """Outputs (B, C) that are finite, for two batch sizes. If not, no other check can be run.
+    """Outputs (B, C) that are finite, for two batch sizes, and targets that fit. If not, no other check can be run.
 
-    Broken: an exception, another shape, or a value that is not finite.
+    Broken: an exception, here or in `training_step`, another shape, a value that is not finite, or targets that are no
+    numbers of classes.
     """
     why, change = "Nothing else can be measured.", "Mend the model's forward."
+    if wrong := _wrong_targets(s):
+        return Finding("forward", "broken", wrong, {}, why, "Count classes from 0, as whole numbers, one a sample.")
     for n in dict.fromkeys((min(len(s.x), 8), min(len(s.x), 5))):
         try:
             with torch.no_grad():
                 outputs = s.copy()(s.x[:n])
         except Exception as error:  # whatever the patient does
-            text = f"The forward pass of {n} samples raises {type(error).__name__}: {str(error).splitlines()[0]}"
+            text = f"The forward pass of {n} samples raises {type(error).__name__}: {first_line(error)}"
             return Finding("forward", "broken", text, {}, why, change)
         if tuple(outputs.shape) != (n, s.num_classes):
             text = f"The outputs of {n} samples have shape {tuple(outputs.shape)}, not {(n, s.num_classes)}."
@@ -32,7 +35,28 @@ def forward(s: Subject) -> Finding:
         if not outputs.isfinite().all():
             text = f"{int((~outputs.isfinite()).sum())} of {outputs.numel()} outputs are not finite."
             return Finding("forward", "broken", text, {}, why, "A smaller --model.init_scale; look at the inputs.")
+    try:
+        s.loss(s.copy(), s.x[:8], s.y[:8])
+    except Exception as error:  # likewise
+        text = f"The training step raises {type(error).__name__}: {first_line(error)}"
+        change = "Mend training_step; it gets a batch (x, y), and must do without self.trainer while the doctor looks."
+        return Finding("forward", "broken", text, {}, why, change)
     return Finding("forward", "ok", f"Outputs have shape (batch, {s.num_classes}) and are finite.")
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says first."""
+    return next(iter(str(error).splitlines()), "no message")
+
+
+def _wrong_targets(s: Subject) -> str:
+    """What is wrong with the targets; empty if nothing is."""
+    for y in (s.all_y, s.val[1]) if s.num_classes > 1 else ():
+        if y.ndim != 1 or y.is_floating_point():
+            return f"Targets have shape {tuple(y.shape)} and type {str(y.dtype).removeprefix('torch.')}."
+        if len(y) and (y.min() < 0 or y.max() >= s.num_classes):
+            return f"Targets run from {int(y.min())} to {int(y.max())}, and there are {s.num_classes} classes."
+    return ""
 
 
 def initial_loss(s: Subject) -> Finding:
@@ -80,7 +104,8 @@ def softmax(s: Subject) -> Finding:
 
     Broken: every sample's outputs are ≥ 0 and sum to 1 within 1e-4, which logits never do by chance. The loss then
     cannot fall below -ln(e/(e + C - 1)) (.31 with 2 classes, 1.46 with 10), and gradients are scaled down. Remark: the
-    last layer to run is an activation that bounds the outputs.
+    last layer to run is an activation that bounds the outputs. Broken, too: a `training_step` of the model's own whose
+    loss is that of the outputs after another softmax.
     """
     if s.num_classes == 1:
         return Finding("softmax", "ok", "A regression: there is no softmax.")
@@ -100,8 +125,18 @@ def softmax(s: Subject) -> Finding:
             f"cross_entropy takes logits and applies softmax itself; twice, the loss cannot fall below {floor:.2f}.",
             "Return logits from forward: leave out the softmax.",
         )
+    with torch.no_grad():
+        loss = float(s.loss(model, *s.look))
+        once, twice = (float(s.sample_losses(z, s.look[1]).mean()) for z in (outputs, outputs.softmax(1)))
+    if abs(loss - twice) < 1e-4 * twice < 0.1 * abs(once - twice):
+        text = f"Loss {loss:.5g}; cross_entropy of the outputs is {once:.5g}, and {twice:.5g} after a softmax."
+        why = f"The training step applies softmax twice; the loss cannot fall below {floor:.2f}."
+        numbers |= {"loss": loss, "loss_of_logits": once, "loss_floor": floor}
+        return Finding("softmax", "broken", text, numbers, why, "Give cross_entropy the logits in training_step.")
     steps = trace(model, s.x[:8])
-    if steps and isinstance(steps[-1].module, SQUASHING) and not isinstance(steps[-1].module, torch.nn.LogSoftmax):
+    with torch.no_grad():
+        ends = bool(steps) and torch.equal(steps[-1].output, model(s.x[:8]))
+    if ends and isinstance(steps[-1].module, SQUASHING) and not isinstance(steps[-1].module, torch.nn.LogSoftmax):
         last = type(steps[-1].module).__name__
         why = f"cross_entropy takes any real numbers; {last} after the last layer bounds the logits."
         return Finding("softmax", "remark", f"{text} {last} runs last.", numbers, why, "End with a linear layer.")

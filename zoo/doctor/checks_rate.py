@@ -5,6 +5,7 @@ from statistics import mean, stdev
 
 import torch
 
+from .checks_output import first_line
 from .findings import Finding, Level
 from .subject import Subject
 
@@ -33,7 +34,13 @@ def learning_rate(s: Subject) -> Finding:
     training takes tens of times as long as it need; or the loss falls at no rate.
     """
     model = s.copy()
-    optimizer = s.own_optimizer(model)
+    try:
+        optimizer, *_ = s.own_optimizers(model)
+    except Exception as raised:  # whatever the patient does
+        text = f"configure_optimizers raises {type(raised).__name__}: {first_line(raised)}"
+        why = "Without a trainer the model's own optimizer cannot be made, and its learning rate is not known."
+        change = "Let configure_optimizers do without self.trainer while the doctor looks."
+        return Finding("learning_rate", "remark", text, {}, why, change)
     own = float(optimizer.param_groups[0]["lr"])
     size = min(max(s.batch_size, SMALLEST_BATCH), LARGEST_BATCH)
     with torch.no_grad():
@@ -92,7 +99,7 @@ def _at_own_rate(s: Subject, own: float, size: int) -> tuple[float, float]:
     def rate(step: int) -> float:
         return own * min(1.0, (step + 1) / ramp)
 
-    losses = list(s.train(model, s.own_optimizer(model), s.batches(size, OWN_STEPS), lr=rate, clip=s.clip))
+    losses = list(s.train(model, s.own_optimizers(model)[0], s.batches(size, OWN_STEPS), lr=rate, clip=s.clip))
     if len(losses) < OWN_STEPS or not math.isfinite(losses[-1]):
         return math.inf, 0.0
     return mean(losses[-LAST:]), stdev(losses[-LAST:]) / math.sqrt(LAST)

@@ -26,9 +26,9 @@ _CLEAR = "--model.activation relu --model.initializer kaiming_normal --model.nor
 def gradients(s: Subject) -> Finding:
     """Every parameter is trained: `requires_grad` is set and its gradient is not zero over a few steps.
 
-    Broken: a frozen parameter (nothing here starts from trained weights), one without a gradient, or one whose gradient
-    is exactly zero in each of 5 steps of Adam. Steps are taken so that a last layer which starts at zero, a common
-    choice that hides all others for one step, is no fault.
+    Broken: a frozen parameter (nothing here starts from trained weights), one that the model's own optimizers leave
+    out, one without a gradient, or one whose gradient is exactly zero in each of 5 steps of Adam. Steps are taken so
+    that a last layer which starts at zero, a common choice that hides all others for one step, is no fault.
     """
     model = s.calm_copy()
     names = [name for name, _ in model.named_parameters()]
@@ -37,17 +37,35 @@ def gradients(s: Subject) -> Finding:
     if len(frozen) < len(names):
         for _ in s.train(model, adam(model, 1e-3), s.batches(64, GRADIENT_STEPS)):
             reached |= {n for n, p in model.named_parameters() if p.grad is not None and bool((p.grad != 0).any())}
+    left_out = [name for name in _left_out(s) if name not in frozen]
     idle = [name for name in names if name not in reached and name not in frozen]
-    numbers = {"parameters": len(names), "frozen": len(frozen), "without_gradient": len(idle)}
-    if not frozen and not idle:
+    numbers = {
+        "parameters": len(names),
+        "frozen": len(frozen),
+        "without_gradient": len(idle),
+        "left_out": len(left_out),
+    }
+    if not frozen and not idle and not left_out:
         text = f"All {len(names)} parameter tensors get a gradient."
         return Finding("gradients", "ok", text, numbers)
-    parts = [f"{title}: {', '.join(found)}" for title, found in (("frozen", frozen), ("no gradient", idle)) if found]
-    change = (
-        "Set requires_grad to True." if frozen else "Another --model.initializer than zeros; use the layer, or drop it."
-    )
-    why = "What gets no gradient stays as it was drawn."
+    groups = (("frozen", frozen), ("no gradient", idle), ("in no optimizer", left_out))
+    parts = [f"{title}: {', '.join(found)}" for title, found in groups if found]
+    change = "Another --model.initializer than zeros; use the layer, or drop it."
+    if frozen or left_out:
+        change = "Set requires_grad to True." if frozen else "Give configure_optimizers all of self.parameters()."
+    why = "What gets no gradient, or no step, stays as it was drawn."
     return Finding("gradients", "broken", f"Not trained: {'; '.join(parts)}.", numbers, why, change)
+
+
+def _left_out(s: Subject) -> list[str]:
+    """The parameters that no optimizer of the model's own has; none where those cannot be made here."""
+    model = s.copy()
+    try:
+        groups = [group for optimizer in s.own_optimizers(model) for group in optimizer.param_groups]
+    except Exception:  # whatever the patient does; `learning_rate` says so
+        return []
+    there = {id(p) for group in groups for p in group["params"]}
+    return [name for name, p in model.named_parameters() if id(p) not in there]
 
 
 def gradient_flow(s: Subject) -> Finding:
@@ -141,7 +159,8 @@ def initializer(s: Subject) -> Finding:
     alike = [step.name for step in weighted[:-1] if _alike(step.module)]
     ratio = 1.0 if len(signals) < 2 else signals[-1] / signals[0] if signals[0] > 0 else math.nan
     numbers = {"signal_ratio": ratio, "activations": len(signals)}
-    text = f"{len(signals)} activations; the last carries {ratio:.2g} of the signal of the first."
+    carried = f"the last carries {ratio:.2g} of the signal of the first"
+    text = f"{len(signals)} activations; {'the first carries no signal' if math.isnan(ratio) else carried}."
     if alike:
         text += f" All units start alike in {', '.join(alike)}."
         why = "Units that start alike get the same gradient and stay alike."

@@ -19,6 +19,7 @@ from .trace import calm
 
 # Enough for every measure below, and seconds on one core for the zoo's largest nets.
 PROBE, LOOK, VALIDATION = 2048, 512, 1024
+Clip = Callable[[nn.Module], object]
 
 
 @dataclass
@@ -60,9 +61,10 @@ class Subject:
         return self.model.hparams
 
     @property
-    def clip(self) -> float | None:
-        """The norm to which gradients are clipped, or None."""
-        return self.config.get("trainer", {}).get("gradient_clip_val")
+    def clip(self) -> Clip | None:
+        """How the run clips gradients, by norm or by value; None where it does not."""
+        trainer = self.config.get("trainer", {})
+        return clip_by(trainer.get("gradient_clip_val"), trainer.get("gradient_clip_algorithm"))
 
     @property
     def look(self) -> tuple[Tensor, Tensor]:
@@ -83,7 +85,7 @@ class Subject:
     def sample_losses(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Cross entropy, or squared error, of each sample, (B,)."""
         if self.num_classes == 1:
-            return F.mse_loss(outputs.squeeze(1), y, reduction="none")
+            return F.mse_loss(outputs.squeeze(1), y.flatten(), reduction="none")
         return F.cross_entropy(outputs, y, reduction="none")
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -113,7 +115,7 @@ class Subject:
         batches: Iterable[tuple[Tensor, Tensor]],
         *,
         lr: Callable[[int], float] | None = None,
-        clip: float | None = None,
+        clip: Clip | None = None,
     ) -> Iterator[float]:
         """Take a step a batch; yields each batch's loss from before its step. Ends at a loss that is not finite."""
         for step, (x, y) in enumerate(batches):
@@ -124,22 +126,31 @@ class Subject:
             loss = self.loss(model, x, y)
             if loss.isfinite() and loss.requires_grad:
                 loss.backward()
-                if clip:
-                    nn.utils.clip_grad_norm_(model.parameters(), clip)
+                if clip is not None:
+                    clip(model)
                 optimizer.step()
             yield float(loss.detach())
             if not loss.isfinite():
                 return
 
-    def own_optimizer(self, model: L.LightningModule) -> Optimizer:
-        """The optimizer that the model is to be trained with."""
+    def own_optimizers(self, model: L.LightningModule) -> list[Optimizer]:
+        """The optimizers that the model is to be trained with; mostly one."""
         if isinstance(model, ZooModule):  # its configure_optimizers asks a trainer about the schedule
             h = model.hparams
-            return make_optimizer(h["optimizer"], model, h["lr"], h["momentum"], h["weight_decay"])
+            return [make_optimizer(h["optimizer"], model, h["lr"], h["momentum"], h["weight_decay"])]
         made: Any = model.configure_optimizers()
-        while isinstance(made, list | tuple):
-            made = made[0]
-        return made["optimizer"] if isinstance(made, Mapping) else made
+        if isinstance(made, list | tuple) and made and isinstance(made[0], list | tuple):
+            made = made[0]  # what follows are schedules
+        found = made if isinstance(made, list | tuple) else [made]
+        return [one["optimizer"] if isinstance(one, Mapping) else one for one in found]
+
+
+def clip_by(limit: float | None, algorithm: str | None = None) -> Clip | None:
+    """What clips the gradients of a model as Lightning does: `norm`, which is meant by None, or `value`."""
+    if not limit:
+        return None
+    function = nn.utils.clip_grad_value_ if algorithm == "value" else nn.utils.clip_grad_norm_
+    return lambda model: function(model.parameters(), limit)
 
 
 def adam(model: nn.Module, lr: float) -> Optimizer:

@@ -1,10 +1,15 @@
 """The layers of any net in the order in which they run, as forward hooks see them."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
 
 DROPOUTS = (_DropoutNd,)
 BATCH_NORMS = (_BatchNorm,)
@@ -18,13 +23,35 @@ ACTIVATIONS = (
     *BOUNDED,
     *(nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.Softplus, nn.Hardswish, nn.Hardtanh),
 )
+# Layers, and what a `forward` may call in their place.
+FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
+    function: layer
+    for layer, functions in {
+        nn.ReLU: (F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_),
+        nn.ReLU6: (F.relu6,),
+        nn.GELU: (F.gelu,),
+        nn.SiLU: (F.silu,),
+        nn.Mish: (F.mish,),
+        nn.Sigmoid: (F.sigmoid, torch.sigmoid, Tensor.sigmoid, torch.sigmoid_, Tensor.sigmoid_),
+        nn.Tanh: (F.tanh, torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_),
+        nn.Softsign: (F.softsign,),
+        nn.LeakyReLU: (F.leaky_relu,),
+        nn.ELU: (F.elu,),
+        nn.SELU: (F.selu, torch.selu),
+        nn.Softplus: (F.softplus,),
+        nn.Softmax: (F.softmax, torch.softmax, Tensor.softmax),
+        nn.LogSoftmax: (F.log_softmax, torch.log_softmax, Tensor.log_softmax),
+        nn.Dropout: (F.dropout, torch.dropout),
+    }.items()
+    for function in functions
+}
 
 
 class Step:
-    """One call of one layer.
+    """One call of one layer, or of a function in its place.
 
     Attributes:
-        name: The layer's name in the model.
+        name: The layer's name in the model, or what the function is called.
         module: The layer.
         input: Its input; kept, so that its identity says whose output it was.
         output: Its output.
@@ -34,24 +61,53 @@ class Step:
         self.name, self.module, self.input, self.output = name, module, input, output
 
 
+class _Calls(TorchFunctionMode):
+    """Takes down functions that stand for layers, but not those that torch's own layers call."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        super().__init__()
+        self.steps, self.within = steps, 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        layer = FUNCTIONS.get(func)
+        if layer is not None and not self.within and args and isinstance(args[0], Tensor):
+            if layer is not nn.Dropout:
+                self.steps.append(Step(f"{func.__name__}()", layer(), args[0], output))
+            elif kwargs.get("training", args[2] if len(args) > 2 else True):
+                rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+                self.steps.append(Step(f"{func.__name__}()", nn.Dropout(rate), args[0], output))
+        return output
+
+
 def trace(model: nn.Module, x: Tensor) -> list[Step]:
     """Run a model on inputs (B, ...) and list the calls of its innermost modules, in order.
 
-    What a `forward` does by functions alone (`F.relu`) is not seen.
+    With them those of activations, softmax and dropout as functions, such as `F.relu`; of other functions none is seen.
     """
     steps: list[Step] = []
+    calls = _Calls(steps)
 
-    def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def hook(module: nn.Module, args: tuple, output: object) -> None:
+    def watch(name: str, module: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
+        ours = type(module).__module__.startswith("torch.nn.")  # of whose inside nothing is to be said
+
+        def enter(module: nn.Module, args: tuple) -> None:
+            calls.within += ours
+
+        def leave(module: nn.Module, args: tuple, output: object) -> None:
+            calls.within -= ours
             if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
                 steps.append(Step(name, module, args[0], output))
 
-        return module.register_forward_hook(hook)
+        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
 
     leaves = [(name, m) for name, m in model.named_modules() if not any(True for _ in m.children())]
-    handles = [watch(name, module) for name, module in leaves]
+    handles = [handle for name, module in leaves for handle in watch(name, module)]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), calls:
             model(x)
     finally:
         for handle in handles:
