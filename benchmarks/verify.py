@@ -18,7 +18,7 @@ from .study import Study
 from .tasks import Config, code_version_of
 from .trial import Job, PackJob
 
-LOCATIONS = ("root", "path")  # where data lie, which is not in a key
+LOCATIONS = ("root", "path", "test_path")  # where data lie, which is not in a key
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The base of all data modules: load, split, normalise, and cut batches from memory."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -20,7 +22,7 @@ class Source:
     """A whole data set as it comes, before any split.
 
     Attributes:
-        x: Inputs, (N, *input_shape), any numeric type.
+        x: Inputs, (N, *input_shape), any numeric type; or what `featurise` makes them of, (N, ...).
         y: Class indices (N,) int64, or regression targets (N,) float64.
         class_names: Names of the classes in the order of their indices; None makes it a regression.
         n_official_test: The last so many rows are the official test split; 0 where there is none.
@@ -94,11 +96,25 @@ class ArrayDataModule(L.LightningDataModule):
         """The parameters that say which data this is, for naming a trial: not where it lies."""
         return {name: value for name, value in params.items() if name != "root"}
 
+    @property
+    def folder(self) -> Path:
+        """Where downloaded sets live: `root`, else $ZOO_DATA_DIR, else a cache in the home folder."""
+        root = self.root or os.environ.get("ZOO_DATA_DIR") or "~/.cache/ablation-zoo"
+        return Path(root).expanduser()
+
     # --- what subclasses give ---------------------------------------------------------------------------------------
 
     def load(self) -> Source:
         """Read the whole data set."""
         raise NotImplementedError
+
+    def featurise(self, source: Source) -> Source:
+        """Make inputs of what was read, where that takes the training split, which `indices` says by now."""
+        return source
+
+    def statistics(self, x: NDArray) -> dict[str, Any]:
+        """The `normalisation` of a card, from the training inputs alone: images by channel, tables by feature."""
+        return _mean_std(x, (0, 2, 3) if x.ndim == 4 else (0,))
 
     def train_transform(self) -> Transform | None:
         """What augments a training batch, or None."""
@@ -107,12 +123,13 @@ class ArrayDataModule(L.LightningDataModule):
     # --- Lightning's hooks ------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
-        """Load, split and normalise, once."""
+        """Load, split, make features and normalise, once."""
         if self._arrays:
             return
         source = self.load()
         self.labelled = source.labelled
         self.indices = self._split(source)
+        source = self.featurise(source)
         self._card = self._describe(source)
         mean, std = (np.asarray(self._card["normalisation"][k]) for k in ("mean", "std"))
         image = source.x.ndim == 4
@@ -229,7 +246,7 @@ class ArrayDataModule(L.LightningDataModule):
             require(was == now, f"the model was trained on the classes {was}; this data has {now}.")
             return card | {k: self._restored[k] for k in ("normalisation", "target")}
         train = self.indices["train"]
-        card["normalisation"] = _mean_std(source.x[train], (0, 2, 3) if source.x.ndim == 4 else (0,))
+        card["normalisation"] = self.statistics(source.x[train])
         card["target"] = None if source.class_names is not None else _mean_std(source.y[train], (0,))
         return card
 

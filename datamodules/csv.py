@@ -57,7 +57,7 @@ class CSV(ArrayDataModule):
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
         """As in the base, with the file's content in place of its path."""
-        digest = hashlib.sha256(_read_bytes(params["path"])).hexdigest()
+        digest = hashlib.sha256(read_bytes(params["path"])).hexdigest()
         return super().identity({**params, "path": digest})
 
     def setup(self, stage: str | None = None) -> None:
@@ -93,33 +93,7 @@ class CSV(ArrayDataModule):
         return super()._split(source)
 
     def _read(self) -> pd.DataFrame:
-        content = _read_bytes(self.path)
-        require(content.strip() != b"", f"{self.path} is empty.")
-        engine: Literal["c", "python"] = "c" if len(self.sep.encode()) == 1 else "python"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                # Left to itself, pandas takes a surplus column for row names, and so shifts all the others.
-                table = pd.read_csv(
-                    io.BytesIO(content),
-                    sep=self.sep,
-                    header=0 if self.header else None,
-                    index_col=False,
-                    # Only an empty field is missing: NA, None and null may be labels.
-                    keep_default_na=False,
-                    na_values=[""],
-                    engine=engine,
-                    # Chunks of a column must not be typed apart; the Python engine has none.
-                    low_memory=engine != "c",
-                    encoding="utf-8-sig",
-                )
-        except pd.errors.ParserWarning:
-            raise InputError(f"{self.path}: rows have more fields than the header has names.") from None
-        except (pd.errors.ParserError, UnicodeDecodeError, ValueError, re.error) as error:
-            cause = " ".join(str(error).split())
-            raise InputError(f"{self.path} is not a table in UTF-8 separated by {self.sep!r}: {cause}") from None
-        require(len(table) > 0, f"{self.path} has a header and no rows.")
-        return table.rename(columns=str)
+        return read_table(self.path, self.sep, self.header)
 
     def _check_column(self, table: pd.DataFrame, column: str) -> None:
         if column not in table:
@@ -182,11 +156,59 @@ def _drop(column: pd.Series) -> str:
     return f"leave it out with --data.drop '[{column.name}]'"
 
 
-def _read_bytes(path: str) -> bytes:
+def read_table(path: str, sep: str, header: bool = True, option: str = "data.path", **how: Any) -> pd.DataFrame:
+    """A CSV file's table, its columns named by text; only an empty field is missing.
+
+    Args:
+        path: The file.
+        sep: What separates the columns.
+        header: Whether the first line names the columns.
+        option: What said the path, for messages.
+        **how: Further options for pandas.
+
+    Raises:
+        InputError: The file cannot be read, or is no table.
+    """
+    content = read_bytes(path, option)
+    require(content.strip() != b"", f"{path} is empty.")
+    engine: Literal["c", "python"] = "c" if len(sep.encode()) == 1 else "python"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Left to itself, pandas takes a surplus column for row names, and so shifts all the others.
+            table = pd.read_csv(
+                io.BytesIO(content),
+                sep=sep,
+                header=0 if header else None,
+                index_col=False,
+                # Only an empty field is missing: NA, None and null may be labels.
+                keep_default_na=False,
+                na_values=[""],
+                engine=engine,
+                # Chunks of a column must not be typed apart; the Python engine has none.
+                low_memory=engine != "c",
+                encoding="utf-8-sig",
+                **how,
+            )
+    except pd.errors.ParserWarning:
+        raise InputError(f"{path}: rows have more fields than the header has names.") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, ValueError, re.error) as error:
+        cause = " ".join(str(error).split())
+        raise InputError(f"{path} is not a table in UTF-8 separated by {sep!r}: {cause}") from None
+    require(len(table) > 0, f"{path} has a header and no rows.")
+    return table.rename(columns=str)
+
+
+def read_bytes(path: str, option: str = "data.path") -> bytes:
+    """A file's content.
+
+    Raises:
+        InputError: It cannot be read; the message names the option that said so.
+    """
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}. Check --data.path.") from None
+        raise InputError(f"cannot read {path}: {error.strerror}. Check --{option}.") from None
 
 
 def _class_name(value: Any) -> str:

@@ -1,7 +1,6 @@
 """MNIST, Fashion-MNIST and CIFAR-10, in torchvision's own folder layout."""
 
 import gzip
-import os
 import zlib
 from functools import cache
 from pathlib import Path
@@ -32,12 +31,6 @@ class _Images(ArrayDataModule):
         require(random_shift >= 0, f"data.random_shift must not be negative, got {random_shift}.")
         require(random_crop >= 0, f"data.random_crop must not be negative, got {random_crop}.")
         self.random_shift, self.random_crop, self.horizontal_flip = random_shift, random_crop, horizontal_flip
-
-    @property
-    def folder(self) -> Path:
-        """Where downloaded sets live: `root`, else $ZOO_DATA_DIR, else a cache in the home folder."""
-        root = self.root or os.environ.get("ZOO_DATA_DIR") or "~/.cache/ablation-zoo"
-        return Path(root).expanduser()
 
     def train_transform(self) -> Transform | None:
         """The augmentation asked for."""

@@ -27,6 +27,9 @@ def test_every_command_runs_in_order(tmp_path, monkeypatch):
     rows = [f"{i % 13},{i % 5},{i % 7 > 3}" for i in range(200)]
     Path("claims.csv").write_text("amount,age,label\n" + "\n".join(rows) + "\n")
     Path("new_claims.csv").write_text("amount,age\n3,4\n")
+    letters = [f"letter{i} on {'tax' if i % 3 else 'rent'},{'finance' if i % 3 else 'housing'}" for i in range(90)]
+    Path("letters.csv").write_text("body,office\n" + "\n".join(letters) + "\n")
+    Path("new_letters.csv").write_text("body\na tax return\n")
     ran = 0
     for line in "\n".join(blocks("sh")).splitlines():
         command = shlex.split(line, comments=True)

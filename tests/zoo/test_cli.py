@@ -14,7 +14,7 @@ from zoo.cli import main
 from zoo.config import CONFIGS
 
 FILES = {"config.yaml", "best.ckpt", "metrics.csv", "result.json"}
-NEED_FILES = ("csv", "mnist", "fashion_mnist", "cifar10")
+NEED_FILES = ("csv", "text", "nlu_home", "mnist", "fashion_mnist", "cifar10")
 
 
 @pytest.fixture(autouse=True)

@@ -495,7 +495,8 @@ def test_layers_are_listed_in_the_order_in_which_they_run():
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "robust_mlp"])
 @pytest.mark.parametrize(
-    "data", [n for n in list_datamodules() if n not in ("csv", "mnist", "fashion_mnist", "cifar10")]
+    "data",
+    [n for n in list_datamodules() if n not in ("csv", "text", "nlu_home", "mnist", "fashion_mnist", "cifar10")],
 )
 def test_nets_that_take_all_data_are_sound_on_every_set_without_files(model, data):
     assert [finding for finding in diagnose({"model": model, "data": data}) if finding.level == "broken"] == []
