@@ -16,7 +16,7 @@ CLAIMS = (
     "Claims were written into the study before it was run. One `holds`, or `does not hold`, by a two-sided t test at "
     ".05 after Holm's correction over the study's claims (a share of diverged trials by the exact binomial test); "
     "equivalence by two one-sided tests against the margin; else one `cannot tell`. The effect is a paired "
-    "difference, a mean, or a mean step along the axis, in powers of ten for a trend on a log scale."
+    "difference, a mean, or a mean step along the axis, in powers of ten for a difference or a trend on a log scale."
 )
 
 
