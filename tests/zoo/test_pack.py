@@ -55,7 +55,7 @@ SAME = {
     **{name: {"model": {"optimizer": name, "weight_decay": 1e-2}} for name in OPTIMIZERS},
     "no hidden layer": {"model": {"hidden_dims": []}},
     "layer norm": {"model": {"norm": "layer"}},
-    "biases": {"model": {"bias_init": -0.5}},
+    "biases": {"model": {"bias_init": 0.3}},
     "dropout": {"model": {"dropout": 0.3}},
     "smoothing, weights": {"model": {"label_smoothing": 0.1, "class_weights": "balanced"}},
     "fixed weights": {"model": {"class_weights": [1, 2, 0.5]}},
