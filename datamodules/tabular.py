@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 from .base import ArrayDataModule, Source
+from .images import ImageDataModule
 
 
 @cache
@@ -13,13 +14,14 @@ def _load(name: str) -> Any:
     return getattr(sklearn.datasets, f"load_{name}")()
 
 
-class Digits(ArrayDataModule):
+class Digits(ImageDataModule):
     """Handwritten digits: 1,797 images of 1×8×8 in 10 classes (UCI 80, through scikit-learn)."""
 
     def load(self) -> Source:
         """Images as (N, 1, 8, 8), so that conv nets can have them; an MLP flattens them."""
         bunch = _load("digits")
-        return Source(bunch.images[:, None], bunch.target, tuple(str(name) for name in bunch.target_names))
+        names = tuple(str(name) for name in bunch.target_names)
+        return Source(self.arrange(bunch.images[:, None]), bunch.target, names)
 
 
 class _Table(ArrayDataModule):

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .augment import Augment
-from .base import ArrayDataModule, Source
+from .base import Source
 from .errors import InputError, require
+from .images import ImageDataModule
 from .loader import Transform
 
 
-class _Images(ArrayDataModule):
+class _Images(ImageDataModule):
     """Images that are downloaded once, with an official test split.
 
     Args:
@@ -30,6 +31,11 @@ class _Images(ArrayDataModule):
         super().__init__(**kwargs)
         require(random_shift >= 0, f"data.random_shift must not be negative, got {random_shift}.")
         require(random_crop >= 0, f"data.random_crop must not be negative, got {random_crop}.")
+        augmented = bool(random_shift or random_crop or horizontal_flip)
+        require(
+            not (augmented and self.permute_pixels),
+            "data.permute_pixels leaves no neighbours to shift, crop or flip; leave out the augmentation.",
+        )
         self.random_shift, self.random_crop, self.horizontal_flip = random_shift, random_crop, horizontal_flip
 
     def train_transform(self) -> Transform | None:
@@ -82,7 +88,7 @@ class MNIST(_Images):
                 f"{labels.shape} up to {labels.max(initial=0)}; delete them and fetch them anew.",
             )
         images, labels = np.concatenate([x, x_test])[:, None], np.concatenate([y, y_test])
-        return Source(images, labels, self.classes, n_official_test=len(x_test))
+        return Source(self.arrange(images), labels, self.classes, n_official_test=len(x_test))
 
 
 class FashionMNIST(MNIST):
@@ -100,7 +106,7 @@ class CIFAR10(_Images):
         train, test = self._dataset(True, download=not here), self._dataset(False, download=False)
         images = np.concatenate([train.data, test.data]).transpose(0, 3, 1, 2)
         labels = np.concatenate([train.targets, test.targets])
-        return Source(images, labels, tuple(train.classes), n_official_test=len(test.data))
+        return Source(self.arrange(images), labels, tuple(train.classes), n_official_test=len(test.data))
 
 
 @cache

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import choose, require
 
-from .layers import make_activation
+from .layers import ACTIVATIONS, make_activation
 
 
 def gain(activation: str) -> float:
@@ -130,3 +130,18 @@ def initialize(module: nn.Module, name: str, activation: str, scale: float) -> N
             draw(layer.weight, factor, scale)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def fill_hidden_biases(module: nn.Module, value: float) -> None:
+    """Set the biases of every linear and convolutional layer that has an activation behind it; draws nothing.
+
+    Args:
+        module: The net, whose layers come in the order in which they compute.
+        value: What each of those biases is set to. The output layer's, and those of norms, stay as they are.
+    """
+    last: nn.Linear | nn.Conv2d | None = None
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            last = layer
+        elif type(layer) in ACTIVATIONS.values() and last is not None and last.bias is not None:
+            nn.init.constant_(last.bias, value)

@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 
 from datamodules.errors import choose, require
 
-from .initializers import initialize
+from .initializers import fill_hidden_biases, initialize
 from .metrics import LossMean, make_metrics
 from .optim import OPTIMIZERS, PLANNED, SCHEDULES, check_plan, make_optimizer, make_schedule
 
@@ -34,6 +34,8 @@ class ZooModule(L.LightningModule):
         initializer: How weights start: default, zeros, normal, uniform, xavier_uniform, xavier_normal,
             xavier_fan_in_uniform, xavier_fan_in_normal, kaiming_uniform, kaiming_normal, lecun_normal, orthogonal.
         init_scale: Standard deviation of the initializer `normal`, bound of `uniform`.
+        bias_init: What every bias of a layer with an activation behind it starts at; null leaves the initializer's own.
+            A norm behind the layer takes it out again.
         optimizer: sgd, adam, adamw or rmsprop.
         lr: Learning rate.
         momentum: Momentum of `sgd`.
@@ -62,6 +64,7 @@ class ZooModule(L.LightningModule):
         *,
         initializer: str = "default",
         init_scale: float = 0.05,
+        bias_init: float | None = None,
         optimizer: str = "adam",
         lr: float = 1e-3,
         momentum: float = 0.9,
@@ -78,6 +81,8 @@ class ZooModule(L.LightningModule):
         super().__init__()
         require(len(input_shape) >= 1 and min(input_shape) >= 1, f"input_shape must hold sizes, got {input_shape}.")
         require(num_classes >= 1, f"num_classes must be at least 1, got {num_classes}.")
+        finite = bias_init is None or math.isfinite(bias_init)
+        require(finite, f"model.bias_init must be a finite number, got {bias_init}; null leaves the initializer's own.")
         choose("optimizer", optimizer, OPTIMIZERS)
         choose("schedule", schedule, SCHEDULES)
         require(0 < lr < math.inf, f"model.lr must be positive, got {lr}.")
@@ -110,8 +115,10 @@ class ZooModule(L.LightningModule):
         self.config: dict[str, Any] | None = None
 
     def init_weights(self, activation: str) -> None:
-        """Draw the weights of `net` as `initializer` says, gains following `activation`."""
+        """Draw the weights of `net` as `initializer` says, gains following `activation`; then fill in `bias_init`."""
         initialize(self.net, self.hparams["initializer"], activation, self.hparams["init_scale"])
+        if self.hparams["bias_init"] is not None:
+            fill_hidden_biases(self.net, self.hparams["bias_init"])
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs (B, *input_shape) to logits (B, num_classes), in a regression (B, 1) standardised targets."""

@@ -7,6 +7,7 @@ from scipy.integrate import quad
 from torch import nn
 
 import zoo
+from zoo.config import resolve
 from zoo.initializers import INITIALIZERS, gain, initialize
 from zoo.layers import ACTIVATIONS, make_activation
 
@@ -161,6 +162,8 @@ def test_a_gain_draws_nothing_from_the_global_generator():
         ({"initializer": "kaimin_normal"}, r"unknown initializer 'kaimin_normal'\. Did you mean 'kaiming_normal'\?"),
         ({"initializer": "normal", "init_scale": 0.0}, r"model\.init_scale must be positive, got 0\.0"),
         ({"initializer": "uniform", "init_scale": -1.0}, r"model\.init_scale must be positive, got -1\.0"),
+        ({"bias_init": math.nan}, r"model\.bias_init must be a finite number, got nan"),
+        ({"bias_init": -math.inf}, r"model\.bias_init must be a finite number, got -inf"),
     ],
 )
 def test_bad_values_get_a_sentence(hparams, sentence):
@@ -176,3 +179,41 @@ def test_a_model_takes_every_initializer_and_its_scale(name):
     )
     expected = VARIANCES[name](N_IN, N_OUT, RELU, 0.4)
     assert np.isclose(model.net[1].weight.var().item(), expected, rtol=5 * math.sqrt(2 / (N_IN * N_OUT)), atol=0)
+
+
+@pytest.mark.parametrize("initializer", ["default", "kaiming_normal"])
+@pytest.mark.parametrize(
+    ("name", "hparams", "hidden"),
+    [
+        ("perceptron", {}, 0),
+        ("mlp", {"hidden_dims": [8, 8, 8], "activation": "prelu", "norm": ["batch", "layer", None], "dropout": 0.1}, 3),
+        ("mlp", {"activation": "identity"}, 2),
+        ("robust_mlp", {}, 2),
+        ("cnn", {"hidden_dims": [16], "norm": "layer"}, 3),
+        ("lenet5", {}, 4),
+    ],
+)
+def test_bias_init_sets_the_biases_of_hidden_layers_alone(name, hparams, hidden, initializer):
+    def made(**more):
+        torch.manual_seed(0)
+        return zoo.create_model(
+            name, input_shape=(1, 8, 8), num_classes=3, **{**hparams, "initializer": initializer, **more}
+        )
+
+    own, given = made(), made(bias_init=-1.5)
+    assert torch.equal(torch.rand(1), (made(), torch.rand(1))[1]), "it draws nothing"
+    layers = [n for n, m in own.net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    assert len(layers) == hidden + 1
+    for key, value in given.net.state_dict().items():
+        layer, _, kind = key.rpartition(".")
+        if layer in layers[:-1] and kind == "bias":
+            assert (value == -1.5).all()
+        else:
+            assert torch.equal(value, own.net.state_dict()[key]), key
+
+
+def test_bias_init_is_in_a_config_only_where_it_is_said():
+    model = resolve({"model": "mlp", "data": "digits"})["model"]
+    assert "bias_init" not in model
+    assert resolve({"model": {"name": "mlp", "bias_init": None}, "data": "digits"})["model"] == model
+    assert resolve({"model": {"name": "mlp", "bias_init": 0}, "data": "digits"})["model"] == {**model, "bias_init": 0.0}

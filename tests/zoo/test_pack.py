@@ -55,6 +55,7 @@ SAME = {
     **{name: {"model": {"optimizer": name, "weight_decay": 1e-2}} for name in OPTIMIZERS},
     "no hidden layer": {"model": {"hidden_dims": []}},
     "layer norm": {"model": {"norm": "layer"}},
+    "biases": {"model": {"bias_init": 0.3}},
     "dropout": {"model": {"dropout": 0.3}},
     "smoothing, weights": {"model": {"label_smoothing": 0.1, "class_weights": "balanced"}},
     "fixed weights": {"model": {"class_weights": [1, 2, 0.5]}},
@@ -220,6 +221,7 @@ TOGETHER = {
         config(0, m)
         for _, m in models([0], optimizer=["sgd", "adam", "adamw", "rmsprop"], lr=[1e-3, 1e-2], weight_decay=[0.0, 0.1])
     ],
+    "biases": [config(s, m) for s, m in models(bias_init=[None, 0.0, -1.0], initializer=["default", "orthogonal"])],
     "initializers": [config(s, m) for s, m in models(initializer=["zeros", "orthogonal", "xavier_uniform", "normal"])],
     "batch norm, dropout": [
         config(s, {"norm": "batch", **m}) for s, m in models(dropout=[0.0, 0.3, 0.5], activation=SOME)

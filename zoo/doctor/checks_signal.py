@@ -136,7 +136,7 @@ def dead_units(s: Subject) -> Finding:
         return Finding("dead_units", level, text, {"share": worst_share})
     why = "No gradient passes through a unit that is dead, and hardly any through one that is saturated."
     change = "--model.activation leaky_relu or gelu" if "zero" in what else "--model.initializer xavier_normal"
-    change += ", --model.norm batch, biases that start at zero, normalised inputs."
+    change += ", --model.norm batch, --model.bias_init 0, normalised inputs."
     return Finding("dead_units", level, text, {"share": worst_share}, why, change)
 
 
