@@ -53,8 +53,8 @@ OWN_TRAINER_FLAGS = {
 # A checkpoint is measured on one device, so that each sample counts once.
 SEVERAL_DEVICES = {"devices", "num_nodes", "strategy"}
 SECTIONS = ("seed_everything", "model", "data", "trainer", "callbacks")
-# Parameters younger than the first results, null by default: a config has them only where they are not, so that the keys
-# of older trials, which are hashes of their configs, stay as they were.
+# Parameters younger than the first results, null by default: a config has them only where they are not, so that the
+# keys of older trials, which are hashes of their configs, stay as they were.
 YOUNGER = {
     "model": ("bias_init",),
     "data": ("missing", "pad", "shift", "permute_pixels"),
