@@ -4,6 +4,8 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from datamodules.errors import InputError, unknown
+
 from .study import Axis, Config, Study, Variant
 from .studyfile import Problem
 from .yamlfile import Place
@@ -52,6 +54,31 @@ def find_problems(
             seen |= values
             mended += search.mend(variant)
     return [config for _, config in sound] + mended, search.problems
+
+
+def find_plain_problems(
+    study: Study, resolve: Callable[[Config], Config], measured: Callable[[Config], Iterable[str]]
+) -> tuple[list[Config], list[Problem]]:
+    """`find_problems` of a task whose configs are cheap to resolve, and the metrics that some trial would not measure.
+
+    Args:
+        study: The study.
+        resolve: Gives a complete config, or raises `InputError`.
+        measured: The names of the metrics of a complete config.
+    """
+
+    def attempt(config: Config) -> Resolved:
+        try:
+            return resolve(config)
+        except InputError as error:
+            return str(error)
+
+    configs, problems = find_problems(study, lambda s: (attempt(s.config(v)) for v in s.variants), attempt)
+    names = [list(measured(config)) for config in configs]
+    for metric, place in study.metrics():
+        if lacking := [own for own in names if metric not in own and (own or not problems)]:
+            problems.append((place, str(unknown("metric", metric, lacking[0]))))
+    return configs, problems
 
 
 class _Search:

@@ -23,9 +23,10 @@ from zoo.pack import (
     largest_pack,
 )
 from zoo.registry import create_model
+from zoo.signal_propagation import names, resolve_signal_propagation
 from zoo.train import check_batches, make_trainer, quiet
 
-from .blame import Resolved, find_problems
+from .blame import Resolved, find_plain_problems, find_problems
 from .claims import make_claims
 from .packs import Packing
 from .plan import Checked
@@ -43,6 +44,9 @@ Patch = list[tuple[tuple[str, ...], Any]]  # (path in the nested config, its val
 
 def check_study(study: Study) -> Checked:
     """Resolve a study's variants, or say what is wrong with them."""
+    if study.task == "signal_propagation":
+        configs, problems = find_plain_problems(study, resolve_signal_propagation, names)
+        return Checked(configs, [None] * len(configs), [NO_TRAINING] * len(configs), problems)
     if study.task != "fit":
         try:
             load_task(study.task)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from datamodules.errors import InputError, choose, unknown
+from datamodules.errors import choose, unknown
 
-from .blame import Resolved, find_problems
+from .blame import find_plain_problems
 from .engines.local import LocalEngine
 from .packs import Packing
 from .store import SCHEMA
@@ -97,7 +97,7 @@ def make_plan(study: Study, engine: LocalEngine) -> Plan:
         StudyError: A config that would be refused, a metric that no trial would measure, two trials that are one.
     """
     if study.task == "noop":
-        configs, problems = _noop_configs(study)
+        configs, problems = find_plain_problems(study, resolve_noop, lambda config: config["returns"])
         identities, packings = [None] * len(configs), [Packing(alone="it does not train")] * len(configs)
     else:
         outcome = next(engine.run(_check, [(study,)]))
@@ -174,18 +174,3 @@ def _check(study: Study) -> Checked:
     from .check import check_study
 
     return check_study(study)
-
-
-def _noop_configs(study: Study) -> tuple[list[Config], list[Problem]]:
-    def resolve(config: Config) -> Resolved:
-        try:
-            return resolve_noop(config)
-        except InputError as error:
-            return str(error)
-
-    configs, problems = find_problems(study, lambda s: (resolve(s.config(v)) for v in s.variants), resolve)
-    returned = [config["returns"] for config in configs]
-    for metric, place in study.metrics():
-        if lacking := [r for r in returned if metric not in r and (r or not problems)]:
-            problems.append((place, str(unknown("metric", metric, lacking[0]))))
-    return configs, problems

@@ -1,4 +1,7 @@
-"""What a trial does: `fit`, `noop`, or `module:function` of the user's own. Imports neither torch nor lightning."""
+"""What a trial does: `fit`, `noop`, `signal_propagation`, or `module:function` of the user's own.
+
+Imports neither torch nor lightning.
+"""
 
 import copy
 import hashlib
@@ -80,7 +83,14 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
-BUILT_IN: dict[str, Run] = {"fit": fit, "noop": noop}
+def signal_propagation(config: Config, folder: Path) -> dict[str, Any]:
+    """Measure how a signal passes through a fresh net; see `zoo.signal_propagation`."""
+    from zoo.signal_propagation import measure
+
+    return {"metrics": measure(config)}
+
+
+BUILT_IN: dict[str, Run] = {"fit": fit, "noop": noop, "signal_propagation": signal_propagation}
 
 
 def check_name(name: Any) -> None:

@@ -32,6 +32,7 @@ for _name, _target in {
     "moons": "synthetic:Moons",
     "spirals": "synthetic:Spirals",
     "fraud": "synthetic:Fraud",
+    "sawtooth": "synthetic:Sawtooth",
     "mnist": "vision:MNIST",
     "fashion_mnist": "vision:FashionMNIST",
     "cifar10": "vision:CIFAR10",

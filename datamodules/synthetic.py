@@ -90,3 +90,35 @@ class Fraud(ArrayDataModule):
         fraud[np.argsort(risk)[-240:]] = 1
         x = np.concatenate([z[:, :4], np.exp(z[:, 4:10]), z[:, 10:]], axis=1)
         return Source(x, fraud, ("legitimate", "fraud"))
+
+
+class Sawtooth(_Synthetic):
+    """The tent map composed k times: a regression on [0, 1] whose graph is a saw of 2^(k-1) teeth (Telgarsky 2015).
+
+    The target is piecewise linear with 2^k pieces. A net of k hidden layers of two ReLU units is equal to it, with
+    6k + 1 parameters; one hidden layer has at most one piece more than units, so it needs at least 2^k - 1 of them.
+
+    Args:
+        k: How often the tent map is composed, at least 1.
+        n_samples: The number of points, all splits together.
+        noise: Standard deviation of the noise added to the target.
+    """
+
+    def __init__(self, *, k: int = 3, n_samples: int = 1000, noise: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(n_samples=n_samples, noise=noise, **kwargs)
+        # From 53 on, a point of double precision has no digits left.
+        require(1 <= k <= 50, f"data.k must lie between 1 and 50, got {k}.")
+        self.k = k
+
+    def load(self) -> Source:
+        """Points (N, 1), uniform on [0, 1]."""
+        rng = np.random.default_rng(_DATA_SEED)
+        x = rng.random((self.n_samples, 1))
+        return Source(x, self._noisy(sawtooth(x[:, 0], self.k), rng), None)
+
+
+def sawtooth(x: NDArray, k: int) -> NDArray:
+    """The tent map, 2x up to 1/2 and 2 - 2x from there on, composed k times; of points of [0, 1], of any shape."""
+    for _ in range(k):
+        x = 1 - np.abs(2 * x - 1)
+    return x

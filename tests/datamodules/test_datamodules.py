@@ -18,6 +18,7 @@ FACTS = {
     "fraud": (8000, (20,), 2),
     "iris": (150, (4,), 3),
     "moons": (1000, (2,), 2),
+    "sawtooth": (1000, (1,), 1),
     "spirals": (1000, (2,), 2),
     "wine": (178, (13,), 3),
     "xor": (1000, (2,), 2),
@@ -117,7 +118,7 @@ def test_xor_is_the_exclusive_or_of_its_corner():
     np.testing.assert_array_equal(source.y, source.x[:, 0].astype(int) ^ source.x[:, 1].astype(int))
 
 
-@pytest.mark.parametrize("name", ["moons", "spirals", "xor", "fraud"])
+@pytest.mark.parametrize("name", ["moons", "spirals", "xor", "fraud", "sawtooth"])
 def test_synthetic_sets_are_the_same_each_time(name):
     one, other = create_datamodule(name, seed=1).load(), create_datamodule(name, seed=2).load()
     np.testing.assert_array_equal(one.x, other.x)

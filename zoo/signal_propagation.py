@@ -1,0 +1,157 @@
+"""How a signal passes through a fresh net and its gradient comes back, and the singular values of its Jacobians.
+
+Nothing is trained. The net is `mlp`: `depth` hidden layers of `width` units on inputs N(0, 1) of as many features. In
+what follows z^0 is the input, z^i = f(W z^(i-1) + b) the activation of hidden layer i, and L the depth.
+
+- `signal_ratio`: the root mean square of z^L over that of z^0, over samples and units (He et al. 2015, sec. 2.2), what
+  biases add included; `signal_ratio/layer_i` that of z^i.
+- `gradient_ratio`: the same backwards. Of a function whose gradient at z^L is N(0, 1) in each element, the root mean
+  square of the gradient at z^0 over that at z^L (He et al. 2015, sec. 2.2, "Backward Propagation Case").
+- `signal_change` and `gradient_change`: how many powers of ten the two are away from 1, where they are best.
+- `singular_value/mean`, `/median`, `/min` and `/max`: of a layer's Jacobian dz^i/dz^(i-1), each taken of its singular
+  values, then averaged over layers and some samples (Glorot & Bengio 2010, sec. 4.2). Under weights N(0, σ²/width) and
+  with slopes of 1 they follow the quarter-circle law on [0, 2σ], whose mean is 8σ/(3π).
+- `jacobian/mean_singular_value`: the mean of those of dz^L/dz^0, averaged over the same samples (Saxe et al. 2014).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from datamodules.errors import choose, require
+
+from .initializers import INITIALIZERS
+from .layers import ACTIVATIONS
+from .registry import create_model
+from .seeding import derive_seeds
+
+Config = dict[str, Any]
+DEFAULTS: Config = {
+    "depth": 10,
+    "width": 256,
+    "activation": "relu",
+    "initializer": "default",
+    "init_scale": 0.05,
+    "n_samples": 256,
+    "n_jacobians": 1,
+}
+STATISTICS = ("mean", "median", "min", "max")
+Layers = list[tuple[nn.Linear, nn.Module]]  # each hidden layer with its activation
+
+
+def resolve_signal_propagation(config: Mapping[str, Any]) -> Config:
+    """A complete config, without a seed.
+
+    Args:
+        config: The keys of `DEFAULTS`, all optional: depth, width, activation, initializer and init_scale of the net,
+            n_samples, and n_jacobians, at how many of these Jacobians are taken (0: none, which saves time).
+
+    Raises:
+        InputError: An unknown key or name, or a value out of range.
+    """
+    for key in config:
+        choose("key of a signal_propagation trial", key, DEFAULTS)
+    complete = {**DEFAULTS, **config}
+    for key, least in (("depth", 1), ("width", 1), ("n_samples", 1), ("n_jacobians", 0)):
+        good = type(complete[key]) is int and complete[key] >= least
+        require(good, f"{key} must be a whole number of at least {least}, got {complete[key]!r}.")
+    few, many = complete["n_jacobians"], complete["n_samples"]
+    require(few <= many, f"n_jacobians cannot be more than n_samples, {many}; got {few}.")
+    choose("activation", complete["activation"], ACTIVATIONS)
+    choose("initializer", complete["initializer"], INITIALIZERS)
+    scale = complete["init_scale"]
+    good = type(scale) in (int, float) and 0 < scale < math.inf
+    require(good, f"init_scale must be a positive number, got {scale!r}.")
+    return {**complete, "init_scale": float(scale)}
+
+
+def names(config: Config) -> list[str]:
+    """The metrics that a complete config measures."""
+    found = ["signal_ratio", "signal_change", "gradient_ratio", "gradient_change"]
+    found += [f"signal_ratio/layer_{n}" for n in range(1, config["depth"] + 1)]
+    if config["n_jacobians"]:
+        found += [*(f"singular_value/{name}" for name in STATISTICS), "jacobian/mean_singular_value"]
+    return found
+
+
+def measure(config: Config) -> dict[str, float]:
+    """All `names` of a complete config with its `seed_everything`.
+
+    Weights, and then inputs and the gradient at the end, come from seeds of their own, so that nets of one seed and
+    shape differ in nothing but what varies. All is computed in double precision.
+    """
+    seeds = derive_seeds(config["seed_everything"])
+    layers = fresh_layers(config, seeds.init)
+    draw = torch.Generator().manual_seed(seeds.split)
+    x, gradient = torch.randn(2, config["n_samples"], config["width"], generator=draw, dtype=torch.float64)
+    values, slopes = forward(layers, x)
+    sizes = [_rms(z) / _rms(x) for z in values[1:]]
+    signal, back = sizes[-1], _rms(backward(layers, slopes, gradient)) / _rms(gradient)
+    metrics = {"signal_ratio": signal, "signal_change": signal.log10().abs()}
+    metrics |= {"gradient_ratio": back, "gradient_change": back.log10().abs()}
+    metrics |= {f"signal_ratio/layer_{n}": size for n, size in enumerate(sizes, 1)}
+    if config["n_jacobians"]:
+        metrics |= _singular_values(jacobians(layers, [slope[: config["n_jacobians"]] for slope in slopes]))
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def fresh_layers(config: Config, seed: int) -> Layers:
+    """The hidden layers of a fresh `mlp`, drawn in single precision as `zoo fit` would and then made double."""
+    width = config["width"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = create_model(
+            "mlp",
+            input_shape=(width,),
+            num_classes=2,
+            hidden_dims=[width] * config["depth"],
+            **{name: config[name] for name in ("activation", "initializer", "init_scale")},
+        )
+    hidden = list(model.net.double().children())[1:-1]  # without flatten and the last layer
+    return [(linear, f) for linear, f in zip(hidden[::2], hidden[1::2], strict=True) if isinstance(linear, nn.Linear)]
+
+
+def forward(layers: Layers, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """The values z^0 to z^L of inputs (N, width), and the slopes f'(W z + b) of each layer, all (N, width)."""
+    values, slopes = [x], []
+    for linear, activation in layers:
+        summed = linear(values[-1]).detach().requires_grad_()
+        z = activation(summed)
+        # Activations work on each element alone, so the gradient of the sum holds the slope of each.
+        slopes += torch.autograd.grad(z.sum(), summed)
+        values.append(z.detach())
+    return values, slopes
+
+
+@torch.no_grad()
+def backward(layers: Layers, slopes: list[Tensor], gradient: Tensor) -> Tensor:
+    """The gradient at the input (N, width) from that at the last activation (N, width)."""
+    for (linear, _), slope in zip(reversed(layers), reversed(slopes), strict=True):
+        gradient = (gradient * slope) @ linear.weight
+    return gradient
+
+
+@torch.no_grad()
+def jacobians(layers: Layers, slopes: list[Tensor]) -> list[Tensor]:
+    """The Jacobian dz^i/dz^(i-1) of each layer at each sample, (N, width, width)."""
+    return [slope[:, :, None] * linear.weight for (linear, _), slope in zip(layers, slopes, strict=True)]
+
+
+def _singular_values(layers: list[Tensor]) -> dict[str, Tensor]:
+    of_layers = torch.stack([torch.linalg.svdvals(jacobian) for jacobian in layers])  # (depth, N, width)
+    # Units whose slope is 0 leave zeros, which rounding makes some tiny number.
+    rounding = of_layers.amax(2, keepdim=True) * of_layers.shape[2] * torch.finfo(of_layers.dtype).eps
+    of_layers = torch.where(of_layers > rounding, of_layers, 0)
+    whole = layers[0]
+    for jacobian in layers[1:]:
+        whole = jacobian @ whole
+    statistics = (of_layers.mean(2), of_layers.median(2).values, of_layers.amin(2), of_layers.amax(2))
+    found = {f"singular_value/{name}": value.mean() for name, value in zip(STATISTICS, statistics, strict=True)}
+    return found | {"jacobian/mean_singular_value": torch.linalg.svdvals(whole).mean()}
+
+
+def _rms(x: Tensor) -> Tensor:
+    return x.square().mean().sqrt()
