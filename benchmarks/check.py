@@ -10,8 +10,17 @@ from typing import Any, NamedTuple
 from datamodules import DATAMODULES, create_datamodule
 from datamodules.errors import InputError, choose
 from zoo.callbacks.layers import layers_of
+from zoo.callbacks.rare_class import why_not_rare
 from zoo.config import resolve
-from zoo.metric_names import callback_of, comparable_names, diagnosing, diagnosis_names, measures_gap
+from zoo.metric_names import (
+    RARE_CLASS,
+    callback_of,
+    comparable_names,
+    diagnosing,
+    diagnosis_names,
+    measures_gap,
+    measures_rare_class,
+)
 from zoo.optim import check_plan
 from zoo.pack import (
     Block,
@@ -126,7 +135,8 @@ def _refusal(config: Config) -> str:
     compiled = {"compile": config["model"].get("compile")}
     sections = _canonical({"trainer": config["trainer"], "callbacks": config["callbacks"], "model": compiled})
     model = _model_facts(_canonical(config["model"]), facts, config["trainer"]["max_epochs"])
-    return model.refusal or _trainer_refusal(sections, facts.num_classes)
+    rare = facts.no_rare_class if measures_rare_class(config["callbacks"]) else ""
+    return model.refusal or _trainer_refusal(sections, facts.num_classes) or rare
 
 
 def _packing(config: Config) -> Packing:
@@ -176,14 +186,17 @@ def _unmeasured(metric: str, place: Place, configs: list[Config]) -> list[Proble
         assert isinstance(facts, _DataFacts)
         on = tuple(diagnosing(config["callbacks"]))
         diagnosed = diagnosis_names(on, *_layers(_canonical(config["model"]), facts)) if on else []
-        kinds[facts.num_classes, measures_gap(config["callbacks"]), on, tuple(diagnosed)] = None
-    for num_classes, gap, on, diagnosed in sorted(kinds):
+        gap, rare = measures_gap(config["callbacks"]), measures_rare_class(config["callbacks"])
+        kinds[facts.num_classes, gap, rare, on, tuple(diagnosed)] = None
+    for num_classes, gap, rare, on, diagnosed in sorted(kinds):
         try:
-            choose("metric", metric, comparable_names(num_classes, gap, diagnosed))
+            choose("metric", metric, comparable_names(num_classes, gap, diagnosed, rare_class=rare))
         except InputError as error:
             remedy, callback = "", callback_of(metric)
             if metric.startswith(("train_eval/", "gap/")) and not gap:
                 remedy = " With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
+            elif metric in RARE_CLASS and not rare:
+                remedy = f" With callbacks.rare_class true in all trials, {', '.join(RARE_CLASS)} are, too."
             elif callback and callback not in on:
                 remedy = f" With callbacks.{callback} true in all trials, its metrics are, too."
             elif callback:
@@ -198,6 +211,7 @@ class _DataFacts(NamedTuple):
     smallest_batch: int
     sizes: tuple[int, ...]  # the rows of each split, and the batch size
     augmentation: str
+    no_rare_class: str
 
 
 class _ModelFacts(NamedTuple):
@@ -214,7 +228,9 @@ def _data_facts(section: str) -> _DataFacts | str:
     except InputError as error:
         return str(error)
     sizes = *(len(rows) for rows in data.indices.values()), data.batch_size
-    return _DataFacts(data.input_shape, data.num_classes, data.smallest_batch, sizes, augmentation(data))
+    return _DataFacts(
+        data.input_shape, data.num_classes, data.smallest_batch, sizes, augmentation(data), why_not_rare(data)
+    )
 
 
 @cache

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from datamodules.errors import InputError, choose, unknown
-from zoo.metric_names import CLASSIFICATION, REGRESSION, direction
+from zoo.metric_names import direction, is_known
 
 from .study import OF_TRAINING, Study, same, text
 from .yamlfile import Place
@@ -165,7 +165,7 @@ def _comparison(study: Study, entry: dict[str, Any]) -> list[Problem]:
     """What is wrong with a comparison beside names."""
     found: list[Problem] = []
     metric, margin = entry.get("metric", study.metric), _margin(study, entry)
-    known = isinstance(metric, str) and metric.rpartition("/")[2] in (*CLASSIFICATION, *REGRESSION)
+    known = isinstance(metric, str) and is_known(metric)
     if metric != study.metric and not known and "mode" not in entry:
         found.append((("metric",), f"which way is {metric!r} better? Say mode: max, or min."))
     if entry["is"] in ("equivalent", "no worse") and margin is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError, choose, require, unknown
-from zoo.metric_names import CLASSIFICATION, REGRESSION, direction, has_direction
+from zoo.metric_names import direction, has_direction, is_known
 
 from .claims import claim_problems
 from .study import OF_TRAINING, Axis, Study, get_dotted, same, set_dotted, text
@@ -242,7 +242,7 @@ def _metric(metric: Any, task: Any) -> list[Problem]:
         return [
             (("metric",), "'metric' must name a metric, such as test/accuracy, or be {name: NAME, mode: max or min}.")
         ]
-    known = name.rpartition("/")[2] in (*CLASSIFICATION, *REGRESSION)
+    known = is_known(name)
     if mode is None and not known and (task != "fit" or not has_direction(name)):
         return [(("metric",), f"which way is {name!r} better? Say metric: {{name: {name}, mode: max}}, or min.")]
     if mode is not None and mode not in ("max", "min"):

@@ -1,6 +1,5 @@
 """The base of all data modules: load, split, normalise, and cut batches from memory."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import InputError, require
+from .folder import data_folder
 from .loader import BatchLoader, Transform
 from .splits import TEST_FRACTION, TEST_SEED, split_off
 
@@ -99,8 +99,7 @@ class ArrayDataModule(L.LightningDataModule):
     @property
     def folder(self) -> Path:
         """Where downloaded sets live: `root`, else $ZOO_DATA_DIR, else a cache in the home folder."""
-        root = self.root or os.environ.get("ZOO_DATA_DIR") or "~/.cache/ablation-zoo"
-        return Path(root).expanduser()
+        return data_folder(self.root)
 
     # --- what subclasses give ---------------------------------------------------------------------------------------
 

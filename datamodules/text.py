@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .corpus import Corpus, Texts, column_of
-from .csv import read_bytes, read_table
 from .errors import require
+from .tablefile import read_bytes, read_table
 
 
 class Text(Texts):

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .corpus import Corpus, Texts, column_of
-from .csv import read_table
 from .errors import choose, require
+from .tablefile import read_table
 
 _SEED = 7
 _N_TRAIN, _N_TEST = 9627, 1076

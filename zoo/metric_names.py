@@ -20,6 +20,8 @@ from typing import Any
 CLASSIFICATION = ("loss", "accuracy", "f1_macro", "auroc")
 REGRESSION = ("loss", "mse", "mae", "r2")
 LOWER_IS_BETTER = ("loss", "mse", "mae")
+# Of the callback `rare_class`.
+RARE_CLASS = ("val/f1_rare", "val/auprc", "test/f1_rare", "test/auprc", "test/f1_rare_at_half", "threshold")
 # Quantities by callback: those of each weighted layer, those of each activation layer, those of the whole net.
 DIAGNOSIS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "gradient_flow": (("gradient_norm", "update_ratio"), (), ()),
@@ -39,8 +41,8 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
 def direction(metric: str) -> str:
     """`min` or `max`, whichever is better, by the last part of a metric's name; every gap is better small.
 
-    Fewer dead and saturated units are better. What else `is_diagnosis` has no better way: a study that compares it must
-    say one, see `has_direction`.
+    Fewer dead and saturated units are better. What else `is_diagnosis` has no better way, nor has `threshold`: a study
+    that compares it must say one, see `has_direction`.
     """
     lower = metric.startswith("gap/") or metric.rpartition("/")[2] in LOWER_IS_BETTER
     return "min" if lower or _quantity(metric) in FEWER_IS_BETTER else "max"
@@ -53,7 +55,14 @@ def is_diagnosis(metric: str) -> bool:
 
 def has_direction(metric: str) -> bool:
     """Whether one way is the better one: a gradient norm of 1 is neither better than .1 nor worse."""
-    return not is_diagnosis(metric) or _quantity(metric) in FEWER_IS_BETTER
+    return metric != "threshold" and (not is_diagnosis(metric) or _quantity(metric) in FEWER_IS_BETTER)
+
+
+def is_known(metric: str) -> bool:
+    """Whether it is known which way is better by its last part alone, whatever the task that measures it."""
+    last = metric.rpartition("/")[2]
+    rare = {name.rpartition("/")[2] for name in RARE_CLASS} - {"threshold"}
+    return last in (*CLASSIFICATION, *REGRESSION, *rare)
 
 
 def callback_of(metric: str) -> str:
@@ -102,16 +111,25 @@ def measures_gap(callbacks: Mapping[str, Any]) -> bool:
     return callbacks.get("generalization_gap") is not None
 
 
-def comparable_names(num_classes: int, gap: bool, diagnosed: Sequence[str] = ()) -> list[str]:
+def measures_rare_class(callbacks: Mapping[str, Any]) -> bool:
+    """Likewise whether `rare_class` is on."""
+    return callbacks.get("rare_class") is not None
+
+
+def comparable_names(
+    num_classes: int, gap: bool, diagnosed: Sequence[str] = (), *, rare_class: bool = False
+) -> list[str]:
     """The final metrics that a study can compare.
 
     Args:
         num_classes: The number of classes; 1 for a regression.
         gap: Whether `measures_gap` holds.
         diagnosed: See `diagnosis_names`.
+        rare_class: Whether `measures_rare_class` holds.
     """
     splits = ("test", "val", "train_eval", "gap") if gap else ("test", "val")
-    return [*(f"{split}/{name}" for split in splits for name in metric_names(num_classes)), *diagnosed]
+    names = [f"{split}/{name}" for split in splits for name in metric_names(num_classes)]
+    return [*names, *(RARE_CLASS if rare_class else ()), *diagnosed]
 
 
 def gaps(trained: Mapping[str, float], tested: Mapping[str, float]) -> dict[str, float]:

@@ -157,6 +157,14 @@ class ZooModule(L.LightningModule):
         """Cross entropy, or squared error of the standardised target, without smoothing or weights."""
         return F.mse_loss(logits.squeeze(1), y) if self.num_classes == 1 else F.cross_entropy(logits, y)
 
+    def gathered(self, split: str) -> tuple[Tensor, Tensor]:
+        """The logits (N, num_classes) and targets (N,) of the batches seen so far in an epoch; N may be 0."""
+        batches = self._batches[split]
+        if not batches:
+            kind = torch.float32 if self.num_classes == 1 else torch.int64
+            return torch.empty(0, self.num_classes, device=self.device), torch.empty(0, dtype=kind, device=self.device)
+        return torch.cat([logits for _, logits, _ in batches]), torch.cat([y for _, _, y in batches])
+
     # --- epochs -----------------------------------------------------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:

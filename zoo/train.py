@@ -19,11 +19,12 @@ from datamodules.errors import InputError, require
 
 from .callbacks import CALLBACKS
 from .callbacks.layers import Diagnosis
+from .callbacks.rare_class import RareClass, rare_class_metrics, rare_class_of, why_not_rare
 from .checkpoint import read_checkpoint
 from .config import Config, resolve
 from .files import write_atomically
 from .logger import EpochCSVLogger
-from .metric_names import gaps, is_metric, measures_gap
+from .metric_names import gaps, is_metric, measures_gap, measures_rare_class
 from .module import ZooModule
 from .optim import check_plan
 from .pack import Member, reason_to_run_alone
@@ -106,6 +107,8 @@ def prepare(config: Config, data: ArrayDataModule | None = None) -> tuple[ZooMod
     torch.manual_seed(seeds.init)
     model = create_model(**config["model"], input_shape=data.input_shape, num_classes=data.num_classes)
     check_batches(model, data.smallest_batch)
+    if measures_rare_class(config["callbacks"]) and (reason := why_not_rare(data)):
+        raise InputError(reason)
     # A checkpoint must find its validation split again, so it holds the seed drawn.
     model.config = {**config, "data": {**config["data"], "seed": data.seed}}
     return model, data
@@ -222,7 +225,7 @@ def _test_best(
 ) -> tuple[int | None, dict[str, float]]:
     """Restore the best epoch's weights, if one was kept, and test them; a run that diverged is not tested.
 
-    With `gap`, measure them on the training split as well.
+    With `gap`, measure them on the training split as well; with `rare_class`, on validation, too.
     """
     best_epoch = trainer.current_epoch - 1 if trainer.current_epoch else None
     checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
@@ -233,6 +236,11 @@ def _test_best(
         best_epoch = saved["epoch"]
         model.load_state_dict(saved["state_dict"])
     tested = dict(trainer.test(model, datamodule=data, verbose=False)[0])
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, RareClass):
+            outputs = {"test": callback.outputs}
+            trainer.test(model, dataloaders=data.eval_dataloader("val"), verbose=False)
+            tested |= rare_class_metrics(rare_class_of(data), {**outputs, "val": callback.outputs})
     if gap:
         trained = trainer.test(model, dataloaders=data.eval_dataloader("train"), verbose=False)[0]
         tested |= gaps({name.removeprefix("test/"): value for name, value in trained.items()}, tested)

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.impute import SimpleImputer
 
 from datamodules import InputError, create_datamodule
 from datamodules.csv import CSV
@@ -240,3 +241,96 @@ def test_a_long_column_is_typed_as_a_whole(tmp_path):
     labels = ["1", "2"] * 200_000 + ["x"] * 1000
     frame = pd.DataFrame({"a": np.arange(len(labels)), "label": labels})
     assert make(write(tmp_path, frame)).class_names == ["1", "2", "x"]
+
+
+# --- missing values ---------------------------------------------------------------------------------------------------
+
+
+def holes(n=N):
+    """`table()` whose column b is missing in each fifth row."""
+    frame = table(n)
+    frame.loc[frame.index % 5 == 2, "b"] = np.nan
+    return frame
+
+
+@pytest.mark.parametrize("missing", ["mean", "median"])
+def test_missing_values_are_filled_in_by_the_training_split_alone(tmp_path, missing):
+    frame = holes().assign(b=lambda f: f.b**3)  # mean and median differ, as do those of the splits
+    data = make(write(tmp_path, frame), missing=missing)
+    train = frame.b.to_numpy()[data.indices["train"]]
+    value = SimpleImputer(strategy=missing).fit(train[:, None]).statistics_[0]
+    assert data.card()["missing"][1] == pytest.approx(value)
+    assert value != pytest.approx(getattr(frame.b, missing)(), rel=1e-3)
+    filled = frame.b.fillna(value).to_numpy()
+    mean, std = (data.card()["normalisation"][k][1] for k in ("mean", "std"))
+    assert (mean, std) == pytest.approx((filled[data.indices["train"]].mean(), filled[data.indices["train"]].std()))
+    for split, rows in data.indices.items():
+        found = data.arrays(split)[0][:, 1] * std + mean
+        np.testing.assert_allclose(found, filled[rows], rtol=1e-4, atol=1e-2)
+
+
+def test_what_other_splits_hold_changes_nothing_that_is_filled_in(tmp_path):
+    frame = holes()
+    data = make(write(tmp_path, frame), missing="mean")
+    frame.loc[[*data.indices["val"], *data.indices["test"]], "b"] *= 1000
+    other = make(write(tmp_path, frame, "other.csv"), missing="mean")
+    np.testing.assert_array_equal(other.indices["train"], data.indices["train"])
+    assert other.card()["missing"] == data.card()["missing"]
+    assert other.card()["normalisation"] == data.card()["normalisation"]
+
+
+def test_nothing_missing_is_as_without_the_option(tmp_path):
+    plain, filling = (make(write(tmp_path, table()), missing=missing) for missing in (None, "median"))
+    assert filling.card()["normalisation"] == plain.card()["normalisation"]
+    assert "missing" not in plain.card()
+    assert all((plain.arrays(split)[0] == filling.arrays(split)[0]).all() for split in plain.indices)
+
+
+def test_equal_rows_that_miss_a_value_stay_on_one_side(tmp_path):
+    frame = pd.concat([table().assign(b=np.nan), table()] * 3, ignore_index=True)
+    data = make(write(tmp_path, frame.assign(c=frame.index % 120 < 60)), missing="mean")
+    sides = {split: {int(row) % 120 for row in rows} for split, rows in data.indices.items()}
+    assert sum(map(len, sides.values())) == 120
+    assert not sides["train"] & sides["val"]
+    assert not sides["test"] & (sides["train"] | sides["val"])
+
+
+def test_another_file_is_filled_in_as_the_checkpoint_says(tmp_path):
+    card = make(write(tmp_path, holes()), missing="mean").card()
+    other = table(5).assign(b=[np.nan, 1.0, np.nan, 2.0, 3.0], a=[0, 1, 2, 3, np.nan])
+    data = make(write(tmp_path, other, "other.csv"), missing="mean", card=card)
+    scale = card["normalisation"]
+    found = data.arrays("test")[0] * np.array(scale["std"]) + np.array(scale["mean"])
+    a, b = card["missing"]
+    np.testing.assert_allclose(found, [[0, b], [1, 1], [2, b], [3, 2], [a, 3]], rtol=1e-4, atol=1e-4)
+    assert data.card()["missing"] == card["missing"]
+    full = make(write(tmp_path, table(), "full.csv")).card()
+    with pytest.raises(InputError, match=r"the model was trained without data\.missing"):
+        make(write(tmp_path, other, "other.csv"), missing="mean", card=full)
+
+
+@pytest.mark.parametrize(
+    ("frame", "params", "sentence"),
+    [
+        (holes(), {}, r"column 'b' has 12 missing values, the first in row 3\..*--data\.missing median.*--data\.drop"),
+        (holes(), {"missing": "mode"}, r"unknown data\.missing 'mode'.*Available: mean, median"),
+        (table().assign(b=np.nan), {"missing": "mean"}, r"column 'b' has no value in the training split.*--data\.drop"),
+        (holes().assign(label=holes().b), {"missing": "mean"}, r"column 'label' has 12 missing.*delete those rows"),
+        (holes().assign(a="?"), {"missing": "mean"}, r"column 'a' must hold finite numbers, but row 1 has '\?'"),
+    ],
+)
+def test_what_cannot_be_filled_in_is_refused(tmp_path, frame, params, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make(write(tmp_path, frame), **params)
+
+
+def test_a_path_is_looked_for_below_the_data_root_too(tmp_path, monkeypatch):
+    write(tmp_path, table())
+    monkeypatch.delenv("ZOO_DATA_DIR", raising=False)
+    with pytest.raises(InputError, match=r"cannot read table\.csv"):
+        make("table.csv")
+    assert make("table.csv", root=str(tmp_path)).class_names == ["no", "yes"]
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
+    assert make("table.csv").class_names == ["no", "yes"]
+    params = {"path": "table.csv", "target": "label"}
+    assert CSV.identity(params) == CSV.identity({**params, "path": str(tmp_path / "table.csv")})

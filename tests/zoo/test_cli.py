@@ -14,7 +14,8 @@ from zoo.cli import main
 from zoo.config import CONFIGS
 
 FILES = {"config.yaml", "best.ckpt", "metrics.csv", "result.json"}
-NEED_FILES = ("csv", "text", "nlu_home", "mnist", "fashion_mnist", "cifar10")
+TABLES = ("mammography", "polish_bankruptcy", "california_housing")
+NEED_FILES = ("csv", *TABLES, "text", "nlu_home", "mnist", "fashion_mnist", "cifar10")
 
 
 @pytest.fixture(autouse=True)

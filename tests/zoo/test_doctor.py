@@ -21,6 +21,8 @@ from zoo.module import ZooModule
 from zoo.train import prepare
 
 DEEP = [32] * 11
+TABLES = ("mammography", "polish_bankruptcy", "california_housing")
+NEED_FILES = ("csv", *TABLES, "text", "nlu_home", "mnist", "fashion_mnist", "cifar10")
 
 
 class Raw(Digits):
@@ -494,10 +496,7 @@ def test_layers_are_listed_in_the_order_in_which_they_run():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "robust_mlp"])
-@pytest.mark.parametrize(
-    "data",
-    [n for n in list_datamodules() if n not in ("csv", "text", "nlu_home", "mnist", "fashion_mnist", "cifar10")],
-)
+@pytest.mark.parametrize("data", [n for n in list_datamodules() if n not in NEED_FILES])
 def test_nets_that_take_all_data_are_sound_on_every_set_without_files(model, data):
     assert [finding for finding in diagnose({"model": model, "data": data}) if finding.level == "broken"] == []
 

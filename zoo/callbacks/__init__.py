@@ -13,6 +13,7 @@ from .activation_statistics import ActivationStatisticsOptions
 from .dead_units import DeadUnitsOptions
 from .gradient_clipping import GradientClippingOptions
 from .gradient_flow import GradientFlowOptions
+from .rare_class import RareClassOptions
 
 MONITOR = "val/loss"
 
@@ -100,6 +101,7 @@ Options = (
     | ModelCheckpointOptions
     | LearningRateMonitorOptions
     | GeneralizationGapOptions
+    | RareClassOptions
     | GradientFlowOptions
     | GradientClippingOptions
     | DeadUnitsOptions
@@ -113,6 +115,7 @@ CALLBACKS: dict[str, tuple[type[Options], bool]] = {
     "model_checkpoint": (ModelCheckpointOptions, True),
     "learning_rate_monitor": (LearningRateMonitorOptions, True),
     "generalization_gap": (GeneralizationGapOptions, False),
+    "rare_class": (RareClassOptions, False),
     "gradient_flow": (GradientFlowOptions, False),
     "gradient_clipping": (GradientClippingOptions, False),
     "dead_units": (DeadUnitsOptions, False),

@@ -12,7 +12,8 @@ from torch import Tensor
 from datamodules.base import ArrayDataModule
 from datamodules.loader import batch_bounds, epoch_order
 
-from ..metric_names import gaps, measures_gap
+from ..callbacks.rare_class import rare_class_metrics, rare_class_of
+from ..metric_names import gaps, measures_gap, measures_rare_class
 from ..module import ZooModule
 from ..seeding import derive_seeds
 from . import metrics
@@ -257,23 +258,36 @@ class Pack:
         return metrics.regression(out.squeeze(1) * std + mean, y * std + mean)
 
     def _test(self) -> None:
-        """Test the best epochs of all members that did not diverge, on their training split, too, if they ask."""
+        """Test the best epochs of all members that did not diverge; what else they ask for comes after."""
         tested = [member for member in self.members if member.course.diverged_step is None]
         for member, row in self._measure("test", tested, len(tested) or 1):
             member.tested = {f"test/{name}": value for name, value in row.items()}
         asking = [member for member in tested if measures_gap(member.config["callbacks"])]
         for member, row in self._measure("train", asking, GAPS_AT_ONCE):
             member.tested |= gaps(row, member.tested)
+        asking = [member for member in tested if measures_rare_class(member.config["callbacks"])]
+        for some, stack in self._stacks(asking, len(asking) or 1):
+            logits = {
+                split: self._outputs(stack, Split(split, [m.data for m in some], some[0].blocks, self.device)).cpu()
+                for split in ("val", "test")
+            }
+            for k, member in enumerate(some):
+                outputs = {split: (rows[k].T, member.data.arrays(split)[1].cpu()) for split, rows in logits.items()}
+                member.tested |= rare_class_metrics(rare_class_of(member.data), outputs)
 
     def _measure(self, name: str, members: list[Member], at_once: int) -> Iterator[tuple[Member, dict[str, float]]]:
         """Members with their metrics on a split, by the weights of their models."""
-        for start in range(0, len(members), at_once):
-            some = members[start : start + at_once]
-            stack = Stack([(m.model.net, m.blocks) for m in some], [], self.device)
+        for some, stack in self._stacks(members, at_once):
             split = Split(name, [m.data for m in some], some[0].blocks, self.device)
             measured = self._evaluate(some, stack, split)
             for k, member in enumerate(some):
                 yield member, {metric: values[k] for metric, values in measured.items()}
+
+    def _stacks(self, members: list[Member], at_once: int) -> Iterator[tuple[list[Member], Stack]]:
+        """Members, so many at once, with their models' weights stacked anew."""
+        for start in range(0, len(members), at_once):
+            some = members[start : start + at_once]
+            yield some, Stack([(m.model.net, m.blocks) for m in some], [], self.device)
 
     def _split(self, name: str, masses: Sequence[Tensor] = ()) -> Split:
         return Split(name, [m.data for m in self.members], self.members[0].blocks, self.device, masses)
