@@ -57,7 +57,6 @@ baseline: {model.activation: relu}
 metric: test/accuracy
 margin: 0.02
 also: [test/loss, epochs_run]
-claims: [{claim: it learns to the end, variant: relu, metric: best_epoch, above: 0.5}]
 seeds: 3
 """
 GRID = """# Two axes, and a metric that is better when it is small
