@@ -18,6 +18,7 @@ CLAIMS = (
     "equivalence by two one-sided tests against the margin; else one `cannot tell`. The effect is a paired "
     "difference, a mean, or a mean step along the axis, in powers of ten for a difference or a trend on a log scale."
 )
+SENTENCES = ("as measured", "source", "command")  # columns that are read rather than compared
 
 
 class Grid(NamedTuple):
@@ -25,7 +26,7 @@ class Grid(NamedTuple):
 
     Attributes:
         title: What it is; empty for the study's own.
-        header: The names of its columns; all but the first are numbers, but for a verdict.
+        header: The names of its columns; all but the first are numbers, but for a verdict and `SENTENCES`.
         rows: Its cells.
         notes: Sentences that belong to it, in Markdown.
     """

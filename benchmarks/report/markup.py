@@ -4,7 +4,7 @@ import re
 
 from .analysis import Analysis
 from .findings import finding
-from .grids import Grid, grids
+from .grids import SENTENCES, Grid, grids
 from .tex import latex_tables
 from .words import many
 
@@ -25,7 +25,8 @@ def markdown(analysis: Analysis) -> str:
 
 def markdown_table(grid: Grid) -> list[str]:
     """The lines of a table."""
-    table = [grid.header, ["---", *["--:"] * (len(grid.header) - 1)], *([*map(escaped, row)] for row in grid.rows)]
+    lines = ["---", *("---" if name in SENTENCES else "--:" for name in grid.header[1:])]
+    table = [grid.header, lines, *([*map(escaped, row)] for row in grid.rows)]
     return [f"| {' | '.join(cells)} |" for cells in table]
 
 

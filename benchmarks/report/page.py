@@ -17,7 +17,7 @@ from ..yamlfile import parse_value
 from .analysis import Analysis
 from .curves import PANELS
 from .findings import finding
-from .grids import Grid, grids
+from .grids import SENTENCES, Grid, grids
 from .words import many
 
 CAPTIONS = {
@@ -84,7 +84,9 @@ def _as_value(shown: str) -> str:
 def _table(grid: Grid) -> dict[str, Any]:
     """A table with what its cells sort by, and whether its names take several lines on a phone."""
     long = max(len(row[0]) for row in grid.rows) > 16
-    return {**grid._asdict(), "long": long, "cells": [[(cell, _sort_key(cell)) for cell in row] for row in grid.rows]}
+    cells = [[(cell, _sort_key(cell)) for cell in row] for row in grid.rows]
+    sentences = [name for name in grid.header if name in SENTENCES]
+    return {**grid._asdict(), "long": long, "sentences": sentences, "cells": cells}
 
 
 def _sort_key(cell: str) -> str:

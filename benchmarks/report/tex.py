@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from .grids import Grid
+from .grids import SENTENCES, Grid
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
 LATEX |= {c: f"\\{c}" for c in "&%$#{}"} | {"<": "$<$", ">": r"$>$\allowbreak{}", "`": r"\textasciigrave{}"}
@@ -37,7 +37,7 @@ def latex_tables(grid: Grid, title: str, notes: str, label: str, also: Sequence[
         label: Its label.
         also: Columns that are left out, the last first, where the line has no room for them.
     """
-    left_out = {"95 % interval", "wins"} if "verdict" in grid.header else set()
+    left_out = {"95 % interval", "wins"} if "Δ" in grid.header and "verdict" in grid.header else {*SENTENCES}
     longest = max(len(row[0]) for row in [grid.header, *grid.rows])
     for name in ("", "sd", *reversed(also)):
         left_out.add(name)
