@@ -46,3 +46,17 @@ def test_every_link_leads_somewhere(page: Path):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if not link.startswith("http") and not (DOCS / link).exists()]
     assert not missing
+
+
+def test_figures_in_what_is_written_by_hand_are_those_of_the_study_above_it():
+    """Of a case study's paragraphs: each .123 is a mean, or an effect, of the study whose block stands above."""
+    checked = 0
+    parts = re.split(r"<!-- study (\w+) -->.*?<!-- end -->", TEXT, flags=re.DOTALL)
+    for name, words in zip(parts[1::2], parts[2::2], strict=True):
+        told = "\n".join(p for p in words.split("\n\n") if p.startswith("**"))
+        table, claims = (pd.read_csv(RESULTS / name / f"{file}.csv") for file in ("table", "claims"))
+        known = {f"{abs(value):.3f}".lstrip("0") for value in [*table["mean"], *claims["effect"]]}
+        figures = set(re.findall(r"(?<![\d.])\.\d{3}\b", told))
+        assert figures <= known, name
+        checked += len(figures)
+    assert checked >= 10
