@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE", help=what)
     what = "train trials of one shape together: auto (the default), off, or at most so many"
     run.add_argument("--pack", default="auto", metavar="auto|off|N", help=what)
-    run.add_argument("--explain", action="store_true", help="say first what is trained together, and why the rest is not")
+    run.add_argument("--explain", action="store_true", help="say first what is trained together, and why not the rest")
     what = "end a trial that takes longer, as failed; in a pack, one that does so on average"
     run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
     run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
