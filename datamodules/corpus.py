@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .base import ArrayDataModule, Source
 from .errors import InputError, choose, require, unknown
+from .splits import refuse_rare
 from .vectorizer import KINDS, Vectorizer, learn, no_words
 
 
@@ -130,13 +131,7 @@ class Texts(ArrayDataModule):
         require(len(names) > 1, f"{self.origin} has one class only, {', '.join(map(repr, names))}.")
         # Those of one group stand together, so they count as one.
         counts = Counter(label for label, _ in set(zip(train.labels or (), train.groups, strict=True)))
-        least, splits = (2, "training and validation") if test is not None else (3, "training, validation and test")
-        for name in names:
-            require(
-                counts[name] >= least,
-                f"{self.origin}: the class {name!r} has {counts[name]} different texts for {splits}, which take one "
-                "each. Find more of them, or delete the class.",
-            )
+        refuse_rare(self.origin, names, [counts[name] for name in names], "text", own_test=test is not None)
         return names
 
 

@@ -1,7 +1,11 @@
 """Disjoint, seeded, stratified splits."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import require
 
 # The test split of a set that comes without one: a constant, so that no later command, whatever its seed, tests on rows
 # that a model was trained on.
@@ -54,3 +58,25 @@ def split_off(
     cut = min(max(round(fraction * len(first)), 1), max(len(first) - 1, 1))
     n_part = int((place[group_of] < cut).sum())
     return rows[sequence[:n_part]], rows[sequence[n_part:]]
+
+
+def refuse_rare(origin: str, names: Sequence[str], counts: Sequence[int], what: str, own_test: bool = False) -> None:
+    """Refuse a class with too few samples for one in each split.
+
+    Args:
+        origin: Where the data are from.
+        names: The classes.
+        counts: Of each class, the samples that differ, since equal ones stay together.
+        what: A sample in words.
+        own_test: Whether the test split is none of them.
+
+    Raises:
+        InputError: With the first such class.
+    """
+    least, splits = (2, "training and validation") if own_test else (3, "training, validation and test")
+    for name, n in zip(names, counts, strict=True):
+        require(
+            n >= least,
+            f"{origin}: the class {name!r} has {n} different {what}{'s' * (n != 1)}, but {splits} take one each. Find "
+            "more of them, or delete the class.",
+        )

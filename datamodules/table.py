@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .base import ArrayDataModule, Source
 from .errors import InputError, choose, require, unknown
+from .splits import refuse_rare
 from .tablefile import TableFile, read_file
 
 STATISTICS: dict[str, Callable[..., NDArray[np.float64]]] = {"mean": np.nanmean, "median": np.nanmedian}
@@ -66,6 +67,9 @@ class Table(ArrayDataModule):
         y, names = self._labels(table[self.target], file) if labelled else self._no_labels(len(x))
         # NaN is not equal to itself, and an infinity stands nowhere.
         _, groups = np.unique(np.where(np.isnan(x), np.inf, x), axis=0, return_inverse=True)
+        if names is not None and labelled and self._restored is None:
+            different = np.unique(groups.reshape(-1) * len(names) + y) % len(names)  # the class of each that differs
+            refuse_rare(self.path, names, np.bincount(different, minlength=len(names)).tolist(), "row")
         # Of what was read and not of the file's bytes, so that other line ends are no other file.
         digest = hashlib.sha256(repr((features, names)).encode() + x.tobytes() + y.tobytes()).hexdigest()
         extra = {"features": features, "sha256": digest}

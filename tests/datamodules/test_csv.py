@@ -76,7 +76,7 @@ def test_another_separator_a_byte_order_mark_and_dropped_columns(tmp_path):
         (np.arange(N) % 20, "auto", False),
         (np.arange(N) % 20, "regression", True),
         (np.arange(N) % 21, "auto", True),
-        (np.arange(N) % 21, "classification", False),
+        (np.arange(N) % 20 / 2, "classification", False),
     ],
 )
 def test_regression_or_classes_comes_from_the_target_or_from_task(tmp_path, values, task, regression):
@@ -105,8 +105,15 @@ TEXT = {
     "one class": ("a,b,label\n1,2,x\n2,3,x\n", r"the target 'label' has one class only, 'x'\."),
     "ragged": ("a,b,label\n1,2,x\n1,2,3,4,x\n", r"is not a table in UTF-8 separated by ','"),
     "surplus": ("a,b,label\n1,2,x,0\n2,3,y,0\n", r"rows have more fields than the header has names"),
-    "too few": ("a,b,label\n1,2,x\n2,3,y\n", r"2 rows are too few"),
-    "all alike": ("a,b,label\n" + "1,2,x\n1,2,y\n" * 20, r"40 rows are too few"),
+    "too few": (
+        "a,b,label\n1,2,x\n2,3,y\n",
+        r"the class 'x' has 1 different row, but training, validation and test",
+    ),
+    "all alike": (
+        "a,b,label\n" + "1,2,x\n1,2,y\n" * 20,
+        r"the class 'x' has 1 different row, .*delete the class\.",
+    ),
+    "class of two": ("a,label\n" + "".join(f"{i},x\n" for i in range(9)) + "9,y\n10,y\n", r"'y' has 2 different rows,"),
 }
 
 

@@ -25,8 +25,8 @@ FILES = {
     "empty texts": (GOOD + ",a\n  ,b\n", r"column 'said' has 2 empty values, the first in row 31\. Fill them in, or"),
     "empty class": (GOOD + "two,\n", r"column 'kind' has 1 empty values, the first in row 31.*delete those rows"),
     "one class": (GOOD.replace(",a\n", ",b\n"), r"bad\.csv has one class only, 'b'\."),
-    "rare class": (GOOD + "two,c\n", r"the class 'c' has 1 different texts for training, validation and test"),
-    "the same text thrice": (GOOD + "two,c\n" * 3, r"the class 'c' has 1 different texts .* or delete the class\."),
+    "rare class": (GOOD + "two,c\n", r"the class 'c' has 1 different text, but training, validation and test"),
+    "the same text thrice": (GOOD + "two,c\n" * 3, r"the class 'c' has 1 different text, .* or delete the class\."),
     "no words": ("said,kind\n" + "".join(f"{i % 10} !{'?' * i},{'ab'[i % 2]}\n" for i in range(30)), "no word of two"),
     "ragged": (GOOD + "two,a,b,c\n", r"bad\.csv is not a table in UTF-8 separated by ','"),
 }
@@ -70,8 +70,8 @@ def test_bad_parameters(tmp_path, params, sentence):
     [
         ("said\nyes\n", r"unknown column of .*test\.csv 'kind'"),
         ("said,kind\n,a\n", r"test\.csv: column 'said' has 1 empty values"),
-        ("said,kind\nnew,c\n", r"the class 'c' has 0 different texts for training and validation"),
-        (GOOD, r"the class 'a' has 0 different texts for training and validation"),  # all of training is in it
+        ("said,kind\nnew,c\n", r"the class 'c' has 0 different texts, but training and validation"),
+        (GOOD, r"the class 'a' has 0 different texts, but training and validation"),  # all of training is in it
     ],
 )
 def test_a_bad_test_file(tmp_path, content, sentence):
