@@ -163,9 +163,9 @@ class Watch:
 
     def _norms(self, rows: Tensor, stack: Stack) -> Tensor:
         """The norm of each layer's weights, or of their gradients, in rows (K, P): (K, layers)."""
-        some = rows if len(rows) > 1 else torch.cat([rows, rows])
-        norms = [torch.linalg.vector_norm(some[:, at], dim=1, dtype=self._dtype) for at in stack.weights()]
-        return torch.stack(norms, 1)[: len(rows)]
+        # In double precision a single row has the norm that it has among others, to the bit.
+        norms = [torch.linalg.vector_norm(rows[:, at], dim=1, dtype=self._dtype) for at in stack.weights()]
+        return torch.stack(norms, 1)
 
     def _see_moments(self, net: StackedNet, n: int) -> None:
         for number, _, out in _active(net, n):
