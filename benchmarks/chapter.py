@@ -9,7 +9,6 @@ else on the page is written by hand.
 import argparse
 import re
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from zoo.files import write_atomically
 
 from .report.grids import Grid
 from .report.markup import markdown_table, sentence
-from .report.words import interval, listed, number
+from .report.words import interval, many, number, verdicts
 from .studyfile import list_studies, load_study
 
 ROOT = Path(__file__).parents[1]
@@ -49,8 +48,6 @@ def block(name: str, results: Path) -> str:
         claims = pd.read_csv(folder / "claims.csv")
     except FileNotFoundError:
         raise InputError(f"{folder} holds no claims.csv; run and archive {name} first.") from None
-    counts = Counter(claims["verdict"])
-    told = listed([f"{n} {verdict}" for verdict, n in counts.items()])
     rows = [
         [row["claim"], row["verdict"], number(row["effect"]), interval(row["ci_low"], row["ci_high"]), str(row["n"])]
         for row in claims.to_dict("records")
@@ -60,7 +57,7 @@ def block(name: str, results: Path) -> str:
     return "\n".join(
         [
             f"`bench run {name}` · [the study](../benchmarks/studies/{name}.yaml) · [its table]({where}/table.md) · "
-            f"{len(claims)} claims: {told}",
+            f"{many(len(claims), 'claim')}: {verdicts(list(claims['verdict']))}",
             "",
             f"![{sentence(study.question)}]({where}/figure.png)",
             "",

@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -205,6 +204,7 @@ def report_verb(args: argparse.Namespace) -> int:
 def _gather_claims(folder: Path) -> int:
     from .report.analysis import analyze
     from .report.claims import claims_page
+    from .report.words import many, verdicts
     from .store import Store
 
     found = []
@@ -216,8 +216,8 @@ def _gather_claims(folder: Path) -> int:
     text = claims_page(found)
     with Store(folder).sentences():
         write_atomically(folder / "claims.md", text)
-    counts = Counter(verdict for _, claims in found for verdict in claims["verdict"])
-    print(f"{counts.total()} claims in {folder / 'claims.md'}: {', '.join(f'{n} {v}' for v, n in counts.items())}")
+    told = [verdict for _, claims in found for verdict in claims["verdict"]]
+    print(f"{many(len(told), 'claim')} in {folder / 'claims.md'}: {verdicts(told)}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """Numbers and sentences as people read them."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,6 +50,14 @@ def quoted(name: str) -> str:
 def many(n: int, what: str) -> str:
     """A number of things: `1 seed`, `2 seeds`."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def verdicts(found: Sequence[str]) -> str:
+    """How many claims hold, and how many do not: `7 hold, 1 does not hold and 2 cannot be told`."""
+    forms = {"holds": ("holds", "hold"), "does not hold": ("does not hold", "do not hold")}
+    forms["cannot tell"] = ("cannot be told", "cannot be told")
+    counts = Counter(found)
+    return listed([f"{n} {form[n > 1]}" for verdict, form in forms.items() if (n := counts[verdict])])
 
 
 def rounded(value: float) -> str:

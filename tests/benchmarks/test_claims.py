@@ -394,7 +394,7 @@ def test_claims_are_in_every_report_and_gathered(tmp_path, capsys):
     page = (tmp_path / "runs/claims.md").read_text()
     assert "| it does nothing | here | cannot tell |" in page
     assert "bench run it" in page
-    assert "1 claims in" in capsys.readouterr().out
+    assert "1 claim in" in capsys.readouterr().out
     assert main(["report", "--claims", str(folder)]) == 2
     assert "no study in" in capsys.readouterr().err
     assert main(["report"]) == 2
