@@ -205,11 +205,13 @@ def test_other_files_beside_a_study_do_not_matter(run, tmp_path):
 
 def test_a_trial_that_takes_too_long_fails_and_the_others_go_on(run):
     text = NOOP.replace("noise: [0.0, 0.5]", "sleep: [0.0, 600.0]").replace("noise: 0.0", "sleep: 0.0")
-    ran = run(text.replace("[0.0, 600.0]", "[600.0, 0.0]"), "--trial-timeout 1 --seeds 1")
+    ran = run(
+        text.replace("[0.0, 600.0]", "[600.0, 0.0]"), "--trial-timeout 6 --seeds 1"
+    )  # many times what a noop takes
     assert ran.status == 1
     assert ran.column("status") == ["failed", "done"]
-    assert ran.column("reason")[0] == "timeout: it took more than 1 s"
-    assert ran.record(0)["wall_seconds"] == pytest.approx(1, abs=0.5)
+    assert ran.column("reason")[0] == "timeout: it took more than 6 s"
+    assert 6 <= ran.record(0)["wall_seconds"] < 600
 
 
 def test_a_very_long_timeout_is_none(run):
