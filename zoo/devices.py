@@ -31,9 +31,7 @@ def reason_lacking(config: Mapping[str, Any]) -> str:
             "say --trainer.accelerator cpu."
         )
     if strategy.startswith(FOR_CUDA) and not (kind == "gpu" and _n_cuda()):
-        return (
-            f"trainer.strategy {strategy} needs CUDA GPUs, and this run has none; say --trainer.strategy ddp."
-        )
+        return f"trainer.strategy {strategy} needs CUDA GPUs, and this run has none; say --trainer.strategy ddp."
     for start, package in PACKAGES.items():
         if strategy.startswith(start) and find_spec(package) is None:
             return f"trainer.strategy {strategy} needs the package {package}, which is not installed here."
