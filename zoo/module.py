@@ -228,14 +228,18 @@ class ZooModule(L.LightningModule):
     def _log_epoch(self, split: str) -> Tensor:
         """Compute, log and reset a split's loss and metrics from the batches gathered; returns the loss."""
         logits, y = self.gathered(split)
+        outputs = self.predictions(logits), self.in_units(y) if self.num_classes == 1 else y
         batches, self._batches[split] = self._batches[split], []
         metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
         loss_mean = cast(LossMean, self.metrics[f"{split}_loss"])
         if batches:
             sizes = torch.tensor([len(targets) for _, _, targets in batches], device=self.device)
             loss_mean.update(torch.stack([loss for loss, _, _ in batches]).float(), sizes)
-        # A rank that has no sample takes part with none: what it sends must have the shape of what the others do.
-        metrics.update(self.predictions(logits), self.in_units(y) if self.num_classes == 1 else y)
+            metrics.update(*outputs)
+        else:  # a rank without a sample: what it sends must have as many axes as what others do
+            for metric in metrics.values():
+                if any(isinstance(state, list) for state in metric.metric_state.values()):
+                    metric.update(*outputs)
         values = {"loss": loss_mean.compute(), **metrics.compute()}
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
         loss_mean.reset()

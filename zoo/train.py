@@ -112,8 +112,10 @@ def _train(
         InputError: Lightning refuses a flag.
     """
     with quiet():
-        # Every rank has the same weights and its own dropout.
-        torch.manual_seed(derive_seeds(config["seed_everything"]).dropout + trainer.global_rank)
+        # Every rank has the same weights and its own dropout. Where ranks meet, Lightning seeds torch again by what its
+        # own function was given last; torch's alone would leave all with the run's seed, and so with equal dropout.
+        seed = derive_seeds(config["seed_everything"]).dropout + trainer.global_rank
+        L.seed_everything(seed % 2**32, verbose=False)
         start = time.perf_counter()
         try:
             trainer.fit(model, datamodule=data)
