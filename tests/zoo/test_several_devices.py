@@ -106,6 +106,16 @@ def test_several_processes_give_the_numbers_of_one(tmp_path, capsys, case):
         assert 4 < result_of(one)["epochs_run"] < 60
 
 
+def test_processes_may_be_spawned(tmp_path, capsys):
+    _, arguments = RUNS["classes, an even last batch"]
+    assert fit(tmp_path / "forked", arguments, 2) == 0
+    capsys.readouterr()
+    assert fit(tmp_path / "spawned", arguments, 2, "ddp_spawn") == 0
+    assert capsys.readouterr().out.count("all of it in") == 1
+    assert {path.name for path in (tmp_path / "spawned").iterdir()} == FILES
+    assert_equal_runs(tmp_path / "forked", tmp_path / "spawned", rel=1e-6)
+
+
 def test_splits_smaller_than_the_number_of_ranks_are_measured_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
