@@ -106,6 +106,7 @@ def test_several_processes_give_the_numbers_of_one(tmp_path, capsys, case):
         assert 4 < result_of(one)["epochs_run"] < 60
 
 
+@pytest.mark.slow
 def test_processes_may_be_spawned(tmp_path, capsys):
     _, arguments = RUNS["classes, an even last batch"]
     assert fit(tmp_path / "forked", arguments, 2) == 0

@@ -137,6 +137,7 @@ def assert_one_run_of_two_nodes(done: list[tuple[int, str, str]], nodes: list[Pa
     assert {name: result["metrics"][name] for name in measured} == pytest.approx(measured, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_two_nodes_started_by_torchrun_are_one_run(nodes):
     rendezvous = f"--nnodes 2 --nproc_per_node 1 --rdzv_backend c10d --rdzv_endpoint 127.0.0.1:{free_port()}"
     command = shlex.split(f"-m torch.distributed.run {rendezvous} --local_addr 127.0.0.1 -m zoo.cli {ROBUST} --out run")
