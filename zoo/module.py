@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -112,6 +113,7 @@ class ZooModule(L.LightningModule):
         self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {split: [] for split in SPLITS}
         self._batches_seen = 0
         self._n_ranks = 1
+        self.started: float | None = None
         self.diverged_step: int | None = None
         self.data_card: dict[str, Any] = {}
         self.config: dict[str, Any] | None = None
@@ -196,8 +198,8 @@ class ZooModule(L.LightningModule):
     # --- epochs -----------------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Learn among how many ranks batches are divided."""
-        self._n_ranks = self.trainer.world_size
+        """Learn among how many ranks batches are divided, and note when they have met."""
+        self._n_ranks, self.started = self.trainer.world_size, time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean training loss and metrics; stop a run whose loss is no longer a number."""

@@ -121,6 +121,8 @@ def _train(
             trainer.fit(model, datamodule=data)
         except MisconfigurationException as error:
             raise InputError(f"Lightning cannot run the flags {config['trainer']}: {error}") from None
+        if trainer.world_size > 1 and model.started is not None:  # before, other ranks were started, with their imports
+            start = model.started
         seconds, epochs_run = time.perf_counter() - start, trainer.current_epoch
         best_epoch, metrics = _test_best(trainer, model, data, logger, measures_gap(config["callbacks"]))
     device = str(trainer.strategy.root_device)

@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def nodes(tmp_path: Path) -> list[Path]:
 
 def test_two_ranks_see_every_sample_once_and_leave_one_set_of_files(tmp_path):
     # 30 test rows and 24 validation rows; 91 training rows in batches of 18 leave a last batch of one, which joins.
+    clock = time.perf_counter()
     done = zoo(
         *"fit --model robust_mlp --data iris --data.batch_size 18 --data.train_size 91 --trainer.max_epochs 3".split(),
         *"--out run".split(),
@@ -72,6 +74,8 @@ def test_two_ranks_see_every_sample_once_and_leave_one_set_of_files(tmp_path):
     assert done.stdout.count("all of it in run") == 1
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
     together = metrics_of(tmp_path / "run")
+    seconds = json.loads((tmp_path / "run/result.json").read_text())["train_seconds"]
+    assert 0 < seconds < 0.4 * (time.perf_counter() - clock), "imports of the second process count as training"
 
     from zoo.evaluate import evaluate
 
