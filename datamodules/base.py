@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .errors import InputError, require
 from .folder import data_folder
-from .loader import BatchLoader, Transform
+from .loader import BatchLoader, Transform, has_batch_norm
 from .splits import TEST_FRACTION, TEST_SEED, split_off
 
 
@@ -140,7 +140,13 @@ class ArrayDataModule(L.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of the training split, anew each epoch, on the model's device."""
         order_seed = self.seed if self.order_seed is None else self.order_seed
-        return self._loader("train", self.batch_size, shuffle_seed=order_seed or 0, transform=self.train_transform())
+        return self._loader(
+            "train",
+            self.batch_size,
+            shuffle_seed=order_seed or 0,
+            transform=self.train_transform(),
+            batch_norm=self.trainer is not None and has_batch_norm(self.trainer.lightning_module),
+        )
 
     def val_dataloader(self) -> BatchLoader:
         """The validation split in a fixed order."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -16,8 +17,9 @@ class BatchLoader:
     Python call per sample several times the training of a small net.
 
     `batch_size` counts the samples of all ranks together. Every rank draws the same permutation and takes its share of
-    each batch, so ranks are disjoint, cover every sample once without padding, and run equally many steps. A last batch
-    too small for batch norm (fewer than two samples a rank) joins the one before.
+    each batch, so ranks are disjoint, cover every sample once without padding, and run equally many steps: those of one
+    process. A last batch of one sample, too small for batch norm, joins the one before. Other last batches may be cut
+    into unequal shares, some of them empty, unless there is batch norm: then every rank has two samples in each batch.
 
     Args:
         x: Inputs, (N, *input_shape).
@@ -27,6 +29,7 @@ class BatchLoader:
         rank: This process's rank.
         world_size: The number of ranks.
         transform: Applied to each batch of inputs, with a generator seeded by epoch; for augmentation.
+        batch_norm: Whether every rank needs two samples in a batch.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
         transform: Transform | None = None,
+        batch_norm: bool = False,
     ) -> None:
         self.x, self.y = x, y
         self.batch_size = batch_size
@@ -46,7 +50,8 @@ class BatchLoader:
         self.rank, self.world_size = rank, world_size
         self.transform = transform
         self.epoch = 0
-        self._bounds = batch_bounds(len(x), batch_size, smallest=min(2 * world_size, batch_size))
+        self._order: Tensor | None = None
+        self._bounds = batch_bounds(len(x), batch_size, smallest_last(batch_size, world_size, batch_norm))
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -56,16 +61,27 @@ class BatchLoader:
         """One epoch of batches: x (B, *input_shape), y (B,); the next call shuffles anew."""
         epoch, self.epoch = self.epoch, self.epoch + 1
         if self.shuffle_seed is None:
-            order, augment = None, torch.Generator().manual_seed(epoch)
+            self._order, augment = None, torch.Generator().manual_seed(epoch)
         else:
             order, augment = epoch_order(self.shuffle_seed, epoch, len(self.x))
-            order = order.to(self.x.device)
-        for start, stop in self._bounds:
-            part: slice | Tensor = slice(start + self.rank, stop, self.world_size)
-            if order is not None:
-                part = order[part]
-            x = self.x[part]
-            yield (x if self.transform is None else self.transform(x, augment)), self.y[part]
+            self._order = order.to(self.x.device)
+        for number in range(len(self)):
+            part = self._part(number, self.rank, self.world_size)
+            if self.transform is None:
+                yield self.x[part], self.y[part]
+            else:  # of the whole batch, so that each image is augmented as it would be in one process
+                x = self.transform(self.x[self._part(number)], augment)
+                yield x[self.rank :: self.world_size], self.y[part]
+
+    def targets(self, number: int) -> Tensor:
+        """The targets of all ranks together, (B,), in a batch of the epoch under way, counted from 0."""
+        return self.y[self._part(number)]
+
+    def _part(self, number: int, first: int = 0, step: int = 1) -> slice | Tensor:
+        """Which rows a batch holds, or a share of them: every `step`-th from `first` on."""
+        start, stop = self._bounds[number]
+        part = slice(start + first, stop, step)
+        return part if self._order is None else self._order[part]
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> tuple[Tensor, torch.Generator]:
@@ -76,6 +92,16 @@ def epoch_order(seed: int, epoch: int, n: int) -> tuple[Tensor, torch.Generator]
     order_seed, augment_seed = np.random.SeedSequence([seed, epoch]).generate_state(2).tolist()
     order = torch.randperm(n, generator=torch.Generator().manual_seed(order_seed))
     return order, torch.Generator().manual_seed(augment_seed)
+
+
+def has_batch_norm(model: nn.Module | None) -> bool:
+    """Whether a model normalises by batches, so that one sample is too few."""
+    return model is not None and any(isinstance(layer, _BatchNorm) for layer in model.modules())
+
+
+def smallest_last(batch_size: int, world_size: int, batch_norm: bool) -> int:
+    """How many samples a last batch must have, over all ranks, not to join the one before."""
+    return min(2 * world_size if batch_norm else 2, batch_size)
 
 
 def batch_bounds(n: int, batch_size: int, smallest: int) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import benchmarks.cli
 import zoo.cli
+import zoo.config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,7 +41,10 @@ def test_every_command_runs_in_order(tmp_path, monkeypatch):
                 continue
             command += ["--data.root", str(DATA), "--data.train_size", "0.02"]
         command += SHORTER.get(" ".join(command[:2]), [])
-        if "--trainer.devices" in command:  # launches itself again, so it must be a process of its own
+        if command[0] == "torchrun":
+            launch = [sys.executable, "-m", "torch.distributed.run", *command[1:], "--trainer.max_epochs", "1"]
+            subprocess.run(launch, check=True, timeout=300)
+        elif "--trainer.devices" in command:  # launches itself again, so it must be a process of its own
             subprocess.run([sys.executable, "-m", "zoo.cli", *command[1:]], check=True, timeout=300)
         else:
             assert MAINS[command[0]](command[1:]) == 0, line
@@ -48,6 +52,16 @@ def test_every_command_runs_in_order(tmp_path, monkeypatch):
     assert ran >= 10
     for code in blocks("python"):
         exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_runs_of_the_page_on_strategies_have_options_that_exist():
+    """That they train is shown in `tests/zoo/test_two_processes.py`, on one machine that stands for all nodes."""
+    text = (ROOT / "docs/strategies.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    runs = re.findall(r"(?:zoo|zoo\.cli) (fit .*)", "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)))
+    assert len(runs) >= 5
+    for run in runs:
+        _, config = zoo.cli._read_run(shlex.split(run)[1:], "fit", "", {"--out": {}})
+        assert zoo.config.resolve(config)["trainer"]["accelerator"] in ("cpu", "gpu")
 
 
 def test_the_study_shown_in_the_benchmarks_readme_runs(tmp_path):

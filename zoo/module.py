@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -26,7 +27,8 @@ class ZooModule(L.LightningModule):
     """A classifier, or with `num_classes=1` a regression, that knows how to train itself.
 
     A subclass builds `self.net` in its constructor and then calls `init_weights`. Hyperparameters are plain strings and
-    numbers and go into the checkpoint. Losses and metrics are gathered by batch and computed once an epoch.
+    numbers and go into the checkpoint. Losses and metrics are gathered by batch and computed once an epoch, over the
+    ranks together.
 
     Args:
         input_shape: Shape of one input, without the batch axis.
@@ -110,6 +112,8 @@ class ZooModule(L.LightningModule):
             self.metrics[f"{split}_loss"] = LossMean()
         self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {split: [] for split in SPLITS}
         self._batches_seen = 0
+        self._n_ranks = 1
+        self.started: float | None = None
         self.diverged_step: int | None = None
         self.data_card: dict[str, Any] = {}
         self.config: dict[str, Any] | None = None
@@ -130,12 +134,38 @@ class ZooModule(L.LightningModule):
         """The training loss of a batch, label smoothing and class weights included."""
         x, y = batch
         logits = self(x)
-        if self.num_classes == 1:
-            loss = F.mse_loss(logits.squeeze(1), y)
+        if self._n_ranks == 1:
+            loss = mean = self._training_loss(logits, y)
         else:
-            loss = F.cross_entropy(logits, y, self.class_weight, label_smoothing=self.hparams["label_smoothing"])
-        self._batches["train"].append((loss.detach(), logits.detach(), y))
+            loss, mean = self._share_of_loss(logits, y, batch_idx)
+        self._batches["train"].append((mean.detach(), logits.detach(), y))
         return loss
+
+    def _training_loss(self, logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+        if self.num_classes == 1:
+            return F.mse_loss(logits.squeeze(1), y, reduction=reduction)
+        smoothing = self.hparams["label_smoothing"]
+        return F.cross_entropy(logits, y, self.class_weight, reduction=reduction, label_smoothing=smoothing)
+
+    def _share_of_loss(self, logits: Tensor, y: Tensor, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """What a rank's share of a batch adds to the loss of the whole.
+
+        A strategy averages gradients over the ranks, each counting alike. But the last batch's shares may differ in
+        size, and with class weights any batch's in the sum of weights, by which a mean divides. So a rank divides its
+        sum by the whole batch's.
+
+        Returns:
+            What to minimise, whose mean over the ranks is the whole batch's loss, and what to log, whose mean over the
+            samples of all ranks is that.
+        """
+        loader: Any = self.trainer.train_dataloader
+        if not hasattr(loader, "targets"):  # a loader of others, whose sampler gives all ranks equally many
+            loss = self._training_loss(logits, y)
+            return loss, loss
+        targets = loader.targets(batch_idx)
+        whole = len(targets) if self.class_weight is None else self.class_weight[targets].sum()
+        loss = self._training_loss(logits, y, "sum") * (self._n_ranks / whole)
+        return loss, loss.detach() * (len(targets) / (self._n_ranks * max(len(y), 1)))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather a batch's plain loss and logits."""
@@ -167,11 +197,18 @@ class ZooModule(L.LightningModule):
 
     # --- epochs -----------------------------------------------------------------------------------------------------
 
+    def on_train_start(self) -> None:
+        """Learn among how many ranks batches are divided, and note when they have met."""
+        self._n_ranks, self.started = self.trainer.world_size, time.perf_counter()
+
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean training loss and metrics; stop a run whose loss is no longer a number."""
         losses = torch.stack([loss for loss, _, _ in self._batches["train"]])
-        if not losses.isfinite().all():
-            self._diverge(self._batches_seen + int((~losses.isfinite()).nonzero()[0]))
+        finite = losses.isfinite()
+        if self._n_ranks > 1:  # one rank's loss may overflow first, and all must stop together
+            finite = self.trainer.strategy.reduce(finite.int(), reduce_op="min").bool()
+        if not finite.all():
+            self._diverge(self._batches_seen + int((~finite).nonzero()[0]))
         self._batches_seen += len(losses)
         self._log_epoch("train")
 
@@ -192,15 +229,19 @@ class ZooModule(L.LightningModule):
 
     def _log_epoch(self, split: str) -> Tensor:
         """Compute, log and reset a split's loss and metrics from the batches gathered; returns the loss."""
+        logits, y = self.gathered(split)
+        outputs = self.predictions(logits), self.in_units(y) if self.num_classes == 1 else y
         batches, self._batches[split] = self._batches[split], []
         metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
         loss_mean = cast(LossMean, self.metrics[f"{split}_loss"])
         if batches:
-            losses, logits, targets = zip(*batches, strict=True)
-            sizes = torch.tensor([len(y) for y in targets], device=self.device)
-            loss_mean.update(torch.stack(losses).float(), sizes)
-            y = torch.cat(targets)
-            metrics.update(self.predictions(torch.cat(logits)), self.in_units(y) if self.num_classes == 1 else y)
+            sizes = torch.tensor([len(targets) for _, _, targets in batches], device=self.device)
+            loss_mean.update(torch.stack([loss for loss, _, _ in batches]).float(), sizes)
+            metrics.update(*outputs)
+        else:  # a rank without a sample: what it sends must have as many axes as what others do
+            for metric in metrics.values():
+                if any(isinstance(state, list) for state in metric.metric_state.values()):
+                    metric.update(*outputs)
         values = {"loss": loss_mean.compute(), **metrics.compute()}
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
         loss_mean.reset()

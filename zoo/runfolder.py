@@ -5,11 +5,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from datamodules.errors import InputError, require
 
 from .config import Config, resolve
+from .devices import is_first_process
 from .result import FILES, Result
 
 Run = Callable[[Config, Path], Result]
@@ -32,7 +31,7 @@ def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tupl
         InputError: The folder holds a run and `overwrite` is not set, or cannot be made.
     """
     config = resolve(config)
-    if getattr(rank_zero_only, "rank", 0) != 0:
+    if not is_first_process():
         run(config, Path(out or "runs"))
         return None, Path(out or "runs")
     folder = Path(out or _new_folder(config))

@@ -6,11 +6,12 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as L
 import torch
 import yaml
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules import create_datamodule
@@ -22,6 +23,7 @@ from .callbacks.layers import Diagnosis
 from .callbacks.rare_class import RareClass, rare_class_metrics, rare_class_of, why_not_rare
 from .checkpoint import read_checkpoint
 from .config import Config, resolve
+from .devices import as_launched, reason_lacking
 from .files import write_atomically
 from .logger import EpochCSVLogger
 from .metric_names import gaps, is_metric, measures_gap, measures_rare_class
@@ -38,6 +40,7 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
     """Train, restore the best checkpoint, test it once; leave config.yaml, best.ckpt, metrics.csv and result.json.
 
     The same config gives the same numbers, whatever else ran before in this process, on the same number of threads.
+    Among several devices each batch is divided; see docs/strategies.md for what that leaves as it was.
 
     Args:
         config: See `zoo.config`.
@@ -49,6 +52,9 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
         InputError: A config that cannot run. Nothing is written then.
     """
     config, out = resolve(config), Path(out)
+    config["trainer"] = as_launched(config["trainer"])
+    if reason := reason_lacking(config):
+        raise InputError(reason)
     model, data = prepare(config)
     make_callbacks(config, model.num_classes, out)
     if pack and not reason_to_run_alone(config, model, data):
@@ -58,33 +64,83 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
     with quiet():
         trainer, logger = make_trainer(config, model.num_classes, out, progress)
         check_plan(model.hparams["schedule"], trainer.max_epochs)
+        check_division(data.batch_size, trainer.world_size)
         check_batches(model, data.smallest_batch, trainer.world_size)
         if trainer.is_global_zero:
             _write_config(config, out)
             logger.path = out / "metrics.csv"
-        torch.manual_seed(derive_seeds(config["seed_everything"]).dropout + trainer.global_rank)
+        launcher = trainer.strategy.launcher
+        if isinstance(launcher, _MultiProcessingLauncher):
+            outcome = launcher.launch(_train_in_worker, trainer, model, data, logger, config)
+            if isinstance(outcome, InputError):
+                raise outcome
+        else:
+            outcome = _train(trainer, model, data, logger, config)
+    where = {"precision": str(trainer.precision), "pack_size": None, "world_size": trainer.world_size}
+    result = make_result(
+        model,
+        data,
+        diverged_step=outcome.diverged_step,
+        metrics=outcome.metrics,
+        best_epoch=outcome.best_epoch,
+        epochs_run=outcome.epochs_run,
+        train_seconds=outcome.train_seconds,
+        where={**where, "device": outcome.device},
+    )
+    if trainer.is_global_zero:
+        result.write(out)
+    return result
+
+
+class Outcome(NamedTuple):
+    """What came out of training and testing, see `Result`; rank 0's alone is whole."""
+
+    diverged_step: int | None
+    metrics: dict[str, float]
+    best_epoch: int | None
+    epochs_run: int
+    train_seconds: float
+    device: str
+
+
+def _train(
+    trainer: L.Trainer, model: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger, config: Config
+) -> Outcome:
+    """Train and test, on this rank.
+
+    Raises:
+        InputError: Lightning refuses a flag.
+    """
+    with quiet():
+        # Every rank has the same weights and its own dropout. Where ranks meet, Lightning seeds torch again by what its
+        # own function was given last; torch's alone would leave all with the run's seed, and so with equal dropout.
+        seed = derive_seeds(config["seed_everything"]).dropout + trainer.global_rank
+        L.seed_everything(seed % 2**32, verbose=False)
         start = time.perf_counter()
         try:
             trainer.fit(model, datamodule=data)
         except MisconfigurationException as error:
             raise InputError(f"Lightning cannot run the flags {config['trainer']}: {error}") from None
-        train_seconds = time.perf_counter() - start
-        epochs_run = trainer.current_epoch
+        if trainer.world_size > 1 and model.started is not None:  # before, other ranks were started, with their imports
+            start = model.started
+        seconds, epochs_run = time.perf_counter() - start, trainer.current_epoch
         best_epoch, metrics = _test_best(trainer, model, data, logger, measures_gap(config["callbacks"]))
     device = str(trainer.strategy.root_device)
-    result = make_result(
-        model,
-        data,
-        diverged_step=model.diverged_step,
-        metrics=metrics,
-        best_epoch=best_epoch,
-        epochs_run=epochs_run,
-        train_seconds=train_seconds,
-        where={"precision": str(trainer.precision), "device": device, "pack_size": None},
-    )
-    if trainer.is_global_zero:
-        result.write(out)
-    return result
+    return Outcome(model.diverged_step, metrics, best_epoch, epochs_run, seconds, device)
+
+
+def _train_in_worker(trainer: L.Trainer, *args: Any) -> Outcome | InputError:
+    """Train and test in a process that `ddp_spawn` or `ddp_fork` started.
+
+    Lightning would start processes anew for each call of the trainer, and bring back weights and metrics, but neither
+    the curve, nor the epoch, nor the step at which a run diverged.
+    """
+    trainer.strategy._launcher = None  # they are running already
+    trainer.strategy.set_world_ranks()  # type: ignore[attr-defined]  # of this process, no longer of its parent
+    try:
+        return _train(trainer, *args)
+    except InputError as error:
+        return error
 
 
 def prepare(config: Config, data: ArrayDataModule | None = None) -> tuple[ZooModule, ArrayDataModule]:
@@ -153,6 +209,25 @@ def check_batches(model: ZooModule, smallest: int, world_size: int = 1) -> None:
     )
 
 
+def check_division(batch_size: int, world_size: int) -> None:
+    """Refuse batches that devices cannot share equally, since each would then count a little more or less.
+
+    Args:
+        batch_size: Samples in a batch, over all devices.
+        world_size: The number of devices.
+
+    Raises:
+        InputError: With the nearest sizes that can be divided.
+    """
+    below = batch_size // world_size * world_size
+    nearest = f"{below} or {below + world_size}" if below else f"{world_size}"
+    require(
+        batch_size % world_size == 0,
+        f"data.batch_size {batch_size} cannot be divided among {world_size} devices: it counts the samples of all of "
+        f"them together; say {nearest}, or change trainer.devices.",
+    )
+
+
 def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) -> tuple[L.Trainer, EpochCSVLogger]:
     """Lightning's trainer and its logger for a resolved config.
 
@@ -204,15 +279,17 @@ class quiet:  # noqa: N801 - reads as the phrase it is: with quiet()
     """Keeps Lightning's notices about hardware, loggers and workers to itself; warnings of others still show."""
 
     def __enter__(self) -> None:
-        self._level = logging.getLogger("lightning.pytorch").level
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        self._levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
+        for name in self._levels:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._warnings = warnings.catch_warnings()
         self._warnings.__enter__()
         warnings.filterwarnings("ignore", module="lightning")
 
     def __exit__(self, *exception: object) -> None:
         self._warnings.__exit__(None, None, None)
-        logging.getLogger("lightning.pytorch").setLevel(self._level)
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _write_config(config: Config, out: Path) -> None:
@@ -232,7 +309,8 @@ def _test_best(
     if model.diverged_step is not None:
         return None, {}
     if checkpoint and best_epoch is not None:
-        saved = read_checkpoint(checkpoint)
+        # The first rank wrote it, maybe to a disk that only its node has.
+        saved = trainer.strategy.broadcast(read_checkpoint(checkpoint) if trainer.is_global_zero else {})
         best_epoch = saved["epoch"]
         model.load_state_dict(saved["state_dict"])
     tested = dict(trainer.test(model, datamodule=data, verbose=False)[0])

@@ -66,18 +66,30 @@ def test_ranks_are_disjoint_and_cover_every_sample_once_without_padding(n, world
     assert sorted(sample for share in shares for sample in share) == list(range(n))
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_ranks_together_see_the_batches_that_one_would_see(world_size):
-    alone = [set(y.tolist()) for _, y in BatchLoader(*arrays(102), 32, shuffle_seed=5)]
-    ranks = [BatchLoader(*arrays(102), 32, shuffle_seed=5, rank=r, world_size=world_size) for r in range(world_size)]
-    together = [set().union(*(y.tolist() for _, y in parts)) for parts in zip(*ranks, strict=True)]
-    assert together == alone
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+@pytest.mark.parametrize("n", [97, 98, 99, 100, 102])  # of a last batch of 1, which joins, to 6
+def test_ranks_together_see_the_batches_that_one_would_see(n, world_size):
+    alone = [y.tolist() for _, y in BatchLoader(*arrays(n), 32, shuffle_seed=5)]
+    ranks = [BatchLoader(*arrays(n), 32, shuffle_seed=5, rank=r, world_size=world_size) for r in range(world_size)]
+    batches = 0
+    for batch, *parts in zip(alone, *ranks, strict=True):
+        assert sorted(sample for _, y in parts for sample in y.tolist()) == sorted(batch)
+        assert all(loader.targets(batches).tolist() == batch for loader in ranks)
+        batches += 1
+    assert batches == len(alone)
 
 
 @pytest.mark.parametrize("n", range(60, 72))
-def test_every_rank_has_two_samples_in_every_batch(n):
-    ranks = [BatchLoader(*arrays(n), 16, shuffle_seed=0, rank=rank, world_size=2) for rank in range(2)]
+def test_with_batch_norm_every_rank_has_two_samples_in_every_batch(n):
+    options = {"shuffle_seed": 0, "world_size": 2, "batch_norm": True}
+    ranks = [BatchLoader(*arrays(n), 16, rank=rank, **options) for rank in range(2)]
     assert min(len(y) for loader in ranks for _, y in loader) >= 2
+    assert sorted(sample for loader in ranks for sample in order_of(loader)) == list(range(n))
+
+
+def test_without_batch_norm_a_last_share_may_be_empty():
+    ranks = [BatchLoader(*arrays(98), 32, shuffle_seed=0, rank=rank, world_size=3) for rank in range(3)]
+    assert [len(list(loader)[-1][1]) for loader in ranks] == [1, 1, 0]
 
 
 def test_the_transform_gets_each_batch_and_draws_that_depend_on_seed_and_epoch_alone():
@@ -92,3 +104,20 @@ def test_the_transform_gets_each_batch_and_draws_that_depend_on_seed_and_epoch_a
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_each_sample_is_augmented_as_in_one_process(world_size):
+    def noise(x, generator):
+        return x + torch.rand(x.shape, generator=generator)
+
+    def augmented(**options):
+        return {
+            int(y): row.tolist()
+            for x, ys in BatchLoader(*arrays(50), 8, **options)
+            for y, row in zip(ys, x, strict=True)
+        }
+
+    options = {"shuffle_seed": 3, "transform": noise}
+    ranks = [augmented(**options, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert {sample: row for share in ranks for sample, row in share.items()} == augmented(**options)

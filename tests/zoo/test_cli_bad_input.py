@@ -9,6 +9,7 @@ import torch
 from zoo.cli import main
 
 FIT = "fit --model mlp --data digits "
+CPUS = FIT + "--trainer.accelerator cpu --trainer.devices "
 CSV = "fit --model mlp --data csv --data.path table.csv --data.target y "
 
 CASES = {
@@ -45,6 +46,17 @@ CASES = {
     "schedule without an end": (FIT + "--model.schedule cosine --trainer.max_epochs -1", "set --trainer.max_epochs"),
     "image model on a table": ("fit --model cnn --data iris", "cnn needs images"),
     "lightning refuses": (FIT + "--trainer.strategy nope", "invalid strategy"),
+    "batch that two devices cannot share": (CPUS + "2 --data.batch_size 65", "cannot be divided among 2 devices"),
+    "the nearest that they can": (CPUS + "2 --data.batch_size 65", "say 64 or 66, or change trainer.devices"),
+    "batch smaller than the devices": (CPUS + "4 --data.batch_size 3", "among 4 devices: it counts the samples of all"),
+    "rows too few for the devices": (
+        CPUS + "4 --data.train_size 3 --model.norm null",
+        "a batch of 3 is too small for 4",
+    ),
+    "batch norm among devices": (CPUS + "4 --data.batch_size 4 --model.norm batch", "two samples a batch on each"),
+    "batch norm over CPUs": (CPUS + "2 --trainer.sync_batchnorm true", "trainer.sync_batchnorm is for CUDA GPUs"),
+    "fsdp on CPUs": (CPUS + "2 --trainer.strategy fsdp", "fsdp needs CUDA GPUs"),
+    "nodes that nothing started": (CPUS + "1 --trainer.num_nodes 2", "start the run by torchrun or srun"),
     "config not there": ("fit --config nowhere.yaml", "unknown config file 'nowhere.yaml'"),
     "config with an unknown key": ("fit --config unknown.yaml", "Did you mean 'hidden_dims'"),
     "config with an unknown section": ("fit --config section.yaml", "Did you mean 'model'"),

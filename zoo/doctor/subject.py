@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from datamodules.loader import batch_bounds
+from datamodules.loader import batch_bounds, has_batch_norm, smallest_last
 
 from ..module import ZooModule
 from ..optim import make_optimizer
@@ -175,7 +175,8 @@ def make_subject(
     )
     if hasattr(source, "arrays"):
         all_x, all_y = source.arrays("train")
-        start, stop = batch_bounds(len(all_x), source.batch_size, min(2 * world_size, source.batch_size))[-1]
+        smallest = smallest_last(source.batch_size, world_size, has_batch_norm(model))
+        start, stop = batch_bounds(len(all_x), source.batch_size, smallest)[-1]
         batch_size, last = min(source.batch_size, len(all_x)), stop - start
     else:
         all_x, all_y, n = x, y, len(getattr(loader, "dataset", x))

@@ -1,0 +1,114 @@
+"""What a machine lacks is said ahead of training, in a sentence."""
+
+import pytest
+import torch
+
+from zoo.devices import as_launched, is_first_process, launched, reason_lacking
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "2", "LOCAL_RANK": "0"}
+SRUN = {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": "0"}
+
+
+def lacking(**flags):
+    return reason_lacking({"trainer": flags})
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    for name in {*TORCHRUN, *SRUN, "SLURM_JOB_NAME", "MASTER_ADDR", "NODE_RANK"}:
+        monkeypatch.delenv(name, raising=False)
+
+
+def started_by(monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Says how many CUDA GPUs torch finds."""
+
+    def there_are(n):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: n > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+    there_are(0)
+    return there_are
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"accelerator": "cpu"},
+        {"accelerator": "cpu", "devices": 64, "strategy": "ddp"},
+        {"devices": 2, "strategy": "ddp_spawn"},
+        {"devices": "auto", "strategy": "auto"},
+    ],
+)
+def test_processes_on_the_cpu_need_nothing(gpus, flags):
+    assert lacking(**flags) == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "culprit", "remedy"),
+    [
+        ({"accelerator": "gpu"}, "accelerator is gpu", "--trainer.accelerator cpu"),
+        ({"accelerator": "cuda", "devices": 2}, "accelerator is cuda", "--trainer.accelerator cpu"),
+        ({"strategy": "fsdp"}, "fsdp needs CUDA", "--trainer.strategy ddp"),
+        ({"strategy": "fsdp", "accelerator": "cpu", "devices": 2}, "fsdp needs CUDA", "--trainer.strategy ddp"),
+        ({"strategy": "deepspeed_stage_2"}, "deepspeed_stage_2 needs CUDA", "--trainer.strategy ddp"),
+        ({"sync_batchnorm": True, "devices": 2}, "sync_batchnorm is for CUDA", "--model.norm layer"),
+        ({"num_nodes": 2}, "num_nodes is 2", "torchrun"),
+    ],
+)
+def test_a_machine_without_gpus_says_what_it_lacks(gpus, flags, culprit, remedy):
+    reason = lacking(**flags)
+    assert culprit in reason
+    assert remedy in reason
+
+
+@pytest.mark.parametrize(("devices", "needed"), [(2, 2), ([0, 3], 4), ("0,3", 4)])
+def test_gpus_that_are_not_there_are_counted(gpus, devices, needed):
+    gpus(1)
+    assert f"asks for {needed} GPU(s), and torch finds 1" in lacking(devices=devices)
+    assert f"asks for {needed} GPU(s), and torch finds 1" in lacking(devices=devices, accelerator="gpu")
+    assert lacking(devices=devices, accelerator="cpu") == ""
+    gpus(4)
+    assert lacking(devices=devices) == ""
+    assert lacking(devices=devices, strategy="fsdp", sync_batchnorm=True) == ""
+
+
+@pytest.mark.parametrize("environment", [TORCHRUN, SRUN])
+def test_what_torchrun_or_srun_started_is_what_a_run_has(gpus, monkeypatch, environment):
+    assert launched() is None
+    started_by(monkeypatch, environment)
+    assert launched() == (2, 2)
+    assert as_launched({"max_epochs": 3}) == {"max_epochs": 3, "devices": 2, "num_nodes": 2}
+    assert as_launched({"devices": 4}) == {"devices": 4}
+    assert lacking(devices=2, num_nodes=2) == ""
+    assert "2 node(s) with 2 process(es) each were started" in lacking(devices=4)
+    assert "--trainer.num_nodes 2 --trainer.devices 2" in lacking(devices=4)
+
+
+def test_one_process_that_torchrun_started_is_a_run_like_any_other(monkeypatch):
+    started_by(monkeypatch, TORCHRUN | {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"})
+    assert launched() is None
+    assert as_launched({}) == {}
+
+
+def test_nodes_can_be_started_by_hand(gpus, monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    assert lacking(num_nodes=2) != ""
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert lacking(num_nodes=2) == ""
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
+def test_the_first_process_is_0_in_every_count(monkeypatch, name):
+    assert is_first_process()
+    monkeypatch.setenv(name, "0")
+    assert is_first_process()
+    monkeypatch.setenv(name, "1")
+    assert not is_first_process()
