@@ -14,12 +14,14 @@ from zoo.callbacks.rare_class import why_not_rare
 from zoo.config import resolve
 from zoo.metric_names import (
     RARE_CLASS,
+    THROUGHPUT,
     callback_of,
     comparable_names,
     diagnosing,
     diagnosis_names,
     measures_gap,
     measures_rare_class,
+    measures_throughput,
 )
 from zoo.optim import check_plan
 from zoo.pack import (
@@ -33,10 +35,11 @@ from zoo.pack import (
 )
 from zoo.registry import create_model
 from zoo.signal_propagation import names, resolve_signal_propagation
-from zoo.train import check_batches, make_trainer, quiet
+from zoo.train import check_batches, check_division, make_trainer, quiet
 
 from .blame import Resolved, find_plain_problems, find_problems
 from .claims import make_claims
+from .machine import lacking, n_processes, without_lacking
 from .packs import Packing
 from .plan import Checked
 from .study import Axis, Config, Study, Variant
@@ -128,7 +131,9 @@ def _attempt(config: Config) -> Resolved:
 
 
 def _refusal(config: Config) -> str:
-    """Why a resolved config could not run; empty if it could. Each section is built once."""
+    """Why a resolved config could not run on any machine; empty if it could. Each section is built once."""
+    n_devices = n_processes(config)
+    config = without_lacking(config) if _lacking(config) else config
     facts = _data_facts(_canonical(config["data"]))
     if isinstance(facts, str):
         return facts
@@ -136,11 +141,14 @@ def _refusal(config: Config) -> str:
     sections = _canonical({"trainer": config["trainer"], "callbacks": config["callbacks"], "model": compiled})
     model = _model_facts(_canonical(config["model"]), facts, config["trainer"]["max_epochs"])
     rare = facts.no_rare_class if measures_rare_class(config["callbacks"]) else ""
-    return model.refusal or _trainer_refusal(sections, facts.num_classes) or rare
+    divided = _division_refusal(facts.sizes[-1], n_devices)
+    return model.refusal or _trainer_refusal(sections, facts.num_classes) or rare or divided
 
 
 def _packing(config: Config) -> Packing:
     """How the trials of a resolved config that is not refused can be packed."""
+    if reason := _lacking(config):
+        return Packing(alone=f"they are skipped here ({reason})")
     facts = _data_facts(_canonical(config["data"]))
     assert isinstance(facts, _DataFacts)
     blocks = _model_facts(_canonical(config["model"]), facts, config["trainer"]["max_epochs"]).blocks
@@ -154,6 +162,17 @@ def _packing(config: Config) -> Packing:
     signature = _canonical([shapes, facts.num_classes, facts.sizes, epochs, device, *diagnosis])
     *rows, batch_size = facts.sizes
     return Packing(signature, largest_pack(blocks, batch_size, sum(rows)), fixed=device != "cpu")
+
+
+def _lacking(config: Config) -> str:
+    """See `lacking`; each machine's worth of flags is looked at once."""
+    compiled = {"compile": config["model"].get("compile")}
+    return _lacking_of(_canonical({"trainer": config["trainer"], "model": compiled}))
+
+
+@cache
+def _lacking_of(sections: str) -> str:
+    return lacking(json.loads(sections))
 
 
 def _unmeasured_metrics(study: Study, configs: list[Config], sound: bool) -> list[Problem]:
@@ -187,16 +206,19 @@ def _unmeasured(metric: str, place: Place, configs: list[Config]) -> list[Proble
         on = tuple(diagnosing(config["callbacks"]))
         diagnosed = diagnosis_names(on, *_layers(_canonical(config["model"]), facts)) if on else []
         gap, rare = measures_gap(config["callbacks"]), measures_rare_class(config["callbacks"])
-        kinds[facts.num_classes, gap, rare, on, tuple(diagnosed)] = None
-    for num_classes, gap, rare, on, diagnosed in sorted(kinds):
+        timed = measures_throughput(config["callbacks"])
+        kinds[facts.num_classes, gap, rare, timed, on, tuple(diagnosed)] = None
+    for num_classes, gap, rare, timed, on, diagnosed in sorted(kinds):
         try:
-            choose("metric", metric, comparable_names(num_classes, gap, diagnosed, rare_class=rare))
+            choose("metric", metric, comparable_names(num_classes, gap, diagnosed, rare_class=rare, throughput=timed))
         except InputError as error:
             remedy, callback = "", callback_of(metric)
             if metric.startswith(("train_eval/", "gap/")) and not gap:
                 remedy = " With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
             elif metric in RARE_CLASS and not rare:
                 remedy = f" With callbacks.rare_class true in all trials, {', '.join(RARE_CLASS)} are, too."
+            elif metric in THROUGHPUT and not timed:
+                remedy = f" With callbacks.throughput true in all trials, {', '.join(THROUGHPUT)} are, too."
             elif callback and callback not in on:
                 remedy = f" With callbacks.{callback} true in all trials, its metrics are, too."
             elif callback:
@@ -257,6 +279,14 @@ def _layers(section: str, data: _DataFacts) -> tuple[int, tuple[int, ...]]:
 def _trainer_refusal(sections: str, num_classes: int) -> str:
     try:
         make_trainer(json.loads(sections), num_classes, Path(), progress=False)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _division_refusal(batch_size: int, n_devices: int) -> str:
+    try:
+        check_division(batch_size, n_devices)
     except InputError as error:
         return str(error)
     return ""

@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("study", help="a shipped study's name, or a YAML file")
     run.add_argument("--out", default="runs", metavar="DIR", help="records go to DIR/STUDY (default: runs)")
     run.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, in place of the study's own number")
-    run.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
+    what = "worker processes (default: one a core; one where trials measure time)"
+    run.add_argument("--workers", type=int, metavar="N", help=what)
     what = "change the base config, such as trainer.max_epochs=3; may be given again"
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
     what = (
@@ -128,7 +129,8 @@ def run_verb(args: argparse.Namespace) -> int:
 
     study = load_study(args.study, args.seeds, args.set)
     selected = select(study, args.filter)
-    workers = _workers(args)
+    alone = study.measures_time and args.workers is None
+    workers = 1 if alone else _workers(args)
     timeout = args.trial_timeout
     require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
     limit = parse_pack(args.pack)
@@ -140,6 +142,8 @@ def run_verb(args: argparse.Namespace) -> int:
     threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
     with LocalEngine(workers, preload=study.task != "noop") as engine, _terminated_is_interrupted():
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
+        if alone:
+            print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)
         plan = make_plan(study, engine)
         require(any(map(selected, plan.trials())), "no trial has all that --filter asks for; leave one out.")
         with store.lock():
@@ -167,7 +171,8 @@ def run_verb(args: argparse.Namespace) -> int:
     if interrupted:
         print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
-    print(f"{len(pending)} trials run in {seconds:.0f} s on {workers} workers; records and report in {store.folder}")
+    many = f"{workers} worker{'s' * (workers != 1)}"
+    print(f"{len(pending)} trials run in {seconds:.0f} s on {many}; records and report in {store.folder}")
     return 1 if bad else 0
 
 

@@ -94,7 +94,7 @@ class View:
         for name in names[:room]:
             counter = self.statuses[name]
             done = counter["done"]
-            bad = counter.total() - done
+            bad = counter.total() - done - counter["skipped"]
             mean = f"{self.sums[name] / done:.4f}" if done else ""
             table.add_row(Text(name), f"{done}/{study.seeds}", str(bad) if bad else "", mean)
         return table

@@ -128,7 +128,7 @@ class Store:
                 self._appear(taken, record)
         for file in self.folder.glob(".*.*.*"):  # of a write that did not end, see `write_atomically`
             if re.fullmatch(
-                r"\.(study|plan|trials|table|table_tuned|summary|report|effects|main_effects|across)\.\w+\.\d+",
+                r"\.(study|plan|trials|table|table_tuned|summary|report|effects|main_effects|across|claims|speed|parity)\.\w+\.\d+",
                 file.name,
             ):
                 file.unlink(missing_ok=True)
@@ -198,11 +198,11 @@ class Store:
         return record if record is not None and record.get("token") == token else None
 
     def attempts_made(self, key: str) -> int:
-        """How often a trial has been tried to an end, crashes included."""
+        """How often a trial has been tried to an end, crashes included; one that was skipped was not tried."""
         folder, archived = self.trials / key, self.archived().get(key, {})
-        earlier = folder / "attempts"
-        made = folder.is_dir() + (len(list(earlier.iterdir())) if earlier.is_dir() else 0)
-        return made + archived.get("attempt", 0)
+        earlier, last = folder / "attempts", folder.is_dir() and not _was_skipped(folder)
+        made = last + (len(list(earlier.iterdir())) if earlier.is_dir() else 0)
+        return made + archived.get("attempt", 0) * (archived.get("status") != "skipped")
 
     def refuse_if_full(self, error: BaseException) -> None:
         """Raise in place of an error that says more about the folder than about the trial.
@@ -256,6 +256,9 @@ class Store:
         attempts = scratch / "attempts"
         if (final / "attempts").is_dir() and not attempts.is_dir():
             (final / "attempts").rename(attempts)
+        if _was_skipped(final):
+            shutil.rmtree(final, ignore_errors=True)
+            return
         attempts.mkdir(exist_ok=True)
         final.rename(attempts / str(1 + len(list(attempts.iterdir()))))
 
@@ -326,6 +329,14 @@ def keys_of(study: Study, store: Store) -> list[list[str]]:
         f"the records in {store.folder} are not those of its study.yaml; run the study again.",
     )
     return list(plan.values())
+
+
+def _was_skipped(folder: Path) -> bool:
+    """Whether the record in a trial's folder says that it was skipped."""
+    try:
+        return bool(_read(folder / "result.json", folder.name)["status"] == "skipped")
+    except Unreadable:
+        return False
 
 
 def _read(path: Path, key: str) -> Record:

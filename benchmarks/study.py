@@ -11,11 +11,13 @@ from typing import Any
 
 import yaml
 
+from .agreement import is_timing
 from .yamlfile import Dumper, Place
 
 Config = dict[str, Any]
 # What the task fit records of each trial beside its metrics, and claims and `also` may be about.
 OF_TRAINING = ("best_epoch", "epochs_run")
+OPTIONAL = ("baseline_per", "margin", "also", "tune", "claims")  # which a file leaves out where there is none
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Study:
         base: The config that all trials share.
         vary: The axes: a dotted key to its values, or the name of a group to labels, each with the keys that it sets.
         baseline: The variant that the others are compared with: axis to value or label.
+        baseline_per: An axis each of whose values has its own baseline; null for none. Data sets always have.
         metric: What is compared.
         mode: Which way is better, `max` or `min`.
         margin: The smallest difference in the metric that matters; None where nobody has said.
@@ -109,6 +112,7 @@ class Study:
     seeds: int = 5
     task: str = "fit"
     one_at_a_time: bool = False
+    baseline_per: str | None = None
     comment: str = field(default="", repr=False)
     lines: Mapping[Place, int | str] = field(default_factory=dict, compare=False, repr=False)
     axes: list[Axis] = field(init=False, repr=False)
@@ -138,10 +142,15 @@ class Study:
         """The axis along which the data set varies, if one does: each data set has its own baseline."""
         return next((axis for axis in self.vary_axes if {"data", "data.name"} & {*axis.keys}), None)
 
+    @property
+    def block_axes(self) -> list[str]:
+        """The axes each of whose values has its own baseline: that of the data set, and `baseline_per`."""
+        data = self.data_axis
+        return [axis.name for axis in self.vary_axes if axis is data or axis.name == self.baseline_per]
+
     def baseline_of(self, variant: Variant) -> str:
-        """The name of the variant that another is compared with: the baseline, on the other's data set."""
-        axis = self.data_axis
-        return self.variant(self.baseline | ({axis.name: variant.cell[axis.name]} if axis else {})).name
+        """The name of the variant that another is compared with: the baseline, at the other's place on `block_axes`."""
+        return self.variant(self.baseline | {name: variant.cell[name] for name in self.block_axes}).name
 
     def tuned(self, variant: Variant) -> list[Variant]:
         """A variant that is compared, at each value of the grid, itself among them; none where nothing is tuned."""
@@ -171,6 +180,15 @@ class Study:
         names = (name for name, _ in self.metrics() if name != self.metric)
         return list(dict.fromkeys(names))
 
+    @property
+    def measures_time(self) -> bool:
+        """Whether trials measure time, so that they should not run beside one another."""
+        timed = (is_timing(name) and not name.endswith("bytes") for name, _ in self.metrics())
+        on = get_dotted(self.base, "callbacks.throughput") not in (None, False)
+        return (
+            on or any(timed) or any(f"{key}.".startswith("callbacks.throughput.") for a in self.axes for key in a.keys)
+        )
+
     def metrics(self) -> list[tuple[str, Place]]:
         """All metrics that trials must measure, and where the study says so."""
         also: list[tuple[str, Place]] = [
@@ -187,9 +205,9 @@ class Study:
     def to_file(self) -> str:
         """The study as a file that holds all of it, which runs as well."""
         keys: tuple[str, ...] = ("name", "task", "base", "vary", "one_at_a_time", "tune", "seeds", "baseline")
-        keys += ("metric", "margin", "also", "claims")
+        keys += ("baseline_per", "metric", "margin", "also", "claims")
         content = {key: getattr(self, key) for key in keys} | {"metric": {"name": self.metric, "mode": self.mode}}
-        content = {k: v for k, v in content.items() if v or k not in ("margin", "also", "tune", "claims")}
+        content = {k: v for k, v in content.items() if v or k not in OPTIONAL}
         return self.comment + yaml.dump(content, Dumper=Dumper, sort_keys=False)
 
     def config(self, variant: Variant) -> Config:

@@ -17,7 +17,7 @@ from .yamlfile import Place, parse_value, read_yaml
 
 STUDIES = Path(__file__).parent / "studies"
 NEEDED = ("base", "vary", "baseline", "metric")
-KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "also", "tune", "claims")
+KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "baseline_per", "also", "tune", "claims")
 RESERVED = ("seed_everything", "task", "schema")  # the harness sets them itself
 # What else trials.csv has columns for.
 TRAINING_COLUMNS = (*OF_TRAINING, "train_seconds")
@@ -172,6 +172,8 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
     check(good, ("margin",), f"'margin' is the smallest difference that matters, a number above 0; got {margin!r}.")
     once = content.get("one_at_a_time", False)
     check(type(once) is bool, ("one_at_a_time",), f"'one_at_a_time' must be true or false, got {once!r}.")
+    per = content.get("baseline_per")
+    check(per is None or isinstance(per, str), ("baseline_per",), f"'baseline_per' must name an axis, got {per!r}.")
     also = content.get("also", [])
     good = isinstance(also, list) and all(isinstance(metric, str) for metric in also)
     check(good, ("also",), f"'also' must list further metrics for the table, such as val/accuracy; got {also!r}.")
@@ -291,6 +293,12 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
         if isinstance(name, str) and name != study["metric"] and name in taken:
             sentence = f"{name!r} is another column of trials.csv; have the task return it under another name."
             problems.append((("claims", place, "metric"), sentence))
+    per = study.get("baseline_per")
+    if per is not None and per not in values:
+        problems.append((("baseline_per",), str(unknown("axis in 'baseline_per'", str(per), values))))
+    elif per is not None and len(values) == 1:
+        sentence = f"every variant would be its own baseline, as {per!r} is all that varies; leave it out."
+        problems.append((("baseline_per",), sentence))
     for name in values.keys() - study["baseline"].keys():
         problems.append((("baseline",), f"the baseline must say which value of {name!r} it has."))
     return problems

@@ -23,17 +23,26 @@ from typing import Any
 from datamodules.errors import InputError, choose, require
 from zoo.provenance import code_version
 
+from .apart import run_apart
+
 Config = dict[str, Any]
 # Takes a resolved config and a folder for its files; returns its part of a record, with `metrics` at least.
 Run = Callable[..., dict[str, Any]]
 
 
 def fit(config: Config, folder: Path, pack: bool = True) -> dict[str, Any]:
-    """Train by `zoo.train.fit` and keep all but the checkpoint."""
+    """Train by `zoo.train.fit` and keep all but the checkpoint; one that takes several processes has them to itself.
+
+    It is skipped where the machine lacks what it asks for.
+    """
     from zoo.train import fit
 
+    from .machine import lacking, n_processes
+
+    if reason := lacking(config):
+        return {"status": "skipped", "reason": reason, "metrics": {}}
     try:
-        return asdict(fit(config, folder, pack=pack))
+        return run_apart(config, folder) if n_processes(config) > 1 else asdict(fit(config, folder, pack=pack))
     finally:
         (folder / "best.ckpt").unlink(missing_ok=True)
 

@@ -1,10 +1,17 @@
-"""One trial, or several trained together: configs in, records out. Runs in a worker process."""
+"""One trial, or several trained together: configs in, records out. Runs in a worker process.
 
+`python -m benchmarks.trial CONFIG` is one trial as a command, which trials of several processes need; see `apart`.
+"""
+
+import argparse
 import json
 import os
+import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +19,12 @@ from typing import Any
 
 import yaml
 
+from datamodules.errors import InputError, require
+from zoo.devices import is_first_process
+from zoo.files import write_atomically
 from zoo.provenance import environment, peak_memory_bytes, reset_peak_memory
 
+from .apart import CONFIG, end_with_parent, note_failure
 from .store import SCHEMA, Record, Store
 from .tasks import Config, code_version_of, load_task, outcome_of
 
@@ -59,6 +70,9 @@ class Job:
                 store.refuse_if_full(error)
                 (scratch / "traceback.txt").write_text(traceback.format_exc(), "utf-8", errors="backslashreplace")
                 outcome = {"status": "failed", "reason": _reason(error), "metrics": {}}
+            else:
+                if outcome["status"] in ("failed", "crashed"):  # in processes of its own
+                    store.refuse_if_full(RuntimeError(outcome["reason"]))
             finally:
                 os.chdir(directory)
             return self.commit(outcome, started, time.perf_counter() - clock)
@@ -112,7 +126,8 @@ class Job:
         return Store(self.folder).settle(self.identity["key"], self.token)
 
     def _commit(self, scratch: Path, outcome: Record, where: Record, started: datetime, seconds: float) -> Record:
-        for left in (scratch / ENVIRONMENT, *scratch.glob(".result.json.*")):
+        own = (scratch / ENVIRONMENT, scratch / CONFIG)
+        for left in (*own, *scratch.glob("failure_*.json"), *scratch.glob(".result.json.*")):
             left.unlink(missing_ok=True)
         precision = self.config.get("trainer", {}).get("precision", "32-true") if self.task == "fit" else None
         record = {
@@ -191,3 +206,58 @@ def _reason(error: Exception) -> str:
 def _yaml(config: Config) -> str:
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster where libyaml is
     return yaml.dump(config, Dumper=dumper, sort_keys=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """One trial of the task fit as a command: config in, result out, as JSON.
+
+    Returns:
+        The exit status: 0 where it is done, diverged or skipped, 1 where it raised, 2 for bad input.
+    """
+    end_with_parent()
+    parser = argparse.ArgumentParser("python -m benchmarks.trial", description=(main.__doc__ or "").partition("\n")[0])
+    parser.add_argument("config", metavar="CONFIG", help="a config as YAML, such as trials/KEY/config.yaml of a study")
+    what = "keep the run's files there, result.json among them; else the result is printed, and nothing kept"
+    parser.add_argument("--out", metavar="DIR", type=Path, help=what)
+    args = parser.parse_args(argv)
+    with nullcontext(args.out) if args.out else tempfile.TemporaryDirectory(prefix="bench-trial-") as folder:
+        return _main(args.config, args.out, Path(folder))
+
+
+def _main(file: str, kept: Path | None, folder: Path) -> int:
+    """Run a config file in a folder that is `kept`, or else thrown away."""
+    try:
+        taken = is_first_process() and (folder / "result.json").exists()
+        require(not taken, f"{folder} holds a result already; give --out another folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        result = _fit(file, folder)
+    except Exception as error:
+        if kept is not None:
+            note_failure(folder, error, _reason(error))
+        if isinstance(error, InputError):
+            print(f"benchmarks.trial: {error}", file=sys.stderr)
+            return 2
+        traceback.print_exc()
+        return 1
+    if is_first_process():
+        text = json.dumps(result, indent=2, allow_nan=False)
+        if result["status"] == "skipped":  # others have written it
+            write_atomically(folder / "result.json", text + "\n")
+        print(text)
+    return 0
+
+
+def _fit(file: str, folder: Path) -> dict[str, Any]:
+    from zoo.config import read_config, resolve
+    from zoo.train import fit
+
+    from .machine import lacking
+
+    config = resolve(read_config(file))
+    if reason := lacking(config):
+        return {"status": "skipped", "reason": reason, "metrics": {}}
+    return asdict(fit(config, folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -288,7 +288,7 @@ def _print_metrics(metrics: dict[str, float | None], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .metric_names import is_diagnosis
+    from .metric_names import THROUGHPUT, is_diagnosis
 
     known = ("test", "val", "train", "train_eval", "gap")
     splits = [split for split in known if any(name.startswith(f"{split}/") for name in metrics)]
@@ -297,6 +297,11 @@ def _print_metrics(metrics: dict[str, float | None], title: str) -> None:
         row = (metrics.get(f"{split}/{name}") for split in splits)
         table.add_row(name, *("" if value is None else f"{value:.4f}" for value in row))
     Console().print(table)
+    if timed := {name: value for name in THROUGHPUT if (value := metrics.get(name)) is not None}:
+        table = Table("throughput", "", box=box.SIMPLE_HEAD)
+        for name, value in timed.items():
+            table.add_row(name, f"{value:,.0f}" if value >= 100 else f"{value:.4g}")
+        Console().print(table)
     diagnosed: dict[str, list[str]] = {}
     for name in filter(is_diagnosis, metrics):
         value = metrics[name]

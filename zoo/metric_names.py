@@ -11,7 +11,7 @@ columns of `metrics.csv`, and in `result.json` those of the epoch restored:
 - `activation_statistics`: `activation_mean/layer_N`, `activation_std/layer_N`, and `signal_ratio`, on validation.
 
 `result.json` alone has what was measured of the initial weights, too, under the same names with `init/` ahead, but for
-`clipped_steps`.
+`clipped_steps`; and what `throughput` measures of time and memory, whose names have no split and no layer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +22,15 @@ REGRESSION = ("loss", "mse", "mae", "r2")
 LOWER_IS_BETTER = ("loss", "mse", "mae")
 # Of the callback `rare_class`.
 RARE_CLASS = ("val/f1_rare", "val/auprc", "test/f1_rare", "test/auprc", "test/f1_rare_at_half", "threshold")
+# Of the callback `throughput`, which also has the peak memory of each process, and where there are some, of GPUs.
+THROUGHPUT = (
+    "samples_per_second",
+    "data_seconds",
+    "step_seconds",
+    "validation_seconds",
+    "startup_seconds",
+    "peak_memory_bytes",
+)
 # Quantities by callback: those of each weighted layer, those of each activation layer, those of the whole net.
 DIAGNOSIS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "gradient_flow": (("gradient_norm", "update_ratio"), (), ()),
@@ -41,10 +50,11 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
 def direction(metric: str) -> str:
     """`min` or `max`, whichever is better, by the last part of a metric's name; every gap is better small.
 
-    Fewer dead and saturated units are better. What else `is_diagnosis` has no better way, nor has `threshold`: a study
-    that compares it must say one, see `has_direction`.
+    Fewer dead and saturated units are better, and fewer seconds and bytes. What else `is_diagnosis` has no better way,
+    nor has `threshold`: a study that compares it must say one, see `has_direction`.
     """
-    lower = metric.startswith("gap/") or metric.rpartition("/")[2] in LOWER_IS_BETTER
+    last = metric.rpartition("/")[2]
+    lower = metric.startswith("gap/") or last in LOWER_IS_BETTER or last.endswith(("seconds", "bytes"))
     return "min" if lower or _quantity(metric) in FEWER_IS_BETTER else "max"
 
 
@@ -62,7 +72,7 @@ def is_known(metric: str) -> bool:
     """Whether it is known which way is better by its last part alone, whatever the task that measures it."""
     last = metric.rpartition("/")[2]
     rare = {name.rpartition("/")[2] for name in RARE_CLASS} - {"threshold"}
-    return last in (*CLASSIFICATION, *REGRESSION, *rare)
+    return last in (*CLASSIFICATION, *REGRESSION, *rare) or metric in THROUGHPUT
 
 
 def callback_of(metric: str) -> str:
@@ -116,8 +126,13 @@ def measures_rare_class(callbacks: Mapping[str, Any]) -> bool:
     return callbacks.get("rare_class") is not None
 
 
+def measures_throughput(callbacks: Mapping[str, Any]) -> bool:
+    """Likewise whether `throughput` is on."""
+    return callbacks.get("throughput") is not None
+
+
 def comparable_names(
-    num_classes: int, gap: bool, diagnosed: Sequence[str] = (), *, rare_class: bool = False
+    num_classes: int, gap: bool, diagnosed: Sequence[str] = (), *, rare_class: bool = False, throughput: bool = False
 ) -> list[str]:
     """The final metrics that a study can compare.
 
@@ -126,10 +141,11 @@ def comparable_names(
         gap: Whether `measures_gap` holds.
         diagnosed: See `diagnosis_names`.
         rare_class: Whether `measures_rare_class` holds.
+        throughput: Whether `measures_throughput` holds.
     """
     splits = ("test", "val", "train_eval", "gap") if gap else ("test", "val")
     names = [f"{split}/{name}" for split in splits for name in metric_names(num_classes)]
-    return [*names, *(RARE_CLASS if rare_class else ()), *diagnosed]
+    return [*names, *(RARE_CLASS if rare_class else ()), *(THROUGHPUT if throughput else ()), *diagnosed]
 
 
 def gaps(trained: Mapping[str, float], tested: Mapping[str, float]) -> dict[str, float]:

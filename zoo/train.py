@@ -21,6 +21,7 @@ from datamodules.errors import InputError, require
 from .callbacks import CALLBACKS
 from .callbacks.layers import Diagnosis
 from .callbacks.rare_class import RareClass, rare_class_metrics, rare_class_of, why_not_rare
+from .callbacks.throughput import Throughput
 from .checkpoint import read_checkpoint
 from .config import Config, resolve
 from .devices import as_launched, reason_lacking
@@ -51,6 +52,7 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
     Raises:
         InputError: A config that cannot run. Nothing is written then.
     """
+    entered = time.perf_counter()
     config, out = resolve(config), Path(out)
     config["trainer"] = as_launched(config["trainer"])
     if reason := reason_lacking(config):
@@ -66,6 +68,9 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
         check_plan(model.hparams["schedule"], trainer.max_epochs)
         check_division(data.batch_size, trainer.world_size)
         check_batches(model, data.smallest_batch, trainer.world_size)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Throughput):
+                callback.entered = entered
         if trainer.is_global_zero:
             _write_config(config, out)
             logger.path = out / "metrics.csv"
@@ -256,6 +261,14 @@ def make_callbacks(config: Config, num_classes: int, out: Path) -> list[L.Callba
     for name in ("dead_units", "activation_statistics"):
         both = bool(config.get("model", {}).get("compile")) and config["callbacks"].get(name) is not None
         require(not both, f"callbacks.{name} looks between layers, which model.compile fuses; leave one of them out.")
+    throughput, epochs = config["callbacks"].get("throughput"), config["trainer"]["max_epochs"]
+    if throughput is not None and isinstance(epochs, int) and epochs >= 0:
+        warmup = throughput["warmup_epochs"]
+        require(
+            epochs > warmup,
+            f"callbacks.throughput leaves out the first {warmup} epochs, and there are {epochs}; raise "
+            "trainer.max_epochs, or lower callbacks.throughput.warmup_epochs.",
+        )
     return [
         CALLBACKS[name][0](**options).make(out, num_classes)
         for name, options in config["callbacks"].items()
@@ -326,4 +339,5 @@ def _test_best(
     row = {name: value for name, value in best.items() if is_metric(name)}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         row |= callback.initial if isinstance(callback, Diagnosis) else {}
+        row |= callback.metrics if isinstance(callback, Throughput) else {}
     return best_epoch, {**tested, **row}

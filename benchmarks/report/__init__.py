@@ -25,7 +25,7 @@ DERIVED = (
     "summary.json",
 )
 SOMETIMES = (
-    *("table_tuned.csv", "effects.csv", "main_effects.csv", "across.csv", "claims.csv"),
+    *("table_tuned.csv", "effects.csv", "main_effects.csv", "across.csv", "claims.csv", "speed.csv", "parity.csv"),
     *(f"{name}.{kind}" for name in ("figure_tuned", "curves", "heatmap", "layers") for kind in ("png", "svg")),
 )
 
@@ -114,6 +114,8 @@ def tables(analysis: "Analysis") -> dict[str, str]:
         ("effects.csv", analysis.effects),
         ("main_effects.csv", analysis.marginals),
         ("claims.csv", analysis.claims),
+        ("speed.csv", analysis.speed),
+        ("parity.csv", analysis.parity),
         ("across.csv", analysis.across.table if analysis.across else None),
     ):
         if table is not None:

@@ -8,10 +8,12 @@ from ..stats import choose_tuned, summarize, summarize_tuned
 from ..stats.across import Across, across_data_sets
 from ..stats.claims import judge_claims
 from ..stats.factorial import effects, is_factorial, marginal_means
+from ..stats.parity import parity_table
 from ..stats.tuning import Choice
 from ..store import Store
 from ..study import Study
 from .provenance import Provenance
+from .speed import read_speed
 from .trials import read_trials
 
 
@@ -30,6 +32,8 @@ class Analysis:
         marginals: Its axes, each averaged over the other.
         across: The comparison across data sets, where the data set varies.
         claims: The study's claims with their verdicts, where it has any.
+        speed: How fast its variants train, by hardware, where it looks at that.
+        parity: Then also how much else they differ from their baselines.
     """
 
     study: Study
@@ -42,6 +46,8 @@ class Analysis:
     marginals: pd.DataFrame | None = None
     across: Across | None = None
     claims: pd.DataFrame | None = None
+    speed: pd.DataFrame | None = None
+    parity: pd.DataFrame | None = None
 
 
 def analyze(study: Study, store: Store) -> Analysis:
@@ -51,6 +57,7 @@ def analyze(study: Study, store: Store) -> Analysis:
         InputError: The store does not hold this study, or has records of another schema.
     """
     trials, provenance = read_trials(study, store)
+    speed = read_speed(study, store)
     choices = choose_tuned(study, trials) if study.tune else []
     grid = is_factorial(study)
     return Analysis(
@@ -64,4 +71,6 @@ def analyze(study: Study, store: Store) -> Analysis:
         marginal_means(study, trials) if grid else None,
         across_data_sets(study, trials),
         judge_claims(study, trials) if study.claims else None,
+        speed,
+        parity_table(study, trials) if speed is not None else None,
     )

@@ -19,9 +19,9 @@ def finding(study: Study, table: pd.DataFrame) -> str:
     others = table[table["verdict"] != "baseline"]
     short = {variant.name: _short(study, variant) for variant in study.compared}
     base = short[study.baseline_name]
-    if axis := study.data_axis:
-        axes = [name for name in study.vary if name != axis.name]
-        base = f"{' / '.join(text(study.baseline[name]) for name in axes) or 'itself'} on the same data"
+    if study.block_axes:
+        axes = [name for name in study.vary if name not in study.block_axes]
+        base = f"{' / '.join(text(study.baseline[name]) for name in axes) or 'itself'} {_within(study, 'data')}"
     seeds = many(int(table["n"].max()), "seed")
     if not len(others):
         return f"{many(len(table), 'variant')}, {seeds}, with nothing to compare."
@@ -31,8 +31,9 @@ def finding(study: Study, table: pd.DataFrame) -> str:
         ("worse", "Worse"),
         ("equivalent", f"Equivalent within {study.margin:g}" if study.margin else ""),
         ("inconclusive", "No verdict"),
+        ("not run", "Not run"),
     ):
-        rows = others[others["verdict"] == verdict]
+        rows = others[others["verdict"].mask((others["n"] == 0) & (others["n_failed"] == 0), "not run") == verdict]
         rows = rows.reindex(rows["delta"].abs().sort_values(ascending=False, kind="stable", na_position="last").index)
         names = [short[name] for name in rows["variant"]]
         if verdict in ("better", "worse"):
@@ -41,6 +42,13 @@ def finding(study: Study, table: pd.DataFrame) -> str:
         if names:
             said.append(f"{words}: {listed(names, 4)}.")
     return " ".join(said)
+
+
+def _within(study: Study, data: str = "data set") -> str:
+    """Where a variant's own baseline is."""
+    axis = study.data_axis
+    words = [f"on the same {data}"] if axis else []
+    return " ".join([*words, *(f"with the same {name}" for name in study.block_axes if not axis or name != axis.name)])
 
 
 def _short(study: Study, variant: Variant) -> str:
@@ -55,9 +63,18 @@ def notes(analysis: Analysis) -> list[str]:
     study, table, trials = analysis.study, analysis.table, analysis.trials
     lines = [*_method(study, table), *_limits(study, table), *_trouble(table)]
     compared = trials[trials["variant"].isin(table["variant"])]
-    if waiting := int(compared["status"].isin(["pending", "skipped"]).sum()):
+    lines += _skipped(compared)
+    if waiting := int((compared["status"] == "pending").sum()):
         lines.append(f"{waiting} of {len(compared)} trials have not run.")
     return lines
+
+
+def _skipped(trials: pd.DataFrame) -> Iterator[str]:
+    """Which variants a machine lacked something for, by what it was."""
+    rows = trials[trials["status"] == "skipped"]
+    for reason, own in rows.groupby("reason", sort=False):
+        names = listed([quoted(name) for name in own["variant"].unique()], 12)
+        yield f"{many(len(own), 'trial')} of {names} {'was' if len(own) == 1 else 'were'} skipped: {reason}."
 
 
 def _method(study: Study, table: pd.DataFrame) -> Iterator[str]:
@@ -68,7 +85,7 @@ def _method(study: Study, table: pd.DataFrame) -> Iterator[str]:
         of = f"training randomness on {'these test sets' if study.data_axis else 'this one test set'}"
     yield (
         f"Intervals are 95 % Student t and speak for {of}. Δ is the mean difference from the baseline"
-        f"{' on the same data set' if study.data_axis else ''}, paired by seed."
+        f"{f' {_within(study)}' if study.block_axes else ''}, paired by seed."
     )
     if tests:
         yield (

@@ -10,7 +10,8 @@ from ..stats.summary import SINGLE
 from ..study import Study, text
 from .analysis import Analysis
 from .findings import across_notes, effect_notes, finding, notes, tuning_notes
-from .words import interval, number, p_value
+from .speed import speed_grids
+from .words import exact, exact_interval, interval, number, p_value
 
 CLAIMS = (
     "Claims were written into the study before it was run. One `holds`, or `does not hold`, by a two-sided t test at "
@@ -65,6 +66,10 @@ def grids(analysis: Analysis) -> list[Grid]:
         ]
         header = ["method", "average rank", "IQM", "95 % interval"]
         found.append(Grid(f"Across data sets{base}", header, rows, across_notes(analysis)))
+    if analysis.parity is not None and len(analysis.parity):
+        found.append(parity_grid(analysis.parity))
+    if analysis.speed is not None:
+        found += [Grid(*parts) for parts in speed_grids(analysis.speed)]
     if analysis.claims is not None:
         found.append(claims_grid(analysis.claims))
     return found
@@ -81,6 +86,23 @@ def claims_grid(claims: pd.DataFrame) -> Grid:
     ]
     header = ["claim", "verdict", "as measured", "effect", "95 % interval", "n", "p (Holm)", "source"]
     return Grid("Claims", header, rows, [CLAIMS])
+
+
+def parity_grid(parity: pd.DataFrame) -> Grid:
+    """How much variants differ from their baselines at the same seed."""
+    rows = [
+        [
+            *(r["variant"], r["metric"], str(r["n_pairs"]), exact(r["delta"], signed=True)),
+            *(exact_interval(r["delta_ci_low"], r["delta_ci_high"]), exact(r["largest"])),
+        ]
+        for r in parity.to_dict("records")
+    ]
+    header = ["variant", "metric", "pairs", "Δ", "95 % interval of Δ", "largest at a seed"]
+    note = (
+        "Δ is the mean difference from the variant's baseline at the same seed, with its 95 % t interval. These are no "
+        "tests: what was claimed of a difference stands under Claims."
+    )
+    return Grid("Parity", header, rows, [note])
 
 
 def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

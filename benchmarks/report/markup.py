@@ -5,6 +5,7 @@ import re
 from .analysis import Analysis
 from .findings import finding
 from .grids import SENTENCES, Grid, grids
+from .speed import SPARE
 from .tex import latex_tables
 from .words import many
 
@@ -51,5 +52,5 @@ def latex(analysis: Analysis) -> str:
         title = f"{study.name}: {study.metric}" + (f", {grid.title[0].lower()}{grid.title[1:]}" if grid.title else "")
         notes = " ".join(grid.notes[:2] if not place else grid.notes[:1])
         label = f"tab:{study.name}" + (f"-{place}" if place else "")
-        parts += latex_tables(grid, title, notes.replace("`", ""), label, study.also)
+        parts += latex_tables(grid, title, notes.replace("`", ""), label, [*study.also, *SPARE])
     return "\n".join(parts)

@@ -20,6 +20,16 @@ def interval(low: float, high: float, signed: bool = False) -> str:
     return "" if pd.isna(low) else f"{number(low, signed)} to {number(high, signed)}"
 
 
+def exact(value: float, signed: bool = False) -> str:
+    """A value with three significant digits, however small; empty if missing."""
+    return "" if pd.isna(value) else f"{value:{'+' if signed and value else ''}.3g}"
+
+
+def exact_interval(low: float, high: float) -> str:
+    """An interval of differences likewise."""
+    return "" if pd.isna(low) else f"{exact(low, True)} to {exact(high, True)}"
+
+
 def p_value(p: float) -> str:
     """A p with two significant digits, very small ones as a bound; empty if missing."""
     if pd.isna(p):

@@ -13,9 +13,7 @@ from .summary import SINGLE, by_seed
 def is_factorial(study: Study) -> bool:
     """Whether a study is a full grid of two axes with two values each at least, on one data set."""
     axes = study.vary_axes
-    return (
-        len(axes) == 2 and not study.one_at_a_time and study.data_axis is None and all(len(a.values) > 1 for a in axes)
-    )
+    return len(axes) == 2 and not study.one_at_a_time and not study.block_axes and all(len(a.values) > 1 for a in axes)
 
 
 def cells(study: Study, trials: pd.DataFrame) -> Array:

@@ -14,6 +14,7 @@ from .dead_units import DeadUnitsOptions
 from .gradient_clipping import GradientClippingOptions
 from .gradient_flow import GradientFlowOptions
 from .rare_class import RareClassOptions
+from .throughput import ThroughputOptions
 
 MONITOR = "val/loss"
 
@@ -106,6 +107,7 @@ Options = (
     | GradientClippingOptions
     | DeadUnitsOptions
     | ActivationStatisticsOptions
+    | ThroughputOptions
 )
 
 # Name: (options, whether it is on by default). Those that are not stand in a resolved config only where they are on, so
@@ -120,6 +122,7 @@ CALLBACKS: dict[str, tuple[type[Options], bool]] = {
     "gradient_clipping": (GradientClippingOptions, False),
     "dead_units": (DeadUnitsOptions, False),
     "activation_statistics": (ActivationStatisticsOptions, False),
+    "throughput": (ThroughputOptions, False),
 }
 
 

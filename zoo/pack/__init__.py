@@ -11,6 +11,7 @@ import torch
 from datamodules.base import ArrayDataModule
 
 from ..config import Config
+from ..metric_names import measures_throughput
 from ..module import ZooModule
 from .diagnosis import diagnosis_signature
 from .shape import Block, blocks_of
@@ -43,8 +44,10 @@ def reason_to_run_alone(config: Config, model: ZooModule, data: ArrayDataModule)
 
 
 def flags_beyond(config: Config) -> str:
-    """What a config's trainer asks for that packs do not have; empty if nothing."""
+    """What a config asks for beyond model and data that packs do not have; empty if nothing."""
     trainer = config["trainer"]
+    if measures_throughput(config["callbacks"]):
+        return "callbacks.throughput times one run by itself"
     if flags := sorted(trainer.keys() - FLAGS):
         return f"trainer.{flags[0]} is given"
     if trainer.get("devices", 1) not in (1, "auto") or device_of(config) is None:

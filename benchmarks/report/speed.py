@@ -1,0 +1,116 @@
+"""What the trials of a study measured of time and memory, and on what; see the callback `throughput`."""
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from ..stats.speed import MEASURED, RATE, speed_table
+from ..store import Record, Store, Unreadable, keys_of
+from ..study import Study
+from ..tasks import judge
+
+DEVICES = ("devices", "num_nodes", "strategy", "sync_batchnorm")  # trainer flags that say on how many
+# What a table in LaTeX does without, the last first.
+SPARE = ("memory, MiB", "step, ms", "data, ms", "validation, ms", "least to most", "least to most ×")
+HEADER: tuple[str, ...] = (
+    "variant",
+    "n",
+    "devices",
+    "samples/s",
+    "least to most",
+    "× baseline",
+    "least to most ×",
+    "efficiency",
+)
+HEADER += ("step, ms", "data, ms", "validation, ms", "start-up, s", "memory, MiB", "GPU memory, MiB")
+SCALES = {"step_seconds": 1e3, "data_seconds": 1e3, "validation_seconds": 1e3, "startup_seconds": 1.0}
+SCALES |= {"peak_memory_bytes": 2.0**-20, "peak_gpu_memory_bytes": 2.0**-20}
+
+
+def read_speed(study: Study, store: Store) -> pd.DataFrame | None:
+    """See `speed_table`; None where the study does not look at samples per second, or no trial has measured them.
+
+    Raises:
+        InputError: The store does not hold this study.
+    """
+    if RATE not in (study.metric, *study.further_metrics):
+        return None
+    names, rows = {variant.name for variant in study.compared}, []
+    for variant, keys in zip(study.variants, keys_of(study, store), strict=True):
+        for seed, key in enumerate(keys) if variant.name in names else ():
+            try:
+                record = store.record(key)
+            except Unreadable:
+                continue
+            if record and judge(record, study.metric)[0] == "done" and record["metrics"].get(RATE) is not None:
+                rows.append({"variant": variant.name, "seed": seed, **_measured(record)})
+    types: dict[Hashable, Any] = dict.fromkeys(MEASURED, float)
+    return speed_table(study, pd.DataFrame(rows).astype(types)) if rows else None
+
+
+def _measured(record: Record) -> dict[str, Any]:
+    metrics, config = record["metrics"], dict(record["config"])
+    config.pop("seed_everything", None)
+    config["trainer"] = {k: v for k, v in config.get("trainer", {}).items() if k not in DEVICES}
+    return {
+        "hardware": hardware(record),
+        "devices": (record.get("environment") or {}).get("world_size") or 1,
+        "family": json.dumps(config, sort_keys=True),
+        **{name: metrics.get(name) for name in MEASURED},
+    }
+
+
+def hardware(record: Record) -> str:
+    """The machine that a record was made on, as far as time depends on it."""
+    where = record.get("environment") or {}
+    gpus = [f"{n} × {name}" if n > 1 else name for name, n in Counter(where.get("gpus") or []).items()]
+    threads = where.get("threads") or 0
+    own = f"{threads} thread{'s' * (threads != 1)} a process"
+    return ", ".join([where.get("cpu") or "unknown CPU", f"{where.get('cores')} cores", own, *(gpus or ["no GPU"])])
+
+
+def speed_grids(table: pd.DataFrame) -> Iterator[tuple[str, list[str], list[list[str]], list[str]]]:
+    """Title, header, rows and notes of a table of text for each hardware; those of different ones are never mixed."""
+    header = list(HEADER if table["peak_gpu_memory_bytes"].notna().any() else HEADER[:-1])
+    for place, (name, block) in enumerate(table.groupby("hardware", sort=False)):
+        rows = [_row(row)[: len(header)] for row in block.to_dict("records")]
+        yield f"Speed on {name}", header, rows, _notes(table) if not place else []
+
+
+def _row(row: dict[Hashable, Any]) -> list[str]:
+    return [
+        *(row["variant"], str(row["n"]), str(row["devices"])),
+        *(_short(row[RATE]), _range(row[f"{RATE}_min"], row[f"{RATE}_max"])),
+        *(_short(row["relative"]), _range(row["relative_min"], row["relative_max"]), _short(row["efficiency"])),
+        *(_short(row[name] * scale) for name, scale in SCALES.items()),
+    ]
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    lines = [
+        "Medians over the seeds, with the least and the most. × baseline is the speed over that of the variant's "
+        "baseline at the same seed on the same hardware; efficiency the samples per second of N devices over N times "
+        "those of one, likewise.",
+        "Of the epochs after the first, unless the study says otherwise. A step is all of a batch but waiting for its "
+        "data; start-up lasts from where training is called to the end of the first step, other processes and "
+        "compiling included; memory is that of the process that holds most.",
+        "Such numbers can be compared if trials ran one at a time, as `bench run` has them do unless `--workers` says "
+        "otherwise.",
+    ]
+    if (kinds := table["hardware"].nunique()) > 1:
+        lines.append(
+            f"The records come from {kinds} kinds of hardware, each with a table of its own: times do not mix."
+        )
+    return lines
+
+
+def _short(value: float) -> str:
+    """A number with three significant digits, in full from 100 on; empty if missing."""
+    return "" if pd.isna(value) else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _range(low: float, high: float) -> str:
+    return "" if pd.isna(low) else f"{_short(low)} to {_short(high)}"
