@@ -72,6 +72,8 @@ def notes(analysis: Analysis) -> list[str]:
 def _skipped(trials: pd.DataFrame) -> Iterator[str]:
     """Which variants a machine lacked something for, by what it was."""
     rows = trials[trials["status"] == "skipped"]
+    if rows.empty:  # trials made by hand may have no reasons
+        return
     for reason, own in rows.groupby("reason", sort=False):
         names = listed([quoted(name) for name in own["variant"].unique()], 12)
         yield f"{many(len(own), 'trial')} of {names} {'was' if len(own) == 1 else 'were'} skipped: {reason}."
