@@ -17,9 +17,9 @@ import pandas as pd
 from datamodules.errors import InputError, require
 from zoo.files import write_atomically
 
-from .report.grids import Grid
+from .report.grids import Grid, claims_grid, picked
 from .report.markup import markdown_table, sentence
-from .report.words import interval, many, number, verdicts
+from .report.words import many, verdicts
 from .studyfile import list_studies, load_study
 
 ROOT = Path(__file__).parents[1]
@@ -48,11 +48,8 @@ def block(name: str, results: Path) -> str:
         claims = pd.read_csv(folder / "claims.csv")
     except FileNotFoundError:
         raise InputError(f"{folder} holds no claims.csv; run and archive {name} first.") from None
-    rows = [
-        [row["claim"], row["verdict"], number(row["effect"]), interval(row["ci_low"], row["ci_high"]), str(row["n"])]
-        for row in claims.to_dict("records")
-    ]
-    table = markdown_table(Grid("", ["claim", "verdict", "effect", "95 % interval", "n"], rows, []))
+    header = ["claim", "verdict", "effect", "95 % interval", "n"]
+    table = markdown_table(Grid("", header, picked(claims_grid(claims), header), []))
     study, where = load_study(name), f"../results/{name}"
     return "\n".join(
         [

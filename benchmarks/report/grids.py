@@ -1,6 +1,6 @@
 """The tables of a report as rows of text, in no format yet."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -103,6 +103,12 @@ def parity_grid(parity: pd.DataFrame) -> Grid:
         "tests: what was claimed of a difference stands under Claims."
     )
     return Grid("Parity", header, rows, [note])
+
+
+def picked(grid: Grid, header: Sequence[str]) -> list[list[str]]:
+    """The rows of a table, with these of its columns alone, in this order."""
+    places = [grid.header.index(name) for name in header]
+    return [[row[place] for place in places] for row in grid.rows]
 
 
 def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
