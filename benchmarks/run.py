@@ -1,0 +1,129 @@
+"""The verb `bench run`: what is not done of a study is run, then its report is made."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from datamodules.errors import require
+
+from .engines.local import LocalEngine
+from .live import View
+from .packs import explain, make_packs, parse_pack
+from .plan import Plan, make_plan, select
+from .runner import Options, Progress, read_progress, run_trials
+from .store import Store
+from .study import Study
+from .studyfile import find_study, load_study
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is not done yet, write the report, print the table; the exit status."""
+    study = load_study(args.study, args.seeds, args.set)
+    selected = select(study, args.filter)
+    alone = study.measures_time and args.workers is None
+    workers = 1 if alone else n_workers(args)
+    timeout = args.trial_timeout
+    require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
+    limit = parse_pack(args.pack)
+    options = Options(timeout, pack=limit != 0)
+    if ":" in study.task:  # one of the user's own lies there; workers inherit it
+        sys.path.insert(0, str(find_study(args.study).parent.resolve()))
+    store, start = Store(Path(args.out) / study.name), time.perf_counter()
+    # Its imports take seconds, in which the driver waits for the workers' own.
+    threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
+    with LocalEngine(workers, preload=study.task != "noop") as engine, terminated_is_interrupted():
+        print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
+        if alone:
+            print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)
+        plan = make_plan(study, engine)
+        require(any(map(selected, plan.trials())), "no trial has all that --filter asks for; leave one out.")
+        with store.lock():
+            store.create(study.to_file(), plan.keys_by_name())
+            store.recover()
+            progress = read_progress(plan, store, args.retry_failed)
+            pending = [trial for trial in progress.pending if selected(trial)]
+            keys = {trial.key for trial in pending}
+            _tell(plan, progress, store, keys)
+            packs = make_packs(plan, pending, limit, workers)
+            for sentence in explain(plan, packs, limit) if args.explain else ():
+                print(sentence, file=sys.stderr)
+            interrupted = False
+            try:
+                with View(plan, progress.settled, len(pending)) as view:
+                    for trial, record in run_trials(plan, packs, store, engine, options):
+                        if trial.key in keys:
+                            view.show(trial, record)
+            except KeyboardInterrupt:
+                interrupted = True
+            engine.stop()
+            store.recover()  # of what was interrupted, now or by an end of the driver before
+    bad = finish_report(study, store, rebuild=bool(pending))
+    seconds = time.perf_counter() - start
+    if interrupted:
+        print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
+        return 130
+    many = f"{workers} worker{'s' * (workers != 1)}"
+    print(f"{len(pending)} trials run in {seconds:.0f} s on {many}; records and report in {store.folder}")
+    return 1 if bad else 0
+
+
+def n_workers(args: argparse.Namespace) -> int:
+    """How many workers `--workers` asks for; one a core without it."""
+    workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
+    require(workers >= 1, f"--workers must be at least 1, got {workers}.")
+    return workers
+
+
+def _tell(plan: Plan, progress: Progress, store: Store, pending: set[str]) -> None:
+    """Say what the store holds already, and what is odd about it."""
+    if progress.settled:
+        failed = sum(record["status"] == "failed" for _, record in progress.settled)
+        more = f", {failed} of them failed; --retry-failed runs those again" if failed else ""
+        print(f"{len(progress.settled)} of {len(plan)} trials are done already{more}.", file=sys.stderr)
+    for key, cause in progress.unreadable.items():
+        again = " The trial is run again, what was there is kept." if key in pending else ""
+        print(f"{store.trials / key} has no record: {cause}.{again}", file=sys.stderr)
+    if progress.other_code:
+        print(
+            f"{progress.other_code} of them were made by another version of the code; to have all made by this one, "
+            "choose another --out.",
+            file=sys.stderr,
+        )
+
+
+def finish_report(study: Study, store: Store, rebuild: bool = True) -> bool:
+    """Write the report, unless it is there and nothing is new; print the table; whether a trial failed or crashed."""
+    from .report import read_report, write_report
+    from .terminal import print_tables
+
+    with store.sentences():
+        trials, summary = (None if rebuild else read_report(store)) or write_report(study, store)
+    print_tables(study, summary)
+    bad = trials[trials["status"].isin(["failed", "crashed"])]
+    for row in bad.to_dict("records"):
+        print(f"{row['variant']}, seed {row['seed']}: {row['status']}: {row['reason']}", file=sys.stderr)
+    if pending := int((trials["status"] == "pending").sum()):
+        print(f"{pending} of {len(trials)} trials have not run yet.", file=sys.stderr)
+    return len(bad) > 0
+
+
+@contextmanager
+def terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM, which clusters and `timeout` send, ends a study as Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
