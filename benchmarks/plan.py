@@ -10,7 +10,7 @@ from typing import Any
 from datamodules.errors import choose, unknown
 
 from .blame import find_plain_problems
-from .engines.local import LocalEngine
+from .engines.base import Engine
 from .packs import Packing
 from .store import SCHEMA
 from .study import Config, Study, Variant, text
@@ -90,7 +90,7 @@ class Checked:
     problems: list[Problem] = field(default_factory=list)
 
 
-def make_plan(study: Study, engine: LocalEngine) -> Plan:
+def make_plan(study: Study, engine: Engine) -> Plan:
     """Resolve and key all trials of a study.
 
     Raises:

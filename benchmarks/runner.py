@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .engines.local import LocalEngine, Outcome
+from .engines.base import Engine, Outcome
 from .plan import Plan, Trial
 from .store import Record, Store, Unreadable, is_final
 from .tasks import code_version_of, judge
@@ -66,7 +66,7 @@ def read_progress(plan: Plan, store: Store, retry_failed: bool = False) -> Progr
 
 
 def run_trials(
-    plan: Plan, packs: Sequence[Sequence[Trial]], store: Store, engine: LocalEngine, options: Options = Options()
+    plan: Plan, packs: Sequence[Sequence[Trial]], store: Store, engine: Engine, options: Options = Options()
 ) -> Iterator[tuple[Trial, Record]]:
     """Run trials, yielding each record as it comes.
 

@@ -11,7 +11,7 @@ from typing import Any
 from datamodules.errors import InputError, require
 
 from .agreement import Verdict, is_timing, judge_rerun
-from .engines.local import LocalEngine
+from .engines.base import Engine
 from .plan import Plan
 from .store import Record, Store, Unreadable, keys_of
 from .study import Study
@@ -73,7 +73,7 @@ def draw(recorded: Sequence[Recorded], n: int) -> list[Recorded]:
 
 
 def verify(
-    plan: Plan, recorded: Sequence[Recorded], drawn: Sequence[Recorded], engine: LocalEngine, folder: Path
+    plan: Plan, recorded: Sequence[Recorded], drawn: Sequence[Recorded], engine: Engine, folder: Path
 ) -> Iterator[tuple[Recorded, Verdict]]:
     """Re-run trials, each alone, and judge each as it ends.
 

@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -19,27 +18,10 @@ from typing import Any
 
 from datamodules.errors import InputError
 
+from .base import Outcome
+
 # Workers share the cores, so each computes on one thread; then numbers do not depend on how many workers there are.
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended.
-
-    Attributes:
-        job: The arguments that the function was called with.
-        value: What it returned; None unless it did.
-        crash: Why the worker died while at it; empty if it did not.
-        timed_out: Whether it was ended because its time was up.
-        seconds: How long it took, as the driver saw it.
-    """
-
-    job: tuple[Any, ...]
-    value: Any
-    crash: str
-    timed_out: bool
-    seconds: float
 
 
 class LocalEngine:
