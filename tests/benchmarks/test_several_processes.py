@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import apart, trial
+from benchmarks import apart, tasks, trial
 from benchmarks.apart import OUTPUT, run_apart
 from benchmarks.cli import main
 from benchmarks.machine import lacking, n_processes, without_lacking
@@ -269,6 +269,24 @@ def test_a_machine_without_a_compiler_lacks_one(monkeypatch):
     compiled = of(accelerator="cpu", compile=True)
     assert "C++ compiler" in lacking(compiled)
     assert not lacking(without_lacking(compiled))
+
+
+def test_what_is_compiled_is_so_afresh_where_start_up_is_measured(tmp_path, monkeypatch):
+    caches = []
+
+    def ran(config, folder, more):
+        caches.append(Path(more["TORCHINDUCTOR_CACHE_DIR"]))
+        assert list(caches[-1].iterdir()) == []
+        (caches[-1] / "compiled").touch()
+        return {}
+
+    monkeypatch.setattr(tasks, "run_apart", ran)
+    config = of(accelerator="cpu", compile=True)
+    config["callbacks"]["throughput"] = {"warmup_epochs": 1}
+    for _ in range(2):
+        assert tasks.fit(config, tmp_path) == {}
+    assert caches[0] != caches[1]
+    assert not any(cache.exists() for cache in caches)
 
 
 def test_a_study_is_still_refused_for_what_no_machine_could_run(refused):
