@@ -271,7 +271,10 @@ def test_a_machine_without_a_compiler_lacks_one(monkeypatch):
     assert not lacking(without_lacking(compiled))
 
 
-def test_what_is_compiled_is_so_afresh_where_start_up_is_measured(tmp_path, monkeypatch):
+@pytest.mark.parametrize("throughput", [{"warmup_epochs": 1}, None])
+def test_what_is_measured_and_what_joins_others_has_processes_and_compilations_of_its_own(
+    throughput, tmp_path, monkeypatch
+):
     caches = []
 
     def ran(config, folder, more):
@@ -281,12 +284,25 @@ def test_what_is_compiled_is_so_afresh_where_start_up_is_measured(tmp_path, monk
         return {}
 
     monkeypatch.setattr(tasks, "run_apart", ran)
-    config = of(accelerator="cpu", compile=True)
-    config["callbacks"]["throughput"] = {"warmup_epochs": 1}
+    config = of(accelerator="cpu", **({} if throughput else {"strategy": "ddp"}))
+    config["callbacks"]["throughput"] = throughput
     for _ in range(2):
         assert tasks.fit(config, tmp_path) == {}
     assert caches[0] != caches[1]
     assert not any(cache.exists() for cache in caches)
+
+
+def test_what_an_earlier_run_or_a_cluster_left_in_the_environment_does_not_reach_a_trial(tmp_path, monkeypatch):
+    for name, value in {"LOCAL_RANK": "0", "MASTER_PORT": "1", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "job"}.items():
+        monkeypatch.setenv(name, value)
+    as_command(
+        monkeypatch,
+        """import json, os, sys
+json.dump({"status": "done", "metrics": {}, "seen": dict(os.environ)}, open(sys.argv[1] + "/result.json", "w"))""",
+    )
+    seen = run_apart({}, tmp_path, {"MORE": "1"})["seen"]
+    assert {"LOCAL_RANK", "MASTER_PORT"}.isdisjoint(seen)
+    assert (seen["SLURM_JOB_NAME"], seen["SLURM_NTASKS"], seen["MORE"]) == ("bash", "2", "1")
 
 
 def test_a_study_is_still_refused_for_what_no_machine_could_run(refused):
