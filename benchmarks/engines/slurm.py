@@ -2,12 +2,12 @@
 
 The trials' records go straight into the study's folder, which the nodes must share. Besides, each task keeps a journal
 there of what has ended. The driver only reads these: one that dies takes nothing with it, and the next one goes on with
-the tasks that are in the queue still. Below `DIR/STUDY/slurm/NAME/` lie submitit's files and logs of an array, and while
-it may run its journals and `array.json`: which trials its tasks have.
+the tasks that are in the queue still. Below `DIR/STUDY/slurm/NAME/` lie submitit's files and logs of an array and,
+while it may run, its journals and `array.json`: which trials its tasks have.
 """
 
-import json
 import math
+import shutil
 import sys
 import time
 import uuid
@@ -20,19 +20,16 @@ from types import TracebackType
 from typing import Any
 
 from datamodules.errors import InputError, require
-from zoo.files import write_atomically
 
 from ..store import Store
 from ..trial import PackJob
 from .base import Outcome
-from .slurm_batch import Batch, Entry, Journal, as_recorded
+from .slurm_array import MANIFEST, Array, Member
+from .slurm_batch import Batch, as_recorded
 from .slurm_queue import Queue
 
-MANIFEST = "array.json"
 LIVES = 2  # how often a job may wait in tasks that end before they begin it
 PATIENCE = 90.0  # seconds that tasks have to end when they are cancelled
-
-Member = tuple[str, str]  # a trial's key and the token of its attempt
 
 
 def require_submitit() -> None:
@@ -66,8 +63,8 @@ class SlurmEngine:
     ) -> None:
         self.n_workers = workers
         self._store, self._queue, self._tasks, self._preload = store, queue, tasks, preload
-        self._arrays: list[_Array] = []
-        self._left: dict[tuple[str, ...], tuple[_Array, int, int]] = {}
+        self._arrays: list[Array] = []
+        self._left: dict[tuple[str, ...], tuple[Array, int, int]] = {}
         self._lives: Counter[str] = Counter()
 
     def __enter__(self) -> "SlurmEngine":
@@ -92,7 +89,7 @@ class SlurmEngine:
             InputError: It cannot be told which they are.
         """
         for folder in arrays_of(self._store):
-            array = _Array.read(folder)
+            array = Array.read(folder)
             alive = self._alive(array)
             if not alive:
                 array.forget()
@@ -100,6 +97,7 @@ class SlurmEngine:
             self._arrays.append(array)
             array.living = alive
             array.read_journals()
+            array.trouble = None  # of tasks that are no more
             for task in sorted(array.tasks_left() & alive):
                 for n in array.unfinished(task):
                     self._left[tuple(key for key, _ in array.packs[task][n])] = array, task, n
@@ -109,13 +107,13 @@ class SlurmEngine:
         """The keys of the trials that may be running at this moment."""
         keys, known = set(), {array.folder: array for array in self._arrays}
         for folder in arrays_of(self._store):
-            array = known.get(folder) or _Array.read(folder)
+            array = known.get(folder) or Array.read(folder)
             array.read_journals()
             for task in array.tasks_left() & (array.living or array.tasks_left()):
                 keys |= {key for n in array.unfinished(task) for key, _ in array.packs[task][n]}
         return keys
 
-    def _alive(self, array: "_Array") -> set[int]:
+    def _alive(self, array: Array) -> set[int]:
         kinds = f"was submitted with --slurm-executor {array.kind}; give the same again"
         require(array.kind == self._queue.kind, f"{array.folder} {kinds}, or cancel it and remove that folder.")
         for _ in range(3):
@@ -194,11 +192,11 @@ class SlurmEngine:
                 array.read_journals()
                 if array.trouble is not None:
                     raise array.trouble
-                for outcome in array.outcomes():
+                for task, outcome in array.outcomes():
                     came += 1
-                    yield outcome
+                    yield replace(outcome, crash=outcome.crash + self._log(array, task)) if outcome.crash else outcome
             if not came and clock.due():
-                again = []
+                again: list[tuple[Any, ...]] = []
                 for array in list(self._arrays):
                     yield from self._bury(array, again)
                 self._submit(function, again, time_limit)
@@ -219,7 +217,7 @@ class SlurmEngine:
         name = f"bench-{title}-{uuid.uuid4().hex[:8]}"
         folder = self._store.folder.absolute() / "slurm" / name
         packs = [[[(one.identity["key"], one.token) for one in job[0].jobs] for job in share] for share in shares]
-        array = _Array(folder, self._queue.kind, packs)
+        array = Array(folder, self._queue.kind, packs)
         with self._store.sentences():
             array.write()
         self._arrays.append(array)
@@ -238,124 +236,46 @@ class SlurmEngine:
             )
             for task, share in enumerate(shares)
         ]
-        with self._store.sentences():
-            called = self._queue.submit(name, folder, batches, self.n_workers)
+        try:
+            with self._store.sentences():
+                called = self._queue.submit(name, folder, batches, self.n_workers)
+        except InputError:
+            self._arrays.remove(array)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         many = f"{len(batches)} task{'s' * (len(batches) != 1)}"
         _say(f"submitted as {called}: {many}, at most {self.n_workers} at a time; logs in {folder}")
 
-    def _bury(self, array: "_Array", again: list[tuple[Any, ...]]) -> Iterator[Outcome]:
+    def _bury(self, array: Array, again: list[tuple[Any, ...]]) -> Iterator[Outcome]:
         """Outcomes of tasks that are no more, though they have not finished; jobs that they had not begun run again."""
         alive = self._queue.alive(array.name, array.folder)
         if alive is None:
             return
         for task in array.dead(alive):
-            words, log = self._queue.cause(array.name, array.folder, task)
-            crash = words + _last_words(log)
-            for n in array.unfinished(task):
+            cause = self._queue.cause(array.name, array.folder, task)
+            crash = cause + self._log(array, task) + _last_words(self._queue.log(array.folder, task))
+            restarts, left = array.restarts[task], array.unfinished(task)
+            array.bury(task)
+            for n in left:
                 if (job := array.jobs.pop((task, n), None)) is None:
                     continue
                 token = job[0].jobs[0].token
                 self._lives[token] += 1
-                begun = array.restarts[task] is not None and n == array.unfinished(task)[0]
-                if begun or self._lives[token] >= LIVES:
-                    yield Outcome((as_recorded(job[0], array.restarts[task] or 0),), None, crash, False, 0.0)
+                if (restarts is not None and n == left[0]) or self._lives[token] >= LIVES:
+                    yield Outcome((as_recorded(job[0], restarts or 0),), None, crash, False, 0.0)
                 else:
                     again.append(job)
+
+    def _log(self, array: Array, task: int) -> str:
+        """Where the log of a task is, as the end of a sentence."""
+        log = self._queue.log(array.folder, task)
+        return f"; its log is {log.relative_to(self._store.folder.absolute())}" if log else "; it left no log"
 
     def _forget(self) -> None:
         for array in list(self._arrays):
             if not array.jobs and not array.tasks_left():
                 array.forget()
                 self._arrays.remove(array)
-
-
-class _Array:
-    """An array of tasks, as its manifest and its journals tell.
-
-    Args:
-        folder: Its own.
-        kind: Of the queue that it is in.
-        packs: Of each task, the members of each pack.
-    """
-
-    def __init__(self, folder: Path, kind: str, packs: Sequence[Sequence[Sequence[Member]]]) -> None:
-        self.folder, self.kind, self.packs, self.name = folder, kind, packs, folder.name
-        self.jobs: dict[tuple[int, int], tuple[Any, ...]] = {}  # those whose outcome this driver waits for
-        self.restarts: list[int | None] = [None] * len(packs)  # of each task; None before it has started
-        self.living: set[int] = set()  # the tasks in the queue when it was taken over
-        self.trouble: Exception | None = None  # the first that is no single trial's
-        self._journals = [Journal(self.journal_path(task)) for task in range(len(packs))]
-        self._ended: list[dict[int, Entry]] = [{} for _ in packs]
-        self._finished: set[int] = set()
-        self._missing: set[int] = set()
-        self._told: list[tuple[int, Entry]] = []
-
-    @classmethod
-    def read(cls, folder: Path) -> "_Array":
-        """That of a folder."""
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return cls(folder, told["kind"], told["packs"])
-
-    def write(self) -> None:
-        """Make its folder, with all that another driver must know."""
-        self.folder.mkdir(parents=True)
-        for task in range(len(self.packs)):  # so that no client of NFS remembers that it is not there
-            self.journal_path(task).touch()
-        write_atomically(self.folder / MANIFEST, json.dumps({"kind": self.kind, "packs": self.packs}))
-
-    def forget(self) -> None:
-        """Let it be nobody's any more; its logs stay."""
-        (self.folder / MANIFEST).unlink(missing_ok=True)
-        for task in range(len(self.packs)):
-            self.journal_path(task).unlink(missing_ok=True)
-
-    def journal_path(self, task: int) -> Path:
-        """Where a task notes what has ended."""
-        return self.folder / f"journal_{task}.jsonl"
-
-    def tasks_left(self) -> set[int]:
-        """The tasks that have jobs that have not ended."""
-        done = {task for task, ended in enumerate(self._ended) if len(ended) == len(self.packs[task])}
-        return set(range(len(self.packs))) - self._finished - done
-
-    def unfinished(self, task: int) -> list[int]:
-        """The jobs of a task that have not ended, in its order."""
-        return [n for n in range(len(self.packs[task])) if n not in self._ended[task]]
-
-    def read_journals(self) -> None:
-        """Take in what has come."""
-        for task in sorted(self.tasks_left()):
-            for entry in self._journals[task].news():
-                if "started" in entry:
-                    self.restarts[task] = entry["started"]
-                elif "job" in entry:
-                    self._ended[task][entry["job"]] = entry
-                    self._told.append((task, entry))
-                elif "finished" in entry:
-                    self._finished.add(task)
-                elif "refused" in entry:
-                    self.trouble = InputError(entry["refused"])
-                else:
-                    self.trouble = RuntimeError(f"in a task of {self.name}:\n{entry['raised']}")
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """Of the jobs that have ended since it was last asked, if they are this driver's."""
-        told, self._told = self._told, []
-        for task, entry in told:
-            if (job := self.jobs.pop((task, entry["job"]), None)) is None:
-                continue
-            crash, timed_out = entry["crash"], entry["timed_out"]
-            if crash or timed_out:
-                job, records = (as_recorded(job[0], self.restarts[task] or 0),), None
-            else:
-                records = entry["records"]
-            yield Outcome(job, records, crash, timed_out, entry["seconds"])
-
-    def dead(self, alive: set[int]) -> list[int]:
-        """The tasks that are no more and have jobs left; they must be missed twice, for journals may be late."""
-        missing = self.tasks_left() - alive
-        dead, self._missing = sorted(missing & self._missing), missing
-        return dead
 
 
 class _Clock:
@@ -381,17 +301,14 @@ def _with_tokens(pack: PackJob, members: Sequence[Member]) -> PackJob:
 
 
 def _last_words(log: Path | None) -> str:
-    """Which log there is and how it ends, as the end of a sentence."""
-    if log is None:
-        return ", and left no log"
+    """How a log ends, as the end of a sentence."""
     try:
-        lines = [
-            line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
-        ]
+        said = log.read_text(encoding="utf-8", errors="replace") if log else ""
     except OSError:
-        lines = []
+        said = ""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     own = [line for line in lines if not line.startswith("submitit ")] or lines
-    return f"; its log {log}" + (f" ends: {own[-1][-300:]}" if own else " is empty")
+    return f", which ends: {own[-1][-300:]}" if own else ""
 
 
 def _say(sentence: str) -> None:

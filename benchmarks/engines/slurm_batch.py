@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,8 @@ class Journal:
         return entries
 
     def add(self, entry: Entry) -> None:
-        """Append an entry, on a line of its own whatever was there."""
-        with self.path.open("ab+") as file:
+        """Append an entry, on a line of its own whatever was there; nothing where the driver has removed the file."""
+        with suppress(FileNotFoundError), self.path.open("rb+") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - 1))
             torn = file.read(1) not in (b"", b"\n")

@@ -45,7 +45,7 @@ class Resources:
     cpus: int = 1
     gpus: int = 0
     partition: str | None = None
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str | bool] = field(default_factory=dict)
 
     @property
     def delay(self) -> int:
@@ -58,10 +58,12 @@ class Queue(Protocol):
 
     Attributes:
         kind: `slurm` or `local`.
+        resources: What each task is given.
         pause: Seconds between two looks at it, when tasks have just been submitted and at most.
     """
 
     kind: str
+    resources: Resources
     pause: tuple[float, float]
 
     def largest(self, workers: int) -> int:
@@ -80,8 +82,11 @@ class Queue(Protocol):
     def cancel(self, name: str, folder: Path) -> None:
         """End them all; `alive` says when it has come about."""
 
-    def cause(self, name: str, folder: Path, task: int) -> tuple[str, Path | None]:
-        """What became of a task that is no more, in a clause, and its log."""
+    def log(self, folder: Path, task: int) -> Path | None:
+        """What a task has written to stderr; None if it has not started."""
+
+    def cause(self, name: str, folder: Path, task: int) -> str:
+        """What became of a task that is no more, in a clause."""
 
 
 class SlurmQueue:
@@ -109,12 +114,16 @@ class SlurmQueue:
         self._refuse_what_slurm_refuses()
 
     def _refuse_what_slurm_refuses(self) -> None:
-        asked = {"time": self.resources.minutes, "cpus-per-task": self.resources.cpus, **self.resources.extra}
+        asked: dict[str, str | int] = {
+            "time": self.resources.minutes,
+            "cpus-per-task": self.resources.cpus,
+            **self.resources.extra,
+        }
         if self.resources.gpus:
             asked["gpus-per-node"] = self.resources.gpus
         if self.resources.partition is not None:
             asked["partition"] = self.resources.partition
-        options = [f"--{name}={value}" for name, value in asked.items()]
+        options = [f"--{name}" if value is True else f"--{name}={value}" for name, value in asked.items()]
         done = _run("sbatch", "--test-only", "--job-name=bench-test", *options, "--wrap=true")
         if done.returncode:
             raise _refusal(done.stderr)
@@ -164,14 +173,17 @@ class SlurmQueue:
         _run("scancel", *mine)
         _run("scancel", "--signal=KILL", *mine)  # those that run, rather than after KillWait
 
-    def cause(self, name: str, folder: Path, task: int) -> tuple[str, Path | None]:
+    def log(self, folder: Path, task: int) -> Path | None:
+        """That of the job `array_task`, or of the only one; see `Queue`."""
+        logs = [*folder.glob(f"*_{task}_0_log.err")] or ([*folder.glob("*_0_log.err")] if task == 0 else [])
+        return logs[0] if logs else None
+
+    def cause(self, name: str, folder: Path, task: int) -> str:
         """By sacct, where it keeps accounts; see `Queue`."""
-        logs = sorted(folder.glob(f"*_{task}_0_log.err")) or ([*folder.glob("*_0_log.err")] if task == 0 else [])
-        log = logs[-1] if logs else None
+        log = self.log(folder, task)
         number = log.name.removesuffix("_0_log.err") if log else ""
-        said = _run("sacct", "-n", "-X", "-P", "-o", "State", "-j", number).stdout.split("\n")[0] if number else ""
-        state = said.strip() and f" as {said.strip()}"
-        return f"SLURM job {number or name} ended{state}", log
+        said = _run("sacct", "-n", "-X", "-P", "-o", "State", "-j", number).stdout.partition("\n")[0] if number else ""
+        return f"SLURM job {number or name} ended" + (f" as {said.strip()}" if said.strip() else "")
 
 
 class LocalQueue:
@@ -224,10 +236,13 @@ class LocalQueue:
             except ProcessLookupError:
                 continue
 
-    def cause(self, name: str, folder: Path, task: int) -> tuple[str, Path | None]:
-        """Nothing but its log tells; see `Queue`."""
-        logs = sorted((folder / str(task)).glob("*_0_log.err"), key=lambda path: path.stat().st_mtime)
-        return "its process ended", logs[-1] if logs else None
+    def log(self, folder: Path, task: int) -> Path | None:
+        """See `Queue`."""
+        return next((folder / str(task)).glob("*_0_log.err"), None)
+
+    def cause(self, name: str, folder: Path, task: int) -> str:
+        """There is nothing that would know; see `Queue`."""
+        return "the process of its task ended"
 
     @staticmethod
     def _processes(folder: Path) -> list[tuple[int, int]]:
@@ -246,21 +261,21 @@ class LocalQueue:
         return [(task, process) for task, process, _ in sorted(found, key=lambda one: not one[2])]
 
 
-def parse_extra(given: Sequence[str]) -> dict[str, str]:
-    """What `--slurm KEY=VALUE` says, by key.
+def parse_extra(given: Sequence[str]) -> dict[str, str | bool]:
+    """What `--slurm KEY=VALUE` says, by key; True for KEY alone, a flag.
 
     Raises:
         InputError: It is not of this form, or an option of its own.
     """
-    extra = {}
+    extra: dict[str, str | bool] = {}
     for option in given:
         name, equals, value = option.partition("=")
         name = name.removeprefix("--").replace("_", "-")
-        good = bool(equals and value) and re.fullmatch(r"[a-z][a-z-]*", name) is not None
+        good = bool(equals) == bool(value) and re.fullmatch(r"[a-z][a-z-]*", name) is not None
         require(good, f"--slurm takes an option of sbatch as KEY=VALUE, such as account=NAME; got {option!r}.")
         if name in OWN:
             raise InputError(f"--slurm {name}: " + (f"say {OWN[name]}." if OWN[name] else "the engine sets it itself."))
-        extra[name] = value
+        extra[name] = value or True
     return extra
 
 
