@@ -110,7 +110,7 @@ class Batch:
                 continue
             records, rest = _salvage(pack, restarts)
             if rest is None:
-                journal.add(_entry(n, records))
+                journal.add(entry_of(n, records))
             else:
                 left.append((n, records, rest))
                 limits[rest.jobs[0].token] = limit
@@ -119,7 +119,7 @@ class Batch:
                 jobs = ((rest,) for *_, rest in left)
                 outcomes = engine.run(self.function, jobs, lambda pack: limits[pack.jobs[0].token])
                 for (n, records, _), outcome in zip(left, outcomes, strict=True):  # one worker: they come in order
-                    journal.add(_entry(n, records, outcome))
+                    journal.add(entry_of(n, records, outcome))
         except InputError as error:
             journal.add({"refused": str(error)})
         except RuntimeError as error:
@@ -144,7 +144,7 @@ class Batch:
             if first is not None:
                 crash = f"it did not end within the {self.minutes} min of --slurm-time"
                 outcome = Outcome(self.jobs[first], None, crash, False, time.time() - since)
-                Journal(self.journal).add(_entry(first, [], outcome))
+                Journal(self.journal).add(entry_of(first, [], outcome))
         return DelayedSubmission(replace(self))
 
 
@@ -191,7 +191,7 @@ def _salvage(pack: PackJob, restarts: int) -> tuple[list[Record], PackJob | None
     return list(found.values()), replace(again, jobs=rest)
 
 
-def _entry(n: int, records: list[Record], outcome: Outcome | None = None) -> Entry:
+def entry_of(n: int, records: list[Record], outcome: Outcome | None = None) -> Entry:
     """How a job ended, for the journal: with the records of its trials that earlier starts have finished."""
     ended = outcome or Outcome((), [], "", False, 0.0)
     told = [{name: record[name] for name in SHOWN} for record in [*records, *(ended.value or [])]]

@@ -170,8 +170,9 @@ class SlurmQueue:
     def cancel(self, name: str, folder: Path) -> None:
         """By scancel; see `Queue`."""
         mine = [f"--user={self.user}", f"--name={name}"]
+        _run("scancel", "--state=PENDING", *mine)  # first, or they would take the places of those that are killed
+        _run("scancel", "--signal=KILL", *mine)  # at once, rather than after KillWait
         _run("scancel", *mine)
-        _run("scancel", "--signal=KILL", *mine)  # those that run, rather than after KillWait
 
     def log(self, folder: Path, task: int) -> Path | None:
         """That of the job `array_task`, or of the only one; see `Queue`."""

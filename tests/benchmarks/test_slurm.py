@@ -26,7 +26,7 @@ from benchmarks.store import Store
 pytest.importorskip("submitit")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
 
-PATIENCE = 180.0  # seconds until a test gives up: a guard, nothing is timed by it
+PATIENCE = 400.0  # seconds until a test gives up, a guard; SLURM starts a job again two minutes after it was requeued
 NOOP = """\
 # Does it survive?
 task: noop
@@ -177,7 +177,8 @@ def tasks(folder: Path, module: bytes = b"submitit") -> list[int]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().split(b"\0")
-            if any(word.startswith(module) for word in words) and os.fsencode(folder) in b"\0".join(words):
+            ours = b"python" in words[0] and any(word.startswith(module) for word in words)
+            if ours and os.fsencode(folder) in b"\0".join(words):
                 found.append(int(path.parent.name))
     return found
 
@@ -270,8 +271,8 @@ def test_jobs_that_are_killed_or_preempted_lose_nothing(study, options):
     (study / "study.yaml").write_text(NOOP)
     driver = Driver(study, options)
     until(lambda: len(records(study)) >= 2 or driver.poll() is not None)
-    inner = tasks(study, b"submitit.core._submit")
-    assert len(inner) == 2, driver.said()
+    until(lambda: len(tasks(study, b"submitit.core._submit")) == 2 or driver.poll() is not None)
+    inner = sorted(tasks(study, b"submitit.core._submit"))
     seen = records(study)
     os.kill(inner[0], signal.SIGKILL)
     os.kill(inner[1], signal.SIGUSR2)
@@ -281,14 +282,15 @@ def test_jobs_that_are_killed_or_preempted_lose_nothing(study, options):
     logs = "".join(path.read_text() for path in study.glob("runs/study/slurm/**/*_log.*"))
     assert "Exiting gracefully after preemption/timeout" in logs or "Requeued job" in logs
     died = [line for line in driver.said().splitlines() if ": crashed (" in line]
-    assert len(died) == 1, "the trial that was under way in the one that was killed"
-    assert "; its log is slurm/" in died[0]
-    assert sum(json.loads(record)["attempt"] for record in records(study).values()) == 24 + 1
+    assert len(died) <= 1, "the trial that was under way in the one that was killed, unless it had just ended"
+    assert all("; its log is slurm/" in line for line in died)
+    assert sum(json.loads(record)["attempt"] for record in records(study).values()) == 24 + len(died)
 
 
 @pytest.mark.slow
 def test_an_interrupt_cancels_the_jobs_and_keeps_what_is_done(study, options):
-    (study / "study.yaml").write_text(NOOP)
+    text = NOOP.replace("0.3", "1.0")
+    (study / "study.yaml").write_text(text)
     driver = Driver(study, options)
     until(lambda: len(records(study)) >= 3 or driver.poll() is not None)
     driver.send_signal(signal.SIGTERM)
@@ -297,6 +299,6 @@ def test_an_interrupt_cancels_the_jobs_and_keeps_what_is_done(study, options):
     assert 3 <= len(seen) < 24
     assert not tasks(study)
     assert not list((study / "runs/study/trials").glob(".*"))
-    assert run(study, NOOP, options) == 0
+    assert run(study, text, options) == 0
     assert seen.items() <= records(study).items()
-    assert_same_as_local(study, NOOP)
+    assert_same_as_local(study, text)
