@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +24,7 @@ from . import measure
 from .page import page
 from .simulate import Costs, Server, simulate
 
+PARTS = ("operations", "phases", "journals", "rates", "curve")
 WORKERS, TRIALS = 1000, 100_000
 DURATIONS = (0.0, 1.0, 10.0, 60.0)
 # Servers that nobody has measured here: what a busy and a fast one may do.
@@ -43,7 +44,8 @@ def simulations(found: dict[str, Any], workers: int, trials: int) -> list[dict[s
     for server in (here, *ASSUMED):
         for batched in (False, True):
             driver = journal["cpu"]["driver"] / journal["trials"] if batched else each["run"]
-            costs = Costs(driver, each["workers"], every, changes)
+            # Who has its share notes each outcome in a journal, which is one file more to open.
+            costs = Costs(driver, each["workers"], every + batched, changes)
             for duration in DURATIONS:
                 came = simulate(costs, server, workers, trials, duration, batched)
                 shares = {"driver": came.driver, "server": came.server, "folder": came.folder, "workers": came.workers}
@@ -60,22 +62,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="trials of a study (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default: %(default)s)")
     parser.add_argument("--curve", type=int, nargs=3, default=[2000, 40, 8], help="noop trials, packed and single fits")
+    what = "measure these alone, and keep the rest of what is in --out"
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[], help=what)
     parser.add_argument("--workers", type=int, default=WORKERS, help="that are simulated (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=TRIALS, help="that they run (default: %(default)s)")
     parser.add_argument("--dir", help="a folder on the file system to measure (default: the system's temporary one)")
     args = parser.parse_args(argv)
     noops, packed, alone = args.curve
+    found: dict[str, Any] = {"load": {}}
+    if args.only:
+        found = json.loads((args.out / "scaling.json").read_text(encoding="utf-8"))
+    found |= {"workers": args.workers, "trials": args.trials, "repeats": args.repeats, "environment": environment()}
+    tasks = [min(args.workers, size) for size in args.sizes]
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
         folder = Path(name)
-        found: dict[str, Any] = {"workers": args.workers, "trials": args.trials, "repeats": args.repeats}
-        found["environment"], found["load_before"] = environment(), os.getloadavg()[0]
-        found["operations"] = measure.operations(20, 120, folder)
-        found["phases"] = _medians([[measure.apart(f"phases({n}, {name!r})") for n in args.sizes] for _ in _of(args)])
-        calls = [f"journals({n}, {min(args.workers, n)}, {name!r})" for n in args.sizes]
-        found["journals"] = _medians([[measure.apart(call) for call in calls] for _ in _of(args)])
-        found["rates"] = measure.rates(folder, args.sizes)
-        found["curve"] = list(measure.curve(folder, noops, packed, alone, args.repeats))
-        found["load_after"] = os.getloadavg()[0]
+        phases = [f"phases({size}, {name!r})" for size in args.sizes]
+        journals = [f"journals({size}, {many}, {name!r})" for size, many in zip(args.sizes, tasks, strict=True)]
+        parts: dict[str, Callable[[], Any]] = {
+            "operations": lambda: measure.operations(20, 120, folder),
+            "phases": lambda: _medians([list(map(measure.apart, phases)) for _ in range(args.repeats)]),
+            "journals": lambda: _medians([list(map(measure.apart, journals)) for _ in range(args.repeats)]),
+            "rates": lambda: measure.rates(folder, args.sizes),
+            "curve": lambda: list(measure.curve(folder, noops, packed, alone, args.repeats)),
+        }
+        for part in args.only or parts:
+            before = os.getloadavg()[0]
+            found[part] = parts[part]()
+            found["load"][part] = [before, os.getloadavg()[0]]
     found["simulations"] = simulations(found, args.workers, args.trials)
     text = page(found)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -83,10 +96,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_atomically(args.out / "scaling.md", text)
     print(text)
     return 0
-
-
-def _of(args: argparse.Namespace) -> range:
-    return range(args.repeats)
 
 
 def _medians(rounds: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

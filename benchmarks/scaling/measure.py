@@ -203,6 +203,7 @@ def _traced(arguments: list[str], out: Path) -> dict[str, Counter[str]]:
         found = {"driver": Counter[str](), "worker": Counter[str]()}
         for log in Path(logs).iterdir():
             lines = [line for line in log.read_text(errors="replace").splitlines() if str(out) in line]
+            lines = [line for line in lines if "AT_EMPTY_PATH" not in line]  # of an open file, which its opening told
             count = Counter(KIND_OF[line.partition("(")[0]] for line in lines)
             changes = [line for line in lines if ENTRY.match(line)]
             count["change of trials/"] = len(changes)

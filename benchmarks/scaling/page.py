@@ -12,10 +12,9 @@ def page(found: Found) -> str:
     here = found["environment"]
     parts = [
         "# Scaling",
-        f"{here['cpu']}, {here['cores']} cores, {here['platform']}, Python {here['python']}. Load of the machine "
-        f"{found['load_before']:.1f} before and {found['load_after']:.1f} after, so seconds on a clock are those of a "
-        f"{'busy' if max(found['load_before'], found['load_after']) > 1.5 else 'quiet'} machine; CPU seconds depend on "
-        f"that little. Medians of {found['repeats']}, lowest to highest in brackets.",
+        f"{here['cpu']}, {here['cores']} cores, {here['platform']}, Python {here['python']}. Medians of "
+        f"{found['repeats']}, lowest to highest in brackets. CPU seconds hardly depend on what else the machine does, "
+        "seconds on a clock do; where they are told, so is the machine's load.",
         *_phases(found),
         *_journals(found),
         *_operations(found),
@@ -71,8 +70,11 @@ def _rates(found: Found) -> list[str]:
         [f"{entries:,}", f"{look:,.0f}", f"{change:,.0f}", f"{1000 * seconds:.1f}"]
         for entries, look, change, seconds in zip(*(rates[name] for name in rates), strict=True)
     ]
-    words = "One process, one operation after the other, in a folder of so many entries on this disk."
-    return [words, table(["entries", "looks a second", "changes a second", "ms to list it"], rows)]
+    words = "One process, one operation after the other, in a folder of so many entries on this disk"
+    return [
+        words + _load(found, "rates"),
+        table(["entries", "looks a second", "changes a second", "ms to list it"], rows),
+    ]
 
 
 def _curve(found: Found) -> list[str]:
@@ -84,8 +86,12 @@ def _curve(found: Found) -> list[str]:
         ]
         for one in found["curve"]
     ]
-    words = "Trials a second on the clock, workers warm, both by turns in one run; the ratio is taken round by round."
-    return ["## One worker and two", words, table(["study", "1 worker", "2 workers", "ratio"], rows)]
+    words = "Trials a second on the clock, workers warm, both by turns in one run, the ratio round by round"
+    return [
+        "## One worker and two",
+        words + _load(found, "curve"),
+        table(["study", "1 worker", "2 workers", "ratio"], rows),
+    ]
 
 
 def _simulations(found: Found) -> list[str]:
@@ -103,9 +109,9 @@ def _simulations(found: Found) -> list[str]:
     ]
     words = (
         "Simulated, not run: everybody serves in turn, at the costs above for the largest study. The first way is that "
-        "of `--engine local`, the second of `--engine slurm`. A column says which share of the time the workers ran "
-        "trials, and the driver, the server and the folder `trials/` were busy. The assumed servers do 20,000 and 2,000 "
-        "operations a second, and 5,000 and 500 changes in one folder."
+        "of `--engine local`, the second of `--engine slurm`, where a journal is one file more to open. Columns say "
+        "which share of the time the workers ran trials, and the driver, the server and the folder `trials/` were "
+        "busy. The assumed servers do 20,000 and 2,000 operations a second, and 5,000 and 500 changes in one folder."
     )
     header = [
         "file system",
@@ -120,6 +126,12 @@ def _simulations(found: Found) -> list[str]:
     ]
     title = f"## {found['workers']:,} workers and {found['trials']:,} trials"
     return [title, words, table(header, rows)]
+
+
+def _load(found: Found, part: str) -> str:
+    """The load of the machine, as the end of a sentence; what is measured is in it, too."""
+    before, after = found["load"][part]
+    return f"; load of the machine {before:.1f} before and {after:.1f} after."
 
 
 def _micro(one: Found, name: str) -> str:
