@@ -29,9 +29,8 @@ def open_engine(args: argparse.Namespace, workers: int, store: "Store", preload:
     _refuse_options_of_others(args)
     if args.engine != "slurm":
         left = [path.parent.as_posix() for path in store.folder.glob("slurm/*/array.json")]
-        require(
-            not left, f"jobs of an earlier --engine slurm may run still, see {', '.join(left)}; say --engine slurm."
-        )
+        words = f"jobs of an earlier --engine slurm may run still, see {', '.join(left)}"
+        require(not left, f"{words}; say --engine slurm again, or end them and remove that folder.")
     if args.engine == "slurm":
         from .slurm_options import open_slurm
 
@@ -53,4 +52,6 @@ def _refuse_options_of_others(args: argparse.Namespace) -> None:
         require(
             given is None or args.engine != "local", f"{option} is for other engines than local; say --engine slurm."
         )
+        elsewhere = given is None or args.engine != "local"
+        require(elsewhere, f"{option} is not for --engine local, where each worker has a core; leave it out.")
         require(given is None or given >= 0, f"{option} must not be negative, got {given}.")

@@ -20,7 +20,7 @@ def open_slurm(args: argparse.Namespace, workers: int, store: Store, preload: bo
     tasks = args.slurm_tasks
     require(tasks is None or tasks >= 1, f"--slurm-tasks must be at least 1, got {tasks}.")
     for name, given, least in (("cpus", cpus, 1), ("gpus", gpus, 0)):
-        whole = given is None or (given == int(given) and given >= least)
+        whole = given is None or (given % 1 == 0 and given >= least)
         require(whole, f"--{name}-per-trial must be a whole number of at least {least} for SLURM, got {given}.")
     resources = Resources(
         60 if minutes is None else minutes,

@@ -86,7 +86,7 @@ def simulate(
     folders = [_Turns() for _ in range(server.folders)]
     # (when, who, what comes next): 0 asks for a trial, 1 has run, 2 has done its operations, 3 is taken in.
     events = [(0.0, worker, 0) for worker in range(min(workers, trials))]
-    left, busy, last = trials, 0.0, 0.0
+    left, changed, busy, last = trials, 0, 0.0, 0.0
     while events:
         now, worker, step = heapq.heappop(events)
         last = max(last, now)
@@ -101,7 +101,8 @@ def simulate(
             done = operations.take(now, costs.operations / server.rate)
             heapq.heappush(events, (done, worker, 2))
         elif step == 2:
-            done = folders[left % server.folders].take(now, costs.changes / server.folder_rate)
+            done = folders[changed % server.folders].take(now, costs.changes / server.folder_rate)
+            changed += 1
             heapq.heappush(events, (done, worker, 3))
         else:
             taken = driver.take(now, costs.driver if batched else costs.driver / 2)
