@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from datamodules.errors import choose, require
+from datamodules.errors import InputError, choose, require
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -44,14 +44,10 @@ def _refuse_options_of_others(args: argparse.Namespace) -> None:
     for name, value in vars(args).items():
         of = name.partition("_")[0]
         if of in ENGINES and of != args.engine and value not in (None, []):
-            option = f"--{name.replace('_', '-')}"
-            require(False, f"{option} is for --engine {of}; say so, or leave it out.")
+            raise InputError(f"--{name.replace('_', '-')} is for --engine {of}; say so, or leave it out.")
     for name in ("cpus_per_trial", "gpus_per_trial"):
         given = getattr(args, name)
         option = f"--{name.replace('_', '-')}"
-        require(
-            given is None or args.engine != "local", f"{option} is for other engines than local; say --engine slurm."
-        )
         elsewhere = given is None or args.engine != "local"
         require(elsewhere, f"{option} is not for --engine local, where each worker has a core; leave it out.")
         require(given is None or given >= 0, f"{option} must not be negative, got {given}.")

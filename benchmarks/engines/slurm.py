@@ -66,6 +66,7 @@ class SlurmEngine:
         self._arrays: list[Array] = []
         self._left: dict[tuple[str, ...], tuple[Array, int, int]] = {}
         self._lives: Counter[str] = Counter()
+        self._waiting = ""  # why, as it was last said
 
     def __enter__(self) -> "SlurmEngine":
         return self
@@ -251,6 +252,9 @@ class SlurmEngine:
         alive = self._queue.alive(array.name, array.folder)
         if alive is None:
             return
+        if self._queue.waiting and self._queue.waiting != self._waiting:
+            _say(f"{array.name}: {self._queue.waiting}")
+        self._waiting = self._queue.waiting
         for task in array.dead(alive):
             cause = self._queue.cause(array.name, array.folder, task)
             crash = cause + self._log(array, task) + _last_words(self._queue.log(array.folder, task))
@@ -301,14 +305,15 @@ def _with_tokens(pack: PackJob, members: Sequence[Member]) -> PackJob:
 
 
 def _last_words(log: Path | None) -> str:
-    """How a log ends, as the end of a sentence."""
+    """The last that a log says of an error, or else its end, as the end of a sentence."""
     try:
         said = log.read_text(encoding="utf-8", errors="replace") if log else ""
     except OSError:
         said = ""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     own = [line for line in lines if not line.startswith("submitit ")] or lines
-    return f", which ends: {own[-1][-300:]}" if own else ""
+    words = [line for line in own if "error" in line.lower()] or own
+    return f", which says: {words[-1][-300:]}" if words else ""
 
 
 def _say(sentence: str) -> None:

@@ -60,11 +60,13 @@ class Queue(Protocol):
         kind: `slurm` or `local`.
         resources: What each task is given.
         pause: Seconds between two looks at it, when tasks have just been submitted and at most.
+        waiting: Where no task of the array runs that was last looked at, why; else empty.
     """
 
     kind: str
     resources: Resources
     pause: tuple[float, float]
+    waiting: str
 
     def largest(self, workers: int) -> int:
         """How many tasks an array may have, of which `workers` run at once."""
@@ -111,6 +113,7 @@ class SlurmQueue:
                 "node of the cluster, or try it out with --slurm-executor local.",
             )
         self.user = getpass.getuser()
+        self.waiting = ""
         self._refuse_what_slurm_refuses()
 
     def _refuse_what_slurm_refuses(self) -> None:
@@ -162,10 +165,15 @@ class SlurmQueue:
 
     def alive(self, name: str, folder: Path) -> set[int] | None:
         """By squeue; see `Queue`."""
-        done = _run("squeue", "--noheader", "--array", f"--user={self.user}", f"--name={name}", "--format=%i")
+        mine = [f"--user={self.user}", f"--name={name}"]
+        done = _run("squeue", "--noheader", "--array", *mine, "--format=%i %T %r")
         if done.returncode:
             return None
-        return {int(line.strip().partition("_")[2] or 0) for line in done.stdout.splitlines() if line.strip()}
+        jobs = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.strip()]
+        waiting = [reason for _, state, *reason in jobs if state == "PENDING"]
+        reasons = sorted({" ".join(reason).strip("()") for reason in waiting} - {"JobArrayTaskLimit"})
+        self.waiting = f"{len(jobs)} jobs wait ({', '.join(reasons)})" if jobs and len(waiting) == len(jobs) else ""
+        return {int(number.partition("_")[2] or 0) for number, *_ in jobs}
 
     def cancel(self, name: str, folder: Path) -> None:
         """By scancel; see `Queue`."""
@@ -196,6 +204,7 @@ class LocalQueue:
 
     kind = "local"
     pause = (0.3, 1.0)
+    waiting = ""
 
     def __init__(self, resources: Resources) -> None:
         require(

@@ -114,7 +114,7 @@ def journals(trials: int, tasks: int, folder: str) -> Found:
 class _Full:
     """A queue whose tasks have ended when they are submitted."""
 
-    kind, pause = "none", (1.0, 1.0)
+    kind, pause, waiting = "none", (1.0, 1.0), ""
 
     def __init__(self) -> None:
         self.resources = Resources()
