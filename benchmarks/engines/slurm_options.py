@@ -8,6 +8,8 @@ from ..store import Store
 from .slurm import SlurmEngine, require_submitit
 from .slurm_queue import LocalQueue, Queue, Resources, SlurmQueue, parse_extra
 
+LEAST = 2  # minutes
+
 
 def open_slurm(args: argparse.Namespace, workers: int, store: Store, preload: bool) -> SlurmEngine:
     """The engine for these options; see `benchmarks.engines.open_engine`.
@@ -16,7 +18,8 @@ def open_slurm(args: argparse.Namespace, workers: int, store: Store, preload: bo
         InputError: Some number is nonsense, submitit or SLURM is not there, or SLURM would refuse such jobs.
     """
     minutes, cpus, gpus = args.slurm_time, args.cpus_per_trial, args.gpus_per_trial
-    require(minutes is None or minutes >= 1, f"--slurm-time must be at least 1 minute, got {minutes}.")
+    good = minutes is None or minutes >= LEAST
+    require(good, f"--slurm-time must be at least {LEAST} minutes, since SLURM may warn one early; got {minutes}.")
     tasks = args.slurm_tasks
     require(tasks is None or tasks >= 1, f"--slurm-tasks must be at least 1, got {tasks}.")
     for name, given, least in (("cpus", cpus, 1), ("gpus", gpus, 0)):

@@ -50,7 +50,7 @@ class Resources:
     @property
     def delay(self) -> int:
         """How many seconds before its time is up a task is told so."""
-        return min(90, 30 * self.minutes)
+        return min(90, 15 * self.minutes)
 
 
 class Queue(Protocol):
@@ -154,6 +154,7 @@ class SlurmQueue:
             srun_args=[f"--cpus-per-task={wanted.cpus}"],
             signal_delay_s=wanted.delay,
             array_parallelism=workers,
+            wckey=None,  # submitit's own is refused where a cluster keeps a list of them
             additional_parameters={"requeue": True, **wanted.extra},
             **given,
         )

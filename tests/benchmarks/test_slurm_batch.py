@@ -117,7 +117,7 @@ LOCAL = "--engine slurm --slurm-executor local"
         ("--slurm-time 5", "--slurm-time is for --engine slurm; say so, or leave it out."),
         ("--slurm account=me", "--slurm is for --engine slurm; say so, or leave it out."),
         ("--cpus-per-trial 2", "--cpus-per-trial is not for --engine local"),
-        (f"{LOCAL} --slurm-time 0", "--slurm-time must be at least 1 minute, got 0."),
+        (f"{LOCAL} --slurm-time 0", "--slurm-time must be at least 2 minutes, since SLURM may warn one early; got 0."),
         (f"{LOCAL} --slurm-tasks 0", "--slurm-tasks must be at least 1, got 0."),
         (f"{LOCAL} --cpus-per-trial 0.5", "--cpus-per-trial must be a whole number of at least 1 for SLURM, got 0.5."),
         (f"{LOCAL} --gpus-per-trial -1", "--gpus-per-trial must not be negative, got -1.0."),
