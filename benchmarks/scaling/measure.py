@@ -1,11 +1,11 @@
 """What `python -m benchmarks.scaling` measures: CPU seconds, operations on the file system, the curve of workers."""
 
 import json
+import multiprocessing
 import os
 import re
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -248,7 +248,7 @@ def rates(folder: Path, entries: Sequence[int]) -> Found:
 
 
 def curve(folder: Path, noops: int, packed: int, alone: int, rounds: int) -> Iterator[Found]:
-    """Trials a second of 1 and of 2 workers that are warm, in turn."""
+    """Trials a second of 1 and of 2 workers that are warm, in turn, and CPU seconds a trial, driver and workers."""
     fits = {n: folder / f"fit_{n}.yaml" for n in (packed, alone)}
     for n, path in fits.items():
         path.write_text(FIT.format(seeds=n // 2), encoding="utf-8")
@@ -264,20 +264,33 @@ def curve(folder: Path, noops: int, packed: int, alone: int, rounds: int) -> Ite
             for engine in (one, two):
                 _rate(plan, folder, engine, limit, warm=True)
             pairs = [[_rate(plan, folder, engine, limit) for engine in (one, two)] for _ in range(rounds)]
-        ratios = [after / before for before, after in pairs]
-        yield {"what": what, "rates": pairs, "ratios": ratios, "ratio": statistics.median(ratios)}
+        yield {
+            "what": what,
+            "rates": [[rate for rate, _ in pair] for pair in pairs],
+            "cpu": [[cpu for _, cpu in pair] for pair in pairs],
+            "ratios": [after / before for (before, _), (after, _) in pairs],
+        }
 
 
-def _rate(plan: Plan, folder: Path, engine: LocalEngine, limit: int | None, warm: bool = False) -> float:
-    """Trials a second of a plan on an engine; to warm it, some of them."""
+def _rate(plan: Plan, folder: Path, engine: LocalEngine, limit: int | None, warm: bool = False) -> tuple[float, float]:
+    """Trials a second of a plan on an engine, and CPU seconds a trial; to warm it, some of them."""
     store = Store(Path(tempfile.mkdtemp(dir=folder)) / plan.study.name)
     store.create(plan.study.to_file(), plan.keys_by_name())
     trials = list(plan.trials())[: 2 * engine.n_workers if warm else None]
     packs = make_packs(plan, trials, limit, engine.n_workers)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), _cpu_seconds()
     for _ in run_trials(plan, packs, store, engine, Options(pack=limit != 0)):
         pass
-    return len(trials) / (time.perf_counter() - start)
+    return len(trials) / (time.perf_counter() - start), (_cpu_seconds() - cpu) / len(trials)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of all workers, to the hundredth or so; see proc(5)."""
+    spent = time.process_time()
+    for child in multiprocessing.active_children():
+        fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
 
 
 def _noop(folder: Path, trials: int) -> Path:

@@ -83,14 +83,19 @@ def _curve(found: Found) -> list[str]:
             one["what"],
             *(_spread([pair[n] for pair in one["rates"]], "{:.3g}") for n in (0, 1)),
             _spread(one["ratios"], "{:.2f}"),
+            *(_spread([1000 * pair[n] for pair in one["cpu"]], "{:.3g}") for n in (0, 1)),
         ]
         for one in found["curve"]
     ]
-    words = "Trials a second on the clock, workers warm, both by turns in one run, the ratio round by round"
+    words = (
+        "Trials a second on the clock, workers warm, both by turns in one run, the ratio round by round; and CPU "
+        "milliseconds a trial, of driver and workers together"
+    )
+    header = ["study", "1 worker", "2 workers", "ratio", "CPU ms, 1 worker", "CPU ms, 2 workers"]
     return [
         "## One worker and two",
         words + _load(found, "curve"),
-        table(["study", "1 worker", "2 workers", "ratio"], rows),
+        table(header, rows),
     ]
 
 
