@@ -1,13 +1,25 @@
 """The simulation against sums that can be done by hand, and the page of small measurements."""
 
 import json
+import shlex
 import shutil
 
+import pandas as pd
 import pytest
 
+from benchmarks.cli import main as bench
 from benchmarks.scaling.__main__ import main
 from benchmarks.scaling.simulate import Costs, Server, simulate
 
+STUDY = """\
+# Does noise matter?
+task: noop
+base: {returns: {value: 1}}
+vary: {noise: [0.0, 0.5]}
+baseline: {noise: 0.0}
+metric: {name: value, mode: max}
+seeds: 2
+"""
 FAST = Server("fast", 1e12, 1e12)
 
 
@@ -42,6 +54,16 @@ def test_a_server_and_its_folder_serve_one_at_a_time():
     assert one.bottleneck == "the folder"
     assert many.seconds < one.seconds / 1.5
     assert many.bottleneck == "nobody"
+
+
+def test_folders_of_several_machines_can_be_put_together(tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    for seed in (0, 1):
+        command = f"run {tmp_path}/study.yaml --filter seed={seed} --out {tmp_path}/{seed} --workers 1"
+        assert bench(shlex.split(command)) == 0
+    shutil.copytree(tmp_path / "1/study/trials", tmp_path / "0/study/trials", dirs_exist_ok=True)
+    assert bench(["report", str(tmp_path / "0/study")]) == 0
+    assert pd.read_csv(tmp_path / "0/study/trials.csv")["status"].tolist() == ["done"] * 4
 
 
 @pytest.mark.slow
