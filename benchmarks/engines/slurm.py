@@ -250,11 +250,11 @@ class SlurmEngine:
     def _bury(self, array: Array, again: list[tuple[Any, ...]]) -> Iterator[Outcome]:
         """Outcomes of tasks that are no more, though they have not finished; jobs that they had not begun run again."""
         alive = self._queue.alive(array.name, array.folder)
-        if alive is None:
-            return
         if self._queue.waiting and self._queue.waiting != self._waiting:
             _say(f"{array.name}: {self._queue.waiting}")
         self._waiting = self._queue.waiting
+        if alive is None:
+            return
         for task in array.dead(alive):
             cause = self._queue.cause(array.name, array.folder, task)
             crash = cause + self._log(array, task) + _last_words(self._queue.log(array.folder, task))

@@ -60,7 +60,7 @@ class Queue(Protocol):
         kind: `slurm` or `local`.
         resources: What each task is given.
         pause: Seconds between two looks at it, when tasks have just been submitted and at most.
-        waiting: Where no task of the array runs that was last looked at, why; else empty.
+        waiting: Why no task of the array runs that was last looked at, or why that is not known; empty if one does.
     """
 
     kind: str
@@ -169,6 +169,8 @@ class SlurmQueue:
         mine = [f"--user={self.user}", f"--name={name}"]
         done = _run("squeue", "--noheader", "--array", *mine, "--format=%i %T %r")
         if done.returncode:
+            said = done.stderr.strip().splitlines()
+            self.waiting = "squeue does not answer" + (f": {said[-1]}" if said else "")
             return None
         jobs = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.strip()]
         waiting = [reason for _, state, *reason in jobs if state == "PENDING"]

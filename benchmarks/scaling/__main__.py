@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     sizes = [1000, 5000, 20_000]
     parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="trials of a study (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--curve", type=int, nargs=3, default=[2000, 40, 8], help="noop trials, packed and single fits")
+    parser.add_argument(
+        "--curve", type=int, nargs=3, default=[4000, 400, 24], help="noop trials, packed and single fits"
+    )
     what = "measure these alone, and keep the rest of what is in --out"
     parser.add_argument("--only", nargs="+", choices=PARTS, default=[], help=what)
     parser.add_argument("--workers", type=int, default=WORKERS, help="that are simulated (default: %(default)s)")
@@ -69,10 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", help="a folder on the file system to measure (default: the system's temporary one)")
     args = parser.parse_args(argv)
     noops, packed, alone = args.curve
-    found: dict[str, Any] = {"load": {}}
+    found: dict[str, Any] = {"load": {}, "rounds": {}}
     if args.only:
         found = json.loads((args.out / "scaling.json").read_text(encoding="utf-8"))
-    found |= {"workers": args.workers, "trials": args.trials, "repeats": args.repeats, "environment": environment()}
+    found |= {"workers": args.workers, "trials": args.trials, "environment": environment()}
     tasks = [min(args.workers, size) for size in args.sizes]
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
         folder = Path(name)
@@ -88,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for part in args.only or parts:
             before = os.getloadavg()[0]
             found[part] = parts[part]()
+            found["rounds"][part] = args.repeats
             found["load"][part] = [before, os.getloadavg()[0]]
     found["simulations"] = simulations(found, args.workers, args.trials)
     text = page(found)

@@ -13,7 +13,8 @@ def page(found: Found) -> str:
     parts = [
         "# Scaling",
         f"{here['cpu']}, {here['cores']} cores, {here['platform']}, Python {here['python']}. Medians of "
-        f"{found['repeats']}, lowest to highest in brackets. CPU seconds hardly depend on what else the machine does, "
+        f"{found['rounds']['phases']} rounds ({found['rounds']['curve']} for one worker and two), lowest to highest in "
+        "brackets. CPU seconds hardly depend on what else the machine does, "
         "seconds on a clock do; where they are told, so is the machine's load.",
         *_phases(found),
         *_journals(found),

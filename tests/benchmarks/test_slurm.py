@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -146,7 +147,10 @@ class Driver(subprocess.Popen):
         options: Further ones.
     """
 
+    started: ClassVar[list["Driver"]] = []
+
     def __init__(self, folder: Path, options: str) -> None:
+        self.started.append(self)
         self.heard = folder / f"stderr.{time.monotonic_ns()}"
         command = f"-m benchmarks.cli run study.yaml --out runs --workers 2 {options}"
         with self.heard.open("w") as stderr:
@@ -164,8 +168,12 @@ class Driver(subprocess.Popen):
 
 @pytest.fixture
 def study(tmp_path) -> Iterator[Path]:
-    """A folder for a study; at the end no task of it is left."""
+    """A folder for a study; at the end no driver and no task of it is left."""
     yield tmp_path
+    for driver in Driver.started:
+        driver.kill()
+        driver.wait()
+    Driver.started.clear()
     for pid in tasks(tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
