@@ -230,16 +230,19 @@ def attempts(folder: Path) -> set[int]:
 # --- the same numbers -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pack", ["auto", pytest.param("off", marks=pytest.mark.slow)])
-def test_fits_give_the_numbers_of_the_local_engine(study, options, pack, capsys):
-    assert run(study, FIT, f"{options} --pack {pack}") == 0
+@pytest.mark.parametrize(
+    ("how", "size"),  # one worker, since each task imports torch by itself
+    [("--workers 1", 4), pytest.param("--pack off", None, marks=pytest.mark.slow)],
+)
+def test_fits_give_the_numbers_of_the_local_engine(study, options, how, size, capsys):
+    assert run(study, FIT, f"{options} {how}") == 0
     out, err = capsys.readouterr()
     assert "4 trials run in" in out
-    assert "tasks of SLURM at a time" in out
+    assert "of SLURM at a time" in out
     assert "logs in" in err
-    assert_same_as_local(study, FIT, f"--pack {pack}")
+    assert_same_as_local(study, FIT, how)
     sizes = {json.loads(record)["environment"]["pack_size"] for record in records(study).values()}
-    assert sizes == {2 if pack == "auto" else None}
+    assert sizes == {size}
     assert all(json.loads(record)["environment"]["threads"] == 1 for record in records(study).values())
 
 
