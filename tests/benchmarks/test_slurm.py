@@ -123,7 +123,10 @@ def cluster() -> Iterator[None]:
                     pytest.skip(f"SLURM does not start here: {said}")
                 time.sleep(0.5)
             yield
-            subprocess.run(["scancel", "--signal=KILL", f"--user={user}"], capture_output=True)
+            subprocess.run(["scancel", f"--user={user}"], capture_output=True)
+            limit = time.monotonic() + 60
+            while subprocess.run(["squeue", "-h"], capture_output=True).stdout and time.monotonic() < limit:
+                time.sleep(0.5)  # their daemons would outlive those of the cluster
         finally:
             os.environ.pop("SLURM_CONF") if before is None else os.environ.update(SLURM_CONF=before)
 
