@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -14,10 +14,12 @@ from typing import Any
 
 from datamodules.errors import require
 
+from .engines import AT_ONCE, open_engine
+from .engines.base import Engine, Outliving
 from .engines.local import LocalEngine
 from .live import View
 from .packs import explain, make_packs, parse_pack
-from .plan import Plan, make_plan, select
+from .plan import Plan, Trial, make_plan, select
 from .runner import Options, Progress, read_progress, run_trials
 from .store import Store
 from .study import Study
@@ -39,20 +41,22 @@ def run(args: argparse.Namespace) -> int:
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
     # Its imports take seconds, in which the driver waits for the workers' own.
     threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
-    with LocalEngine(workers, preload=study.task != "noop") as engine, terminated_is_interrupted():
+    preload = study.task != "noop"
+    with open_engine(args, workers, store, preload) as engine, terminated_is_interrupted():
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         if alone:
             print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)
-        plan = make_plan(study, engine)
+        plan = _plan(study, engine, preload)
         require(any(map(selected, plan.trials())), "no trial has all that --filter asks for; leave one out.")
         with store.lock():
             store.create(study.to_file(), plan.keys_by_name())
-            store.recover()
+            left = engine.take_over() if isinstance(engine, Outliving) else []
+            store.recover(_alive(engine))
             progress = read_progress(plan, store, args.retry_failed)
             pending = [trial for trial in progress.pending if selected(trial)]
             keys = {trial.key for trial in pending}
             _tell(plan, progress, store, keys)
-            packs = make_packs(plan, pending, limit, workers)
+            packs = _packs(plan, pending, left, limit, workers)
             if study.measures_time:  # what is set side by side, which is one seed's, runs at about the same time
                 packs.sort(key=lambda pack: pack[0].seed)
             for sentence in explain(plan, packs, limit) if args.explain else ():
@@ -66,20 +70,46 @@ def run(args: argparse.Namespace) -> int:
             except KeyboardInterrupt:
                 interrupted = True
             engine.stop()
-            store.recover()  # of what was interrupted, now or by an end of the driver before
+            store.recover(_alive(engine))  # of what was interrupted, now or by an end of the driver before
     bad = finish_report(study, store, rebuild=bool(pending))
     seconds = time.perf_counter() - start
     if interrupted:
         print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
-    many = f"{workers} worker{'s' * (workers != 1)}"
-    print(f"{len(pending)} trials run in {seconds:.0f} s on {many}; records and report in {store.folder}")
+    where = engine.describe()
+    print(f"{len(pending)} trials run in {seconds:.0f} s on {where}; records and report in {store.folder}")
     return 1 if bad else 0
 
 
+def _plan(study: Study, engine: Engine, preload: bool) -> Plan:
+    """The study's trials, checked in a process of this machine."""
+    if isinstance(engine, LocalEngine):
+        return make_plan(study, engine)
+    with LocalEngine(1, preload) as here:
+        return make_plan(study, here)
+
+
+def _alive(engine: Engine) -> set[str]:
+    return engine.alive() if isinstance(engine, Outliving) else set()
+
+
+def _packs(
+    plan: Plan, pending: Sequence[Trial], left: Sequence[Sequence[str]], limit: int | None, workers: int
+) -> list[list[Trial]]:
+    """What is to run by what is trained together: first what runs already, as it does."""
+    wanted, by_key = {trial.key for trial in pending}, {}
+    if left:
+        by_key = {trial.key: trial for trial in plan.trials()}
+    running = [keys for keys in left if wanted & set(keys) and by_key.keys() >= set(keys)]
+    covered = {key for keys in running for key in keys}
+    rest = [trial for trial in pending if trial.key not in covered]
+    return [[by_key[key] for key in keys] for keys in running] + make_packs(plan, rest, limit, workers)
+
+
 def n_workers(args: argparse.Namespace) -> int:
-    """How many workers `--workers` asks for; one a core without it."""
-    workers = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
+    """How many workers `--workers` asks for; without it one a core, or some tasks on a cluster."""
+    elsewhere = getattr(args, "engine", "local") == "slurm"
+    workers = args.workers if args.workers is not None else AT_ONCE if elsewhere else len(os.sched_getaffinity(0))
     require(workers >= 1, f"--workers must be at least 1, got {workers}.")
     return workers
 

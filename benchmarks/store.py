@@ -108,13 +108,18 @@ class Store:
             file.flush()
             yield
 
-    def recover(self) -> None:
+    def recover(self, alive: Container[str] = ()) -> None:
         """Take in the trials that finished without appearing, and clear away what interrupted ones left.
 
         Only for who holds the lock.
+
+        Args:
+            alive: The keys of trials that run still, of whoever; theirs is left alone.
         """
         for scratch in list(self.trials.glob(".*")):
             if not re.fullmatch(r"\.\w+\.\w+(\.taken)*", scratch.name) or not scratch.is_dir():
+                continue
+            if scratch.name.split(".")[1] in alive:
                 continue
             taken = scratch.with_name(f"{scratch.name}.taken")
             try:
@@ -196,6 +201,12 @@ class Store:
         except Unreadable:
             return None
         return record if record is not None and record.get("token") == token else None
+
+    def discard(self, key: str, token: str) -> None:
+        """Clear away what an attempt left that has not finished, so that it cannot finish any more."""
+        scratch = self.trials / f".{key}.{token}"
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(scratch.rename(scratch.with_name(f"{scratch.name}.taken")), ignore_errors=True)
 
     def attempts_made(self, key: str) -> int:
         """How often a trial has been tried to an end, crashes included; one that was skipped was not tried."""

@@ -126,9 +126,9 @@ class Job:
         return Store(self.folder).settle(self.identity["key"], self.token)
 
     def _commit(self, scratch: Path, outcome: Record, where: Record, started: datetime, seconds: float) -> Record:
-        own = (scratch / ENVIRONMENT, scratch / CONFIG)
-        for left in (*own, *scratch.glob("failure_*.json"), *scratch.glob(".result.json.*")):
-            left.unlink(missing_ok=True)
+        for left in list(scratch.iterdir()):  # listed once: where the folder is far away, each look counts
+            if left.name in (ENVIRONMENT, CONFIG) or left.match("failure_*.json") or left.match(".result.json.*"):
+                left.unlink(missing_ok=True)
         precision = self.config.get("trainer", {}).get("precision", "32-true") if self.task == "fit" else None
         record = {
             "schema": SCHEMA,

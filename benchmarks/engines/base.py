@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None: ...
 
+    def describe(self) -> str:
+        """Where jobs run, in a few words."""
+
     def stop(self) -> None:
         """End all jobs, in the middle of whatever they do."""
 
@@ -60,3 +63,22 @@ class Engine(Protocol):
             InputError: The function raised one.
             RuntimeError: The function raised anything else; the message holds its traceback.
         """
+
+
+@runtime_checkable
+class Outliving(Protocol):
+    """An engine whose jobs may outlive their driver."""
+
+    def take_over(self) -> list[list[str]]:
+        """Find the jobs that a former driver has left; only for who holds the lock of the store.
+
+        Returns:
+            The keys of the trials that they have still to run, by pack. `Engine.run`, given such packs, waits for those
+            jobs in place of running others.
+
+        Raises:
+            InputError: It cannot be told which they are.
+        """
+
+    def alive(self) -> set[str]:
+        """The keys of the trials that may be running at this moment, whoever started them."""

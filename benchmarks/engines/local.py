@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -22,6 +22,15 @@ from .base import Outcome
 
 # Workers share the cores, so each computes on one thread; then numbers do not depend on how many workers there are.
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# By these Lightning would take a worker for one of the processes that srun started, which it is not.
+OF_SRUN = (
+    "SLURM_NTASKS",
+    "SLURM_NTASKS_PER_NODE",
+    "SLURM_STEP_NUM_TASKS",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NODEID",
+)
 
 
 class LocalEngine:
@@ -30,10 +39,12 @@ class LocalEngine:
     Args:
         workers: How many processes, at most.
         preload: Fork them from a server that has imported torch and lightning once, rather than start them bare.
+        ignored: Signals that they ignore besides Ctrl-C.
     """
 
-    def __init__(self, workers: int, preload: bool = True) -> None:
+    def __init__(self, workers: int, preload: bool = True, ignored: Sequence[signal.Signals] = ()) -> None:
         self.n_workers = workers
+        self._ignored = (signal.SIGINT, *ignored)
         self._context: Any = multiprocessing.get_context("forkserver" if preload else "spawn")
         if preload:
             self._context.set_forkserver_preload(["benchmarks.engines.preload"])
@@ -44,6 +55,10 @@ class LocalEngine:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
+
+    def describe(self) -> str:
+        """How many workers there are."""
+        return f"{self.n_workers} worker{'s' * (self.n_workers != 1)}"
 
     def stop(self) -> None:
         """End all workers, in the middle of whatever they do."""
@@ -100,11 +115,11 @@ class LocalEngine:
 
     def _send(self, place: int, message: Any) -> None:
         if place == len(self._workers):
-            self._workers.append(_Worker(self._context))
+            self._workers.append(_Worker(self._context, self._ignored))
         try:
             self._workers[place].connection.send(message)
         except OSError:  # it died while it had nothing to do
-            self._workers[place] = _Worker(self._context)
+            self._workers[place] = _Worker(self._context, self._ignored)
             with suppress(OSError):  # this one, too; waiting for its answer tells
                 self._workers[place].connection.send(message)
 
@@ -114,7 +129,7 @@ class LocalEngine:
             kind, value = self._workers[place].connection.recv()
         except (EOFError, OSError):
             cause = self._workers[place].cause_of_death()
-            self._workers[place] = _Worker(self._context)
+            self._workers[place] = _Worker(self._context, self._ignored)
             return Outcome(job, None, cause, False, seconds)
         if kind == "begun":
             return None
@@ -124,20 +139,20 @@ class LocalEngine:
 
     def _end(self, place: int, job: tuple[Any, ...], seconds: float) -> Outcome:
         self._workers[place].stop()
-        self._workers[place] = _Worker(self._context)
+        self._workers[place] = _Worker(self._context, self._ignored)
         return Outcome(job, None, "ended by the driver", True, seconds)
 
 
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, ignored: Sequence[signal.Signals]) -> None:
         self.connection, theirs = context.Pipe()
         # No daemon, so that tasks may have processes of their own; `_receive` ends it with the driver.
         self.process = context.Process(target=_serve, args=(theirs,), daemon=False)
         forked = context.get_start_method() == "forkserver"
-        with _one_thread():
-            with _interrupts_ignored():
+        with _environment():
+            with _ignored(ignored):
                 forkserver.ensure_running() if forked else self.process.start()
             if forked:
                 self.process.start()
@@ -158,25 +173,28 @@ class _Worker:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """For processes started meanwhile, which inherit it."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
+def _environment() -> Iterator[None]:
+    """For processes started meanwhile, which inherit it: one thread, and nothing of srun."""
+    before = {name: os.environ.get(name) for name in (*ONE_THREAD, *OF_SRUN)}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    for name in OF_SRUN:
+        os.environ.pop(name, None)
     try:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
+def _ignored(numbers: Sequence[signal.Signals]) -> Iterator[None]:
     """For processes started meanwhile: Ctrl-C reaches the whole group, and is the driver's to handle."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _serve(connection: Connection) -> None:

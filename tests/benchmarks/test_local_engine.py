@@ -82,3 +82,16 @@ def test_refusals_and_bugs_come_through(engine):
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         list(engine.run(operator.truediv, [(1, 0)]))
     assert next(engine.run(operator.add, [(1, 2)])).value == 3
+
+
+def test_workers_are_no_processes_of_srun_and_ignore_what_they_are_told_to(monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with LocalEngine(1, preload=False, ignored=(signal.SIGUSR2,)) as engine:
+        asked = [("SLURM_NTASKS",), ("SLURM_JOB_ID",), ("OMP_NUM_THREADS",)]
+        assert [outcome.value for outcome in engine.run(os.getenv, asked)] == [None, "7", "1"]
+        asked = [(number,) for number in (signal.SIGINT, signal.SIGUSR2, signal.SIGTERM)]
+        told = [outcome.value for outcome in engine.run(signal.getsignal, asked)]
+    assert told == [signal.SIG_IGN, signal.SIG_IGN, signal.SIG_DFL]
+    assert os.environ["SLURM_NTASKS"] == "4"
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
