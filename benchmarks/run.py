@@ -14,6 +14,7 @@ from typing import Any
 
 from datamodules.errors import require
 
+from .engines import check_options, open_engine
 from .engines.local import LocalEngine
 from .live import View
 from .packs import explain, make_packs, parse_pack
@@ -30,29 +31,32 @@ def run(args: argparse.Namespace) -> int:
     selected = select(study, args.filter)
     alone = study.measures_time and args.workers is None
     workers = 1 if alone else n_workers(args)
+    check_options(args)
     timeout = args.trial_timeout
     require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
     limit = parse_pack(args.pack)
     options = Options(timeout, pack=limit != 0)
-    if ":" in study.task:  # one of the user's own lies there; workers inherit it
-        sys.path.insert(0, str(find_study(args.study).parent.resolve()))
+    beside = find_study(args.study).resolve() if ":" in study.task else None
+    if beside:  # one of the user's own lies there; workers inherit it
+        sys.path.insert(0, str(beside.parent))
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
     # Its imports take seconds, in which the driver waits for the workers' own.
     threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
-    with LocalEngine(workers, preload=study.task != "noop") as engine, terminated_is_interrupted():
+    with LocalEngine(workers, preload=study.task != "noop") as local, terminated_is_interrupted():
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         if alone:
             print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)
-        plan = make_plan(study, engine)
+        plan = make_plan(study, local)
         require(any(map(selected, plan.trials())), "no trial has all that --filter asks for; leave one out.")
-        with store.lock():
+        at_once = 1 if alone else args.workers
+        with open_engine(args, local, store.folder, at_once, beside) as engine, store.lock():
             store.create(study.to_file(), plan.keys_by_name())
             store.recover()
             progress = read_progress(plan, store, args.retry_failed)
             pending = [trial for trial in progress.pending if selected(trial)]
             keys = {trial.key for trial in pending}
             _tell(plan, progress, store, keys)
-            packs = make_packs(plan, pending, limit, workers)
+            packs = make_packs(plan, pending, limit, engine.n_workers)
             for sentence in explain(plan, packs, limit) if args.explain else ():
                 print(sentence, file=sys.stderr)
             interrupted = False
@@ -70,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
-    many = f"{workers} worker{'s' * (workers != 1)}"
-    print(f"{len(pending)} trials run in {seconds:.0f} s on {many}; records and report in {store.folder}")
+    print(f"{len(pending)} trials run in {seconds:.0f} s on {engine}; records and report in {store.folder}")
     return 1 if bad else 0
 
 

@@ -26,7 +26,7 @@ class Outcome:
 
 
 class Engine(Protocol):
-    """Runs functions elsewhere; a context, at whose end all that it started is ended.
+    """Runs functions elsewhere; a context, at whose end all that it started is ended. As text it says where that is.
 
     Attributes:
         n_workers: How many jobs it runs at once, as far as it knows.

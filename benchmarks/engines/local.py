@@ -45,6 +45,9 @@ class LocalEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
 
+    def __str__(self) -> str:
+        return f"{self.n_workers} worker{'s' * (self.n_workers != 1)}"
+
     def stop(self) -> None:
         """End all workers, in the middle of whatever they do."""
         for worker in self._workers:
