@@ -12,7 +12,7 @@ from datamodules.errors import InputError, choose, require
 from zoo.files import write_atomically
 
 from .agreement import RULE
-from .engines import add_options
+from .engines.options import add_engine_options
 from .studyfile import STUDIES, list_studies, load_study
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     what = "end a trial that takes longer, as failed; in a pack, one that does so on average"
     run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
     run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
-    add_options(run)
+    add_engine_options(run)
     report = verb("report", "rebuild tables and figures from the records, and print the table")
     what = "the folder of a study that was run or archived, or one of such folders, which gets a README.md, too"
     report.add_argument("folder", metavar="DIR/STUDY", nargs="?", help=what)

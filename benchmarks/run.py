@@ -7,14 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from datamodules.errors import require
 
-from .engines import check_options, open_engine
+from .engines import open_engine
+from .engines.base import Engine
 from .engines.local import LocalEngine
 from .live import View
 from .packs import explain, make_packs, parse_pack
@@ -31,25 +32,24 @@ def run(args: argparse.Namespace) -> int:
     selected = select(study, args.filter)
     alone = study.measures_time and args.workers is None
     workers = 1 if alone else n_workers(args)
-    check_options(args)
     timeout = args.trial_timeout
     require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
     limit = parse_pack(args.pack)
     options = Options(timeout, pack=limit != 0)
     beside = find_study(args.study).resolve() if ":" in study.task else None
-    if beside:  # one of the user's own lies there; workers inherit it
+    if beside is not None:  # the module of a task of the user's own lies there; workers inherit it
         sys.path.insert(0, str(beside.parent))
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
     # Its imports take seconds, in which the driver waits for the workers' own.
-    threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
-    with LocalEngine(workers, preload=study.task != "noop") as local, terminated_is_interrupted():
+    threading.Thread(target=_import_report, daemon=True).start()
+    preload = study.task != "noop"
+    with terminated_is_interrupted(), open_engine(args, workers, store, preload, alone, beside) as engine:
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         if alone:
             print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)
-        plan = make_plan(study, local)
+        plan = _plan(study, engine, preload)
         require(any(map(selected, plan.trials())), "no trial has all that --filter asks for; leave one out.")
-        at_once = 1 if alone else args.workers
-        with open_engine(args, local, store.folder, at_once, beside) as engine, store.lock():
+        with store.lock():
             store.create(study.to_file(), plan.keys_by_name())
             store.recover()
             progress = read_progress(plan, store, args.retry_failed)
@@ -74,8 +74,22 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
-    print(f"{len(pending)} trials run in {seconds:.0f} s on {engine}; records and report in {store.folder}")
+    where = engine.describe()
+    print(f"{len(pending)} trials run in {seconds:.0f} s on {where}; records and report in {store.folder}")
     return 1 if bad else 0
+
+
+def _plan(study: Study, engine: Engine, preload: bool) -> Plan:
+    """The study's trials, checked in a process of this machine."""
+    if isinstance(engine, LocalEngine):
+        return make_plan(study, engine)
+    with LocalEngine(1, preload) as here:
+        return make_plan(study, here)
+
+
+def _import_report() -> None:
+    with suppress(Exception):  # the driver may be at its end; if it is not, it says so when it reports
+        import_module("benchmarks.report")
 
 
 def n_workers(args: argparse.Namespace) -> int:

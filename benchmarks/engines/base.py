@@ -26,7 +26,7 @@ class Outcome:
 
 
 class Engine(Protocol):
-    """Runs functions elsewhere; a context, at whose end all that it started is ended. As text it says where that is.
+    """Runs functions elsewhere; a context, at whose end all that it started is ended.
 
     Attributes:
         n_workers: How many jobs it runs at once, as far as it knows.
@@ -39,6 +39,9 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None: ...
+
+    def describe(self) -> str:
+        """Where jobs run, in a few words: for the last line of a command."""
 
     def stop(self) -> None:
         """End all jobs, in the middle of whatever they do."""

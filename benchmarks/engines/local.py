@@ -45,7 +45,8 @@ class LocalEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
 
-    def __str__(self) -> str:
+    def describe(self) -> str:
+        """Where jobs run, in a few words."""
         return f"{self.n_workers} worker{'s' * (self.n_workers != 1)}"
 
     def stop(self) -> None:

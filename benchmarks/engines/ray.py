@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.carry import Carried
-from datamodules.errors import InputError
+from datamodules.errors import InputError, require
 from zoo.provenance import git_state
 
 from .base import Outcome
@@ -40,6 +40,8 @@ def open_ray(
     Raises:
         InputError: There is no such cluster, it has no room for a trial, or it has other versions.
     """
+    whole = gpus < 1 or gpus == int(gpus)
+    require(whole, f"--gpus-per-trial must be a fraction of 1 or a whole number, got {gpus}.")
     cores = max(len(os.sched_getaffinity(0)), math.ceil((at_once or 0) * cpus))
     cluster = Cluster(address_of(address), cores, beside)
     try:
@@ -81,7 +83,8 @@ class RayEngine:
         self.stop()
         self._cluster.close()
 
-    def __str__(self) -> str:
+    def describe(self) -> str:
+        """Where jobs run, in a few words."""
         return f"Ray, {self._n_nodes} node{'s' * (self._n_nodes != 1)} with {self._hardware}"
 
     def stop(self) -> None:

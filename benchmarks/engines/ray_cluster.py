@@ -1,5 +1,6 @@
 """A Ray cluster: found or started, with this project's code sent to it, and compared with the driver's machine."""
 
+import logging
 import os
 import re
 import shutil
@@ -35,6 +36,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 PACKAGE_ROOT = Path(__file__).parents[2]
 SENT = ("zoo", "datamodules", "benchmarks")
 PATIENCE = 10.0  # seconds for an address to answer
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 class Cluster:
@@ -62,7 +64,7 @@ class Cluster:
                     **(where if address is None else {"address": address}),
                     runtime_env={"working_dir": folder, "env_vars": _environment()},
                     log_to_driver=False,
-                    logging_level="error",
+                    logging_level=logging.ERROR,
                 )
             except Exception as error:  # it raises whatever it meets, of no common type
                 raise InputError(_sentence(error, address)) from None
@@ -106,7 +108,7 @@ class Cluster:
             for node in ray.nodes()
             if node["Alive"] and node["Resources"].get("CPU")  # on others no trial runs
         }
-        said = {}
+        said: dict[str, None] = {}
         for name, found in probes.items():
             try:
                 node = ray.get(found)
@@ -141,16 +143,22 @@ def address_of(option: str | None) -> str | None:
 
 
 def _require_answer(address: str) -> None:
-    if address == "auto":
+    """Refuse an address at which nothing answers as Ray does; Ray itself would try again for minutes."""
+    if address == "auto" or os.environ.get("RAY_USE_TLS", "0") != "0":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+        with socket.create_connection((host.strip("[]"), int(port)), PATIENCE) as connection:
+            connection.sendall(HTTP2_PREFACE)
+            answer = connection.recv(9, socket.MSG_WAITALL)
     except (OSError, OverflowError) as error:
         raise InputError(_no_cluster(address, getattr(error, "strerror", None) or str(error))) from None
+    # Ray speaks gRPC, which is HTTP/2: what comes first is a frame of type 4 (RFC 9113, section 3.4).
+    require(answer[3:4] == b"\x04", _no_cluster(address, "what answers there is something else"))
 
 
 def _no_cluster(address: str, cause: str) -> str:
+    cause = "none runs on this machine" if address == "auto" else cause
     return (
         f"no Ray cluster answers at {address} ({cause.rstrip('.')}). Start one with `ray start --head`, or leave out "
         "--ray-address (or unset RAY_ADDRESS) to have one started on this machine."
@@ -158,14 +166,28 @@ def _no_cluster(address: str, cause: str) -> str:
 
 
 def _sentence(error: Exception, address: str | None) -> str:
-    words = " ".join(str(error).split())
+    """What ray says on failing to start or to connect, in words with a remedy."""
+    words = " ".join(" ".join(map(str, _chain(error))).split())
+    if re.search("Unauthenticated|AuthToken|uthentication token", words):
+        return (
+            f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and put what `ray get-auth-token` "
+            "prints on the cluster's head into RAY_AUTH_TOKEN."
+        )
     if "Version mismatch" in words:
         found = re.findall(r"Ray: (\S+) Python: (\S+)", words)
-        theirs, ours = (f"Ray {r} on Python {p}" for r, p in found[:2]) if len(found) > 1 else ("other versions", words)
-        return f"the cluster at {address} was started with {theirs}, and this is {ours}; start it with the same, or change."
+        theirs, ours = [f"Ray {ray} on Python {python}" for ray, python in found[:2]]
+        return (
+            f"the cluster at {address} was started with {theirs}, and this is {ours}; run both with the same versions."
+        )
     if address is None:
         return f"cannot start Ray on this machine: {_last_line(error)}"
     return _no_cluster(address, _last_line(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _last_line(error: BaseException) -> str:

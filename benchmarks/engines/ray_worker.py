@@ -41,7 +41,8 @@ class Node:
 
     def differences(self, driver: "Node") -> tuple[list[str], list[str]]:
         """In what this node is unlike the driver's machine: what cannot be, and what may be, each in a few words."""
-        severe, mild = [], []
+        severe: list[str] = []
+        mild: list[str] = []
         if self.python != driver.python:
             minor = [node.python.rpartition(".")[0] for node in (self, driver)]
             (severe if len(set(minor)) > 1 else mild).append(f"Python {self.python} (the driver: {driver.python})")
@@ -134,7 +135,7 @@ def serve(function: Callable[..., Any], job: tuple[Any, ...], limit: float, send
     try:
         with _time_limit(limit):
             if function is PackJob.run:
-                return answer("returned", run_pack(*job, sender.token, sender.environment))
+                return answer("returned", run_pack(job[0], sender.token, sender.environment))
             return answer("returned", function(*job))
     except _TimeUp:
         _disarm()  # it may have struck before the context could
@@ -159,7 +160,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, strike)
     # Again and again: Python drops what is raised in a finalizer. A loop inside a library heeds no signal at all.
-    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=2)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
         yield

@@ -18,7 +18,7 @@ import pytest
 from benchmarks.cli import main
 from benchmarks.store import Store
 
-pytest.importorskip("ray")
+pytest.importorskip("benchmarks.engines.ray_cluster")  # which tells ray to be quiet before it is imported
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
 
 PATIENCE = 180.0  # seconds until a test gives up: a guard, nothing is timed by it
@@ -122,7 +122,9 @@ def more_nodes(cluster) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
         script = f"{before} && exec {ray_start} --object-store-memory {SMALL} {options} --block"
         command = ["unshare", "-rm", "sh", "-c", script] if before != "true" else ["sh", "-c", script]
         nodes = len(cluster.global_state._live_node_ids())
-        node = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        node = subprocess.Popen(
+            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
         started.append(node)
         until(lambda: len(cluster.global_state._live_node_ids()) > nodes or node.poll() is not None)
         assert node.poll() is None
@@ -313,7 +315,10 @@ def test_a_node_with_another_torch_is_refused(cluster, more_nodes, tmp_path, ref
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("--gpus-per-trial 1", "a trial shall have 1 GPU(s), and no node of the cluster has one; give --gpus-per-trial"),
+        (
+            "--gpus-per-trial 1",
+            "a trial shall have 1 GPU(s), and no node of the cluster has one; give --gpus-per-trial",
+        ),
         ("--cpus-per-trial 3", "a trial shall have 3 CPU(s), and the most on any node of the cluster is 1; give"),
     ],
 )
@@ -323,6 +328,7 @@ def test_trials_for_which_no_node_has_room_are_refused(cluster, refused, options
 
 def test_a_cluster_of_its_own_ends_with_the_driver(home, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(home))
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray leaves a token in the user's home
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     others = set(children(os.getpid()))
     assert run(tmp_path, NOOP, "--engine ray --workers 4 --cpus-per-trial 0.25") == 0
