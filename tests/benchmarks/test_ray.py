@@ -20,6 +20,7 @@ from benchmarks.cli import main
 from benchmarks.store import Store
 from benchmarks.studyfile import load_study
 from datamodules.errors import InputError
+from zoo.provenance import git_state
 
 # It tells ray to be quiet before it is imported.
 open_ray = pytest.importorskip("benchmarks.engines.ray", reason="needs ray").open_ray
@@ -243,7 +244,8 @@ def test_numbers_are_those_of_local_workers(cluster, tmp_path, capsys, options):
         local, ray = (store.record(key) for store in stores)
         for part in ("status", "metrics", "config", "best_epoch"):
             assert local[part] == ray[part]
-        for part in ("git", "code_version", "packages", "threads", "pack_size"):
+        assert ray["environment"]["git"] == git_state(), "workers run no checkout, but the driver does"
+        for part in ("code_version", "packages", "threads", "pack_size"):
             assert local["environment"][part] == ray["environment"][part]
         assert len({(store.trials / key / "metrics.csv").read_bytes() for store in stores}) == 1
 
