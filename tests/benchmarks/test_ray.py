@@ -296,8 +296,8 @@ def test_a_node_that_was_given_up_and_comes_back_changes_nothing(cluster, tmp_pa
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
     assert len(before) == 6
-    until(lambda: not at_work(raylet(lost)))
     cluster.remove_node(lost)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in frozen))
     assert_as_if_undisturbed(tmp_path, before, text)
 
 
