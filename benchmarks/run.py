@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from datamodules.errors import require
 
-from .engines import AT_ONCE, open_engine
+from .engines import open_engine
 from .engines.base import Engine, Outliving
 from .engines.local import LocalEngine
 from .live import View
@@ -36,13 +36,14 @@ def run(args: argparse.Namespace) -> int:
     require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
     limit = parse_pack(args.pack)
     options = Options(timeout, pack=limit != 0)
-    if ":" in study.task:  # one of the user's own lies there; workers inherit it
-        sys.path.insert(0, str(find_study(args.study).parent.resolve()))
+    beside = find_study(args.study).resolve() if ":" in study.task else None
+    if beside is not None:  # the module of a task of the user's own lies there; workers inherit it
+        sys.path.insert(0, str(beside.parent))
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
     # Its imports take seconds, in which the driver waits for the workers' own.
-    threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
+    threading.Thread(target=_import_report, daemon=True).start()
     preload = study.task != "noop"
-    with open_engine(args, workers, store, preload) as engine, terminated_is_interrupted():
+    with terminated_is_interrupted(), open_engine(args, workers, store, preload, alone, beside) as engine:
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         if alone:
             print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             pending = [trial for trial in progress.pending if selected(trial)]
             keys = {trial.key for trial in pending}
             _tell(plan, progress, store, keys)
-            packs = _packs(plan, pending, left, limit, workers)
+            packs = _packs(plan, pending, left, limit, engine.n_workers)
             if study.measures_time:  # what is set side by side, which is one seed's, runs at about the same time
                 packs.sort(key=lambda pack: pack[0].seed)
             for sentence in explain(plan, packs, limit) if args.explain else ():
@@ -104,6 +105,11 @@ def _packs(
     covered = {key for keys in running for key in keys}
     rest = [trial for trial in pending if trial.key not in covered]
     return [[by_key[key] for key in keys] for keys in running] + make_packs(plan, rest, limit, workers)
+
+
+def _import_report() -> None:
+    with suppress(Exception):  # the driver may be at its end; if it is not, it says so when it reports
+        import_module("benchmarks.report")
 
 
 def n_workers(args: argparse.Namespace) -> int:

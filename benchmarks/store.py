@@ -117,6 +117,8 @@ class Store:
             alive: The keys of trials that run still, of whoever; theirs is left alone.
         """
         for scratch in list(self.trials.glob(".*")):
+            if scratch.name.startswith(".shared."):  # see `engines.ray`
+                scratch.unlink(missing_ok=True)
             if not re.fullmatch(r"\.\w+\.\w+(\.taken)*", scratch.name) or not scratch.is_dir():
                 continue
             if scratch.name.split(".")[1] in alive:
@@ -141,10 +143,25 @@ class Store:
     # --- trials ---------------------------------------------------------------------------------------------------
 
     def scratch(self, key: str, token: str) -> Path:
-        """The folder that an attempt writes into, made if need be; `token` names the attempt."""
-        folder = self.trials / f".{key}.{token}"
+        """The folder that an attempt writes into, made if need be.
+
+        Args:
+            key: The trial.
+            token: Names the attempt; where an engine runs one more than once, each run has `_` and a name of its own
+                behind it, so that they share no folder.
+        """
+        folder = self.opened(key, token)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def opened(self, key: str, token: str) -> Path:
+        """The same folder; it is there no more if a driver took the attempt for dead."""
+        return self.trials / f".{key}.{token}"
+
+    def scratches(self, key: str, token: str) -> list[Path]:
+        """The folders that runs of an attempt have left, the newest first."""
+        found = [path for path in self.trials.glob(f".{key}.{token}*") if not path.name.endswith(".taken")]
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     def commit(self, scratch: Path, record: Record) -> Record:
         """Make a trial's folder, with its record, appear under its key.
@@ -191,16 +208,18 @@ class Store:
 
     def settle(self, key: str, token: str) -> Record | None:
         """The record of an attempt whose process died only after it had finished; None if it had not."""
-        scratch = self.trials / f".{key}.{token}"
+        for scratch in self.scratches(key, token):
+            with contextlib.suppress(Unreadable):
+                return self._appear(scratch, _read(scratch / "result.json", key))
+        return self.finished(key, token)
+
+    def finished(self, key: str, token: str) -> Record | None:
+        """The record of an attempt that stands under its trial's key; None if another one does, or none."""
         try:
-            return self._appear(scratch, _read(scratch / "result.json", key))
-        except Unreadable:
-            pass
-        try:
-            record = self.record(key)
+            record = _read(self.trials / key / "result.json", key)
         except Unreadable:
             return None
-        return record if record is not None and record.get("token") == token else None
+        return record if str(record.get("token")).partition("_")[0] == token else None
 
     def discard(self, key: str, token: str) -> None:
         """Clear away what an attempt left that has not finished, so that it cannot finish any more."""

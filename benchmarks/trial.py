@@ -43,6 +43,7 @@ class Job:
         attempt: The how manieth attempt it is.
         token: Names the attempt.
         options: What the task is told beyond its config.
+        environment: What the driver knows of where the trial runs, and the worker does not.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Job:
     attempt: int
     token: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self) -> Record:
         """Run the trial and leave its folder in the store; an exception becomes a record, not an exception.
@@ -82,7 +84,7 @@ class Job:
         scratch = Store(self.folder).scratch(self.identity["key"], self.token)
         # The record holds both too; these are for `zoo fit --config`, and for a driver whose worker has died.
         (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
-        (scratch / ENVIRONMENT).write_text(json.dumps(environment()), encoding="utf-8")
+        (scratch / ENVIRONMENT).write_text(json.dumps({**environment(), **self.environment}), encoding="utf-8")
         return scratch
 
     def commit(self, outcome: Record, started: datetime, seconds: float) -> Record:
@@ -92,9 +94,13 @@ class Job:
             outcome: What the task returned, with a status.
             started: When it began.
             seconds: How long it took.
+
+        Raises:
+            FileNotFoundError: Its folder is there no more: a driver took this process for dead, and may have the trial
+                run again by now.
         """
-        scratch = Store(self.folder).scratch(self.identity["key"], self.token)
-        where = environment() | outcome.pop("environment", {})
+        scratch = Store(self.folder).opened(self.identity["key"], self.token)
+        where = environment() | outcome.pop("environment", {}) | dict(self.environment)
         return self._commit(scratch, {"peak_memory_bytes": peak_memory_bytes(), **outcome}, where, started, seconds)
 
     def end(self, status: str, reason: str, seconds: float) -> Record:
@@ -113,7 +119,9 @@ class Job:
         store = Store(self.folder)
         outcome = {"status": status, "reason": reason, "metrics": {}, "peak_memory_bytes": {"host": None, "gpu": None}}
         with store.sentences():
-            scratch = store.scratch(self.identity["key"], self.token)
+            left = store.scratches(self.identity["key"], self.token)
+            scratch = left[0] if left else store.scratch(self.identity["key"], self.token)
+            (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
             (scratch / "best.ckpt").unlink(missing_ok=True)
             try:
                 where = json.loads((scratch / ENVIRONMENT).read_text(encoding="utf-8"))

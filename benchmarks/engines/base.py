@@ -41,7 +41,7 @@ class Engine(Protocol):
     ) -> None: ...
 
     def describe(self) -> str:
-        """Where jobs run, in a few words."""
+        """Where jobs run, in a few words: for the last line of a command."""
 
     def stop(self) -> None:
         """End all jobs, in the middle of whatever they do."""

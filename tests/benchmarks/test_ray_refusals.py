@@ -1,0 +1,205 @@
+"""What `--engine ray` refuses before any cluster is there, and what its workers do without one."""
+
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.carry import Carried, run_pack
+from benchmarks.engines.ray_worker import Answer, Sender, serve, this_node
+from benchmarks.store import Store
+from benchmarks.tasks import resolve_noop
+from benchmarks.trial import Job, PackJob
+from datamodules.errors import InputError
+
+NOOP = """\
+# Does noise matter?
+task: noop
+base: {noise: 0.0}
+vary: {returns: [{value: 1.0}, {value: 2.0}]}
+baseline: {returns: {value: 1.0}}
+metric: {name: value, mode: max}
+seeds: 2
+"""
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--ray-address auto", "--ray-address goes with --engine ray, and this is --engine local."),
+        ("--cpus-per-trial 2", "--cpus-per-trial goes with --engine ray, and this is --engine local."),
+        ("--gpus-per-trial 1", "--gpus-per-trial goes with --engine ray, and this is --engine local."),
+        ("--engine ray --cpus-per-trial 0", "--cpus-per-trial must be a number above 0, got 0.0."),
+        ("--engine ray --cpus-per-trial nan", "--cpus-per-trial must be a number above 0, got nan."),
+        ("--engine ray --gpus-per-trial -1", "--gpus-per-trial must be a number, not negative; got -1.0."),
+        ("--engine ray --gpus-per-trial inf", "--gpus-per-trial must be a number, not negative; got inf."),
+        ("--engine ray --gpus-per-trial 1.5", "--gpus-per-trial must be a fraction of 1 or a whole number, got 1.5."),
+        ("--engine rya", "unknown engine 'rya'. Did you mean 'ray'? Available: local, ray."),
+        ("--engine ray --workers 0", "--workers must be at least 1, got 0."),
+        ("--engine ray --ray-address somewhere", "--ray-address must be HOST:PORT, ray://HOST:PORT or auto, got 'some"),
+        ("--engine ray --ray-address ''", "--ray-address must be HOST:PORT, ray://HOST:PORT or auto, got ''."),
+        ("--engine ray --ray-address localhost:99999", "no Ray cluster answers at localhost:99999 ("),
+    ],
+)
+def test_options_that_cannot_be_are_refused(refused, options, sentence):
+    if any(word in options for word in ("1.5", "somewhere", "''", "99999")):
+        pytest.importorskip("ray")
+    assert sentence in refused(NOOP, options)
+
+
+def test_ray_that_is_not_installed_is_a_sentence_with_the_command(refused, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    said = refused(NOOP, "--engine ray")
+    assert "--engine ray needs ray, which is not installed; pip install 'ablation-zoo[ray]'." in said
+
+
+def test_an_address_at_which_no_cluster_answers_is_refused(refused, monkeypatch):
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        said = refused(NOOP, f"--engine ray --ray-address {address}")
+        thread.join()
+    assert f"no Ray cluster answers at {address} (what answers there is something else). Start one with" in said
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    said = refused(NOOP, "--engine ray")
+    assert f"no Ray cluster answers at {address} (Connection refused). Start one with `ray start --head`, or" in said
+
+
+def test_versions_that_differ_are_told_apart_by_what_they_change():
+    here = this_node()
+    assert here.refusal(here) == ""
+    packages = dict(here.packages)
+    other = replace(here, host="far", packages=packages | {"torch": "1.0.0", "torchmetrics": "0.1.0"})
+    severe, mild = other.differences(here)
+    assert severe == [f"torch 1.0.0 (the driver: {packages['torch']})"]
+    assert mild == [f"torchmetrics 0.1.0 (the driver: {packages['torchmetrics']})"]
+    assert f"pip install torch=={packages['torch']} torchmetrics==" in other.refusal(here)
+    assert replace(here, packages=packages | {"torchmetrics": "0.1.0"}).refusal(here) == "", "numbers hardly change"
+    assert "has no torchmetrics (" in replace(here, packages=packages | {"torchmetrics": None}).refusal(here)
+    assert "has Python 3.1.0 (the driver: 3." in replace(here, python="3.1.0").refusal(here)
+    patch = here.python.rpartition(".")[0] + ".99"
+    assert replace(here, python=patch).refusal(here) == ""
+
+
+# --- what a worker does -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store(tmp_path / "study")
+    store.create("name: study\n", {"v": ["abc"]})
+    return store
+
+
+@pytest.fixture
+def sender(store) -> Sender:
+    (store.trials / ".shared.token").touch()
+    return Sender(this_node(), str(Path.cwd()), ".shared.token", {"git": {"commit": "a1b2", "dirty": False}})
+
+
+def pack(store: Store, *keys: str, token: str = "t0", **config) -> PackJob:
+    jobs = []
+    for seed, key in enumerate(keys):
+        identity = {"study": "s", "key": key, "variant": "v", "varied": {}, "seed": seed}
+        resolved = {"seed_everything": seed, **resolve_noop(config)}
+        jobs.append(Job(store.folder, "noop", resolved, identity, attempt=1, token=token))
+    return PackJob(tuple(jobs))
+
+
+def test_a_run_of_an_attempt_that_has_finished_is_not_repeated(store, sender):
+    job = pack(store, "abc", returns={"value": 1.0}, noise=1.0)
+    (first,) = run_pack(job, sender.token, sender.environment)
+    written = (store.trials / "abc/result.json").stat().st_mtime_ns
+    assert run_pack(job, sender.token, sender.environment) == [first]
+    assert (store.trials / "abc/result.json").stat().st_mtime_ns == written
+    assert first["environment"]["git"] == {"commit": "a1b2", "dirty": False}
+    assert job.jobs[0].settled() == first
+
+
+def test_runs_of_one_attempt_share_no_folder_and_one_taken_for_dead_finishes_no_more(store, sender):
+    (job,) = pack(store, "abc").jobs
+    first, second = (replace(job, token=f"t0_{n}") for n in "ab")
+    assert first.open() != second.open()
+    store.recover()  # as the next driver does
+    outcome = {"status": "done", "reason": "", "metrics": {"value": 1.0}}
+    for zombie in (first, second):
+        with pytest.raises(FileNotFoundError):
+            zombie.commit(dict(outcome), started=time_of(job), seconds=1.0)
+    assert store.record("abc") is None
+
+
+def time_of(job: Job):
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+def test_a_crash_is_written_beside_what_the_last_run_has_left(store):
+    (job,) = pack(store, "abc").jobs
+    (replace(job, token="t0_a").open() / "seen.txt").write_text("before it died")
+    record = job.end("crashed", "its Ray worker died", 1.0)
+    assert record["environment"]["cpu"]
+    assert (store.trials / "abc/seen.txt").read_text() == "before it died"
+    assert not list(store.trials.glob(".abc.*"))
+    (job,) = pack(store, "def").jobs
+    assert job.end("crashed", "its Ray worker died", 1.0)["environment"]["cpu"] is None, "it died before it could say"
+    assert (store.trials / "def/config.yaml").is_file()
+
+
+def test_what_a_worker_without_the_folder_leaves_is_brought_into_it(store, sender, tmp_path):
+    job = pack(store, "abc", raises="on purpose")
+    carried = run_pack(job, ".shared.of another folder", sender.environment)
+    assert isinstance(carried, Carried)
+    assert [path.name for path in store.trials.iterdir()] == [".shared.token"]
+    (record,) = carried.take_in(store.folder)
+    assert (record["status"], record["reason"]) == ("failed", "RuntimeError: on purpose")
+    assert store.record("abc") == record
+    assert sorted(path.name for path in (store.trials / "abc").iterdir()) == [
+        "config.yaml",
+        "result.json",
+        "traceback.txt",
+    ]
+    assert carried.take_in(store.folder) == [record], "twice does no harm"
+    assert job.jobs[0].settled() == record
+
+
+def test_a_job_ends_when_its_time_is_up_and_the_worker_stays(sender, store):
+    before = signal.getsignal(signal.SIGALRM)
+    answer = serve(time.sleep, (600.0,), 0.2, sender)
+    assert (answer.kind, answer.value) == ("timed out", None)
+    assert serve(PackJob.run, (pack(store, "abc", sleep=600.0),), 0.2, sender).kind == "timed out"
+    assert store.record("abc") is None
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == before
+    for limit in (60.0, 1e300, math.inf):
+        assert serve(math.sqrt, (4.0,), limit, sender)[:2] == ("returned", 2.0)
+
+
+def test_what_a_job_comes_to_is_an_answer(sender, store):
+    assert serve(exit, (3,), math.inf, sender)[:2] == ("exited", "exited with status 3")
+    raised = serve(os.listdir, ("/nowhere",), math.inf, sender)
+    assert (raised.kind, "FileNotFoundError" in raised.value) == ("raised", True)
+    other = replace(sender, node=replace(sender.node, packages={**sender.node.packages, "torch": "1.0.0"}))
+    refusal: Answer = serve(os.getpid, (), math.inf, other)
+    assert refusal.kind == "refused", "a node that has joined since"
+    assert "could not be compared" in refusal.value
+    with pytest.raises(InputError, match="cannot write to"):
+        Carried([{"key": "abc", "token": "t0"}], [{}]).take_in(Path("/proc/nothing"))
