@@ -17,6 +17,7 @@ from datamodules.errors import require
 from .engines import open_engine
 from .engines.base import Engine, Outliving
 from .engines.local import LocalEngine
+from .engines.options import AT_ONCE
 from .live import View
 from .packs import explain, make_packs, parse_pack
 from .plan import Plan, Trial, make_plan, select

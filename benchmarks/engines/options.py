@@ -19,6 +19,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
         "gpus_per_trial",
     ),
 }
+AT_ONCE = 16  # tasks of SLURM, unless --workers says so; the cores of a login node say nothing
 PACKAGES = {"ray": "ray", "slurm": "submitit"}  # what an engine needs of the extra of its name
 
 

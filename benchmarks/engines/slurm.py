@@ -14,7 +14,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,16 +29,6 @@ from .slurm_queue import Queue
 
 LIVES = 2  # how often a job may wait in tasks that end before they begin it
 PATIENCE = 90.0  # seconds that tasks have to end when they are cancelled
-
-
-def require_submitit() -> None:
-    """Refuse to go on without it.
-
-    Raises:
-        InputError: It is not installed.
-    """
-    there = find_spec("submitit") is not None
-    require(there, "--engine slurm needs submitit, which is not installed: pip install 'ablation-zoo[slurm]'.")
 
 
 def arrays_of(store: Store) -> list[Path]:

@@ -5,7 +5,7 @@ import argparse
 from datamodules.errors import require
 
 from ..store import Store
-from .slurm import SlurmEngine, require_submitit
+from .slurm import SlurmEngine
 from .slurm_queue import LocalQueue, Queue, Resources, SlurmQueue, parse_extra
 
 LEAST = 2  # minutes
@@ -15,7 +15,7 @@ def open_slurm(args: argparse.Namespace, workers: int, store: Store, preload: bo
     """The engine for these options; see `benchmarks.engines.open_engine`.
 
     Raises:
-        InputError: Some number is nonsense, submitit or SLURM is not there, or SLURM would refuse such jobs.
+        InputError: Some number is nonsense, SLURM is not there, or SLURM would refuse such jobs.
     """
     minutes, cpus, gpus = args.slurm_time, args.cpus_per_trial, args.gpus_per_trial
     good = minutes is None or minutes >= LEAST
@@ -32,6 +32,5 @@ def open_slurm(args: argparse.Namespace, workers: int, store: Store, preload: bo
         args.slurm_partition,
         parse_extra(args.slurm),
     )
-    require_submitit()
     queue: Queue = LocalQueue(resources) if args.slurm_executor == "local" else SlurmQueue(resources)
     return SlurmEngine(store, queue, workers, tasks, preload)
