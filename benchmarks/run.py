@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import require
+from zoo.tracking.options import study_options
 
 from .engines.local import LocalEngine
 from .live import View
@@ -22,6 +23,7 @@ from .runner import Options, Progress, read_progress, run_trials
 from .store import Store
 from .study import Study
 from .studyfile import find_study, load_study
+from .tracking import check, push_after_run
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,6 +39,9 @@ def run(args: argparse.Namespace) -> int:
     if ":" in study.task:  # one of the user's own lies there; workers inherit it
         sys.path.insert(0, str(find_study(args.study).parent.resolve()))
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
+    wandb = study_options(args) if args.wandb else None
+    if wandb is not None:
+        check(wandb, store.folder)
     # Its imports take seconds, in which the driver waits for the workers' own.
     threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
     with LocalEngine(workers, preload=study.task != "noop") as engine, terminated_is_interrupted():
@@ -70,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
+    if wandb is not None:
+        push_after_run(study, store, wandb)
     many = f"{workers} worker{'s' * (workers != 1)}"
     print(f"{len(pending)} trials run in {seconds:.0f} s on {many}; records and report in {store.folder}")
     return 1 if bad else 0
