@@ -3,11 +3,15 @@ import os
 # Before torch is imported: small nets are faster on one thread, and numbers then do not depend on the machine's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import base64
 import json
+import re
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +123,168 @@ def wandb_runs():
         return runs
 
     return read
+
+
+# --- the server ----------------------------------------------------------------------------------------------------
+
+KEY = "k" * 40
+
+
+class WandbServer(ThreadingHTTPServer):
+    """Answers as W&B's server does, as far as its client asks; started by `with`.
+
+    Attributes:
+        runs: What clients said of each run, by its id: the last `upsertBucket`, and the lines of its files by name.
+        artifacts: The artifacts, by number.
+        uploads: What was uploaded, by path.
+        dies_after: How many runs it takes before it closes its door.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Answer)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.artifacts: list[dict[str, Any]] = []
+        self.uploads: dict[str, bytes] = {}
+        self.dies_after: int | None = None
+        self.dead = False
+
+    def __enter__(self) -> "WandbServer":
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is none of our business."""
+
+    def history(self, run_id: str) -> list[dict[str, Any]]:
+        """The rows of a run."""
+        return [json.loads(line) for line in self.runs[run_id].get("wandb-history.jsonl", [])]
+
+    def config(self, run_id: str) -> dict[str, Any]:
+        """The config of a run."""
+        return {name: entry["value"] for name, entry in json.loads(self.runs[run_id]["config"]).items()}
+
+    def say(self, name: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """The answer to a GraphQL operation."""
+        project = {"id": "P", "name": said.get("project") or "none", "entity": {"id": "E", "name": "tester"}}
+        run = said.get("name") or ""
+        if name == "Viewer":
+            viewer = {"id": "V", "entity": "tester", "username": "tester", "email": "", "flags": "{}"}
+            return 200, {"viewer": {**viewer, "teams": {"edges": []}}}
+        if name == "RunResumeStatus":
+            bucket = None
+            if run in self.runs:
+                lines = self.runs[run].get("wandb-history.jsonl", [])
+                bucket = {"id": "R", "name": run, "displayName": run, "tags": [], "notes": "", "summaryMetrics": "{}"}
+                bucket |= {"logLineCount": 0, "eventsLineCount": 0, "eventsTail": "[]", "wandbConfig": '{"t": 1}'}
+                bucket |= {"historyLineCount": len(lines), "historyTail": json.dumps(lines[-1:])}
+                bucket |= {"config": self.runs[run].get("config", "{}")}
+            return 200, {"model": {**project, "bucket": bucket}}
+        if name == "UpsertBucket":
+            if said.get("project") == "forbidden":
+                return 403, {}
+            self.runs.setdefault(run, {}).update({k: v for k, v in said.items() if v is not None})
+            bucket = {"id": "R", "name": run, "displayName": run, "description": "", "config": "{}", "sweepName": None}
+            return 200, {"upsertBucket": {"bucket": {**bucket, "project": project}, "inserted": True}}
+        if name == "CreateRunFiles":
+            files = [{"name": file, "uploadUrl": f"{self.url}/{said['run']}/{file}"} for file in said["files"]]
+            return 200, {"createRunFiles": {"runID": "R", "uploadHeaders": [], "files": files}}
+        if name == "CreateArtifact":
+            self.artifacts.append(said["input"])
+            made = {"id": str(len(self.artifacts)), "state": "PENDING", "aliases": []}
+            made["artifactSequence"] = {"id": "S", "latestArtifact": None}
+            return 200, {"createArtifact": {"artifact": made}}
+        if name == "CreateArtifactManifest":
+            file = {"id": "F", "uploadUrl": f"{self.url}/manifest/{said['artifactID']}", "uploadHeaders": []}
+            return 200, {"createArtifactManifest": {"artifactManifest": {"id": "M", "file": file}}}
+        if name == "CreateArtifactFiles":
+            nodes = [
+                {"storagePath": f["name"], "uploadUrl": f"{self.url}/artifact/{f['artifactID']}/{f['name']}"}
+                | {"uploadHeaders": [], "uploadMultipartUrls": None, "artifact": {"id": f["artifactID"]}}
+                for f in said["input"]["artifactFiles"]
+            ]
+            return 200, {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+        plain: dict[str, dict[str, Any]] = {
+            "ServerFeaturesQuery": {"serverInfo": {"features": []}},
+            "CommitArtifact": {"commitArtifact": {"artifact": {"id": "1", "digest": ""}}},
+            "ArtifactType": {"project": {"artifact": None}},
+            "OrganizationCoreWeaveOrganizationID": {"entity": {"organization": {"coreWeaveOrganizationId": None}}},
+        }
+        return (200, plain[name]) if name in plain else (400, {})
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    protocol_version = "HTTP/1.1"
+    server: WandbServer
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing."""
+
+    def do_GET(self) -> None:
+        self._answer(200, {})
+
+    def do_PUT(self) -> None:
+        self.server.uploads[self.path] = self._body()
+        self._answer(200, {})
+
+    def do_POST(self) -> None:
+        said = json.loads(self._body())
+        if self.path == "/graphql":
+            key = base64.b64encode(f"api:{KEY}".encode()).decode()
+            if key not in self.headers.get("Authorization", ""):
+                return self._answer(401, {"errors": [{"message": "user is not logged in"}]})
+            status, data = self.server.say(
+                re.search(r"(?:query|mutation)\s+(\w+)", said["query"])[1], said.get("variables") or {}
+            )
+            errors = {} if status == 200 else {"errors": [{"message": "permission denied"}]}
+            return self._answer(status, {"data": data, **errors})
+        *_, run, kind = self.path.split("/")
+        assert kind == "file_stream"
+        held = self.server.runs.setdefault(run, {})
+        for name, part in (said.get("files") or {}).items():
+            held[name] = held.get(name, [])[: part["offset"]] + part["content"]
+        held |= {name: said[name] for name in ("complete", "exitcode") if name in said}
+        return self._answer(200, {})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        limit = self.server.dies_after
+        if self.server.dead or (limit is not None and len(self.server.runs) > limit):
+            self.server.dead = True  # as if the network were gone: no word more
+            self.close_connection = True
+            return
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def wandb_server(no_wandb, monkeypatch):
+    """A server of W&B that the environment names, with the key that it takes."""
+    with WandbServer() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield server
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ class EpochCSVLogger(Logger):
             if rewrite:
                 writer.writeheader()
             writer.writerows(rows if rewrite else rows[self._n_written :])
-        for row in rows[self._n_written :] if self.on_row else ():
-            self.on_row(row)
+        if self.on_row is not None:
+            for row in rows[self._n_written :]:
+                self.on_row(row)
         self._columns, self._n_written = columns, len(rows)

@@ -116,9 +116,8 @@ def _fit(config: Mapping[str, Any], out: str | Path, progress: bool, pack: bool,
     )
     if trainer.is_global_zero:
         result.write(out)
-        if isinstance(launcher, _MultiProcessingLauncher):  # the weights are in a process that is no more
-            model = watching.restored(model, out)
-        watching.end(result, model, data, out)
+        elsewhere = isinstance(launcher, _MultiProcessingLauncher)  # the weights were in a process that is no more
+        watching.end(result, watching.restored(model, out) if elsewhere else model, data, out)
     return result
 
 

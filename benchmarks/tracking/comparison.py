@@ -110,7 +110,7 @@ def _publish(
     session.finish(run, 0)
 
 
-def _rows(table: Any) -> list[list[Any]]:
+def _rows(table: Any) -> list[Any]:
     """The cells of a table as plain values, None where there is nothing."""
     plain = table.astype(object).where(table.notna(), None)
     return [[cell.item() if hasattr(cell, "item") else cell for cell in row] for row in plain.to_numpy().tolist()]

@@ -13,6 +13,7 @@ from ..study import Study, Variant
 from ..tasks import judge
 
 LONGEST = 128  # characters of a name in W&B
+SOON = 30  # seconds for the few kilobytes of a trial to be uploaded
 OF_AN_ATTEMPT = ("token", "attempt", "started", "status", "reason", "metrics")
 
 
@@ -62,7 +63,7 @@ def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Sessio
     named = [config[section].get("name") for section in ("model", "data") if isinstance(config.get(section), dict)]
     about = {"seed": trial.seed, "trial": _about(study, trial), "environment": _environment(record)}
     run = session.start(
-        ELSEWHERE,
+        {**ELSEWHERE, "finish_timeout": min(SOON, session.upload)},
         id=run_id,
         resume="allow" if session.online else None,
         name=f"{name}, seed {trial.seed}"[:LONGEST],

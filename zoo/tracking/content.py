@@ -63,9 +63,11 @@ def drawn(row: Mapping[str, Any]) -> dict[str, Any]:
     found = histograms(row)
     if not found:
         return {}
+    import numpy as np
     import wandb
 
-    return {name: wandb.Histogram(np_histogram=bars) for name, bars in found.items()}
+    arrays = {name: (np.asarray(heights), np.asarray(edges)) for name, (heights, edges) in found.items()}
+    return {name: wandb.Histogram(np_histogram=bars) for name, bars in arrays.items()}
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def make_logger(options: Sequence[str]) -> Logger | None:
     try:
         return parser.instantiate_classes(parser.parse_args(list(options))).trainer.logger
     except ArgumentError as error:
-        raise InputError(f"{LOGGER} {name}: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).split()).removeprefix('Parser key "trainer.logger": ')
+        raise InputError(f"{LOGGER} {name}: {said}; its options are given as {LOGGER}.OPTION VALUE.") from None
     except (ImportError, TypeError, ValueError, OSError) as error:
         raise InputError(f"{LOGGER} {name} cannot be made: {' '.join(str(error).split())}") from None

@@ -60,12 +60,14 @@ def default_project() -> str:
 
 
 def add_study_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `bench run` and `bench push` say about W&B."""
+    """Add what `bench run` and `bench push` say about W&B; with a dot, as `zoo fit` has it, or a dash."""
     what = f"the project in W&B (default: $WANDB_PROJECT, else {PROJECT})"
-    parser.add_argument("--wandb-project", metavar="P", help=what)
-    parser.add_argument("--wandb-entity", metavar="E", help="the user or team in W&B (default: the key's own)")
+    parser.add_argument("--wandb-project", "--wandb.project", metavar="P", help=what)
+    parser.add_argument(
+        "--wandb-entity", "--wandb.entity", metavar="E", help="the user or team in W&B (default: the key's own)"
+    )
     what = "online or offline (default: online where there is a key, see `wandb login`)"
-    parser.add_argument("--wandb-mode", choices=("online", "offline"), help=what)
+    parser.add_argument("--wandb-mode", "--wandb.mode", choices=("online", "offline"), help=what)
 
 
 def study_options(args: argparse.Namespace) -> WandbOptions:

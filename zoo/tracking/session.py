@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wandb import Run
 
 WAIT = 20  # seconds for an answer of the server, and as many for a run to begin
-UPLOAD = 600  # seconds for what a run has left to upload at its end
+UPLOAD = 120  # seconds for what a run has left to upload at its end; the rest waits on disk
 OFFLINE = ("offline", "dryrun")
 # What of the machine is nobody's business, or stands in the record already. Those that begin with x_ are no promise of
 # wandb's; where one is gone, it is left out.
@@ -58,18 +58,17 @@ class Session:
     Attributes:
         online: Whether runs go to the server.
         server: Its address.
+        upload: Seconds that a run has at its end to upload what is left.
 
     Raises:
         InputError: wandb is not installed, or the server refuses the key.
     """
 
     def __init__(self, options: WandbOptions, say: Say, folder: Path | None = None) -> None:
-        self.options, self.say = options, say
+        self.options, self.say, self.upload = options, say, UPLOAD
         self.folder = Path(folder or os.environ.get("WANDB_DIR") or ".").absolute()
         self.wandb = _import()
-        self.wandb.teardown()  # of who came before; settings are read once a session
-        settings = self.wandb.setup(settings=self._settings({})).settings
-        self.server = settings.base_url.rstrip("/")
+        self.server = self._begin()
         mode = options.mode or os.environ.get("WANDB_MODE", "")
         self.disabled = mode == "disabled"
         self.online = not self.disabled and mode not in OFFLINE and self._log_in()
@@ -145,25 +144,35 @@ class Session:
         """How to upload what is on disk, as a sentence."""
         return f"To upload the runs later: wandb sync {self.files}/offline-run-*"
 
+    def _begin(self) -> str:
+        """Begin anew, and give the server's address: wandb reads settings and keys once a session."""
+        self.wandb.teardown()
+        return str(self.wandb.setup(settings=self._settings({})).settings.base_url).rstrip("/")
+
     def _log_in(self) -> bool:
         """Whether there is a key that the server knows.
 
         Raises:
             InputError: The server refuses it, or it can be none.
         """
+        remedy = "Get another by `wandb login --relogin`, or say --wandb.mode offline."
+        errors = (self.wandb.errors.Error, ValueError)
         try:
-            there = self.wandb.login(prompt=False, verify=True)
-        except (self.wandb.errors.Error, ValueError) as error:
-            if silence := self._silence():
-                self.go_offline(f"{self.server} does not answer ({silence})")
-                return False
-            raise InputError(
-                f"{self.server} refuses the key of W&B, or it is malformed: {_one_line(error)}. "
-                "Get another by `wandb login --relogin`, or say --wandb.mode offline (in bench: --wandb-mode offline)."
-            ) from None
+            there = self.wandb.login(prompt=False, verify=False)
+        except errors as error:
+            raise InputError(f"the key of W&B can be none: {_one_line(error)}. {remedy}") from None
         if not there:
             self.go_offline("there is no key, which `wandb login` or $WANDB_API_KEY would give")
-        return there
+            return False
+        self._begin()  # or the key would be taken as it is
+        try:
+            return bool(self.wandb.login(prompt=False, verify=True))
+        except errors as error:
+            late = _one_line(error) if "in time" in str(error) or "timed out" in str(error) else ""
+            if silence := self._silence() or late:
+                self.go_offline(f"{self.server} does not answer ({silence})")
+                return False
+            raise InputError(f"{self.server} refuses the key of W&B: {_one_line(error)}. {remedy}") from None
 
     def _silence(self) -> str:
         """How the server does not answer; empty where it does, whatever it says."""
@@ -176,7 +185,7 @@ class Session:
         return ""
 
     def _settings(self, more: Mapping[str, Any]) -> Any:
-        limits = {"init_timeout": WAIT, "finish_timeout": UPLOAD, "finish_timeout_raises": True}
+        limits = {"init_timeout": WAIT, "finish_timeout": self.upload, "finish_timeout_raises": True}
         wanted = {**QUIET, **limits, **more}
         known = self.wandb.Settings.model_fields
         return self.wandb.Settings(**{name: value for name, value in wanted.items() if name in known})

@@ -35,6 +35,7 @@ class LoggerWatcher:
     def __init__(self, logger: Logger) -> None:
         self.logger = logger
         self.step = 0
+        self.curves: set[str] = set()
 
     def begin(self, config: Config) -> None:
         """Log the whole config."""
@@ -44,11 +45,12 @@ class LoggerWatcher:
         """Log its metrics at its last step."""
         self.step = int(row["step"])
         numbers = {k: float(v) for k, v in row.items() if k != "step" and isinstance(v, int | float)}
+        self.curves |= numbers.keys()
         self.logger.log_metrics(numbers, self.step)
 
     def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
         """Log what was measured once."""
-        final = {k: v for k, v in result.metrics.items() if not k.startswith(("val/", "train/")) and v is not None}
+        final = {k: v for k, v in result.metrics.items() if k not in self.curves and v is not None}
         self.logger.log_metrics(final, self.step)
         self.logger.finalize("success")
 
