@@ -70,7 +70,7 @@ def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Sessio
         group=group,
         job_type=name[:LONGEST],
         tags=content.tags(study.name, *named, status),
-        config={**config, **about},
+        config={**content.config_of(config), **about},
     )
     content.define_axis(run)
     content.define_curves(run, content.row_of(dict.fromkeys(curves, 0.0)))

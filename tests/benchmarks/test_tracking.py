@@ -16,6 +16,7 @@ from benchmarks.cli import main
 from benchmarks.store import Store
 from benchmarks.studyfile import load_study
 from benchmarks.tracking import group_of, study_hash
+from zoo.config import resolve
 
 NOOP = """\
 # Does it come through?
@@ -93,7 +94,7 @@ def test_a_study_becomes_a_run_a_trial_and_a_comparison(wandb_runs, capfd, monke
         shown, record = runs[f"{row['key']}-{study_hash(study)}"], store.record(row["key"])
         assert (shown.run.project, shown.run.run_group, shown.run.job_type) == ("mine", group, row["variant"])
         assert list(shown.run.tags) == ["acts", "mlp", "iris", row["status"]]
-        assert {name: shown.config[name] for name in record["config"]} == record["config"]
+        assert resolve({name: shown.config[name] for name in record["config"]}) == record["config"]
         assert shown.config["seed"] == row["seed"] == shown.config["seed_everything"]
         assert shown.config["trial"]["key"] == row["key"]
         assert shown.config["environment"]["git"] == record["environment"]["git"]

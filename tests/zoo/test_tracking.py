@@ -14,6 +14,7 @@ import yaml
 
 import zoo.tracking.session
 from zoo.cli import main
+from zoo.config import resolve
 
 PACKED = "fit --model mlp --data digits --model.hidden_dims [16] --trainer.max_epochs 3 --callbacks.gradient_flow true"
 LIGHTNING = "fit --model cnn --data digits --data.train_size 200 --trainer.max_epochs 2 --callbacks.gradient_flow true"
@@ -60,7 +61,8 @@ def test_a_run_is_shown_whole_and_is_the_run_that_it_is_without(command, packed,
     assert (shown.run.project, shown.run.run_group, shown.run.job_type) == ("mine", "g", "fit")
     assert list(shown.run.tags) == [*names, "a", "b"]
     assert shown.run.display_name == "-".join(names)
-    assert {section: shown.config[section] for section in config} == config
+    assert resolve({section: shown.config[section] for section in config}) == config
+    assert shown.config.keys() - config.keys() == {"environment", "sizes", "_wandb"}
     assert shown.config["environment"] == result["environment"]
     assert shown.exit_code == 0
     # Curves as metrics.csv has them, over epochs.
@@ -212,7 +214,7 @@ def test_online_the_server_gets_what_a_file_would_hold(wandb_server, capfd):
     assert f"{wandb_server.url}/tester/ablation-zoo/runs/{run_id}" in capfd.readouterr().err
     assert curves(wandb_server.history(run_id)) == rows_of("a")
     config = yaml.safe_load(Path("a/config.yaml").read_text())
-    assert {section: wandb_server.config(run_id)[section] for section in config} == config
+    assert resolve({section: wandb_server.config(run_id)[section] for section in config}) == config
     assert (held["jobType"], held["tags"], held["exitcode"], held["complete"]) == ("fit", ["mlp", "digits"], 0, True)
     assert [a["artifactTypeName"] for a in wandb_server.artifacts].count("model") == 1
     (number,) = (n for n, a in enumerate(wandb_server.artifacts, 1) if a["artifactTypeName"] == "model")

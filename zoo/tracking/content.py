@@ -31,6 +31,17 @@ def define_curves(run: "Run", row: Mapping[str, Any]) -> None:
         run.define_metric(name, step_metric=None if name in ("epoch", STEP) else "epoch", summary="none")
 
 
+def config_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved config as W&B keeps it, which has no empty sections: a callback without options is true, as it may be.
+
+    It is a config still, and the same one.
+    """
+    callbacks = config.get("callbacks")
+    if not isinstance(callbacks, Mapping):
+        return dict(config)
+    return {**config, "callbacks": {name: True if value == {} else value for name, value in callbacks.items()}}
+
+
 def row_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `metrics.csv` as W&B takes it; what is missing in it is left out."""
     row = {STEP if name == "step" else name: _number(value) for name, value in values.items() if value is not None}

@@ -91,7 +91,7 @@ class WandbWatcher:
             run = self.session.start(**about)
         self.logger = WandbLogger(project=self.session.options.project, experiment=run)
         content.define_axis(run)
-        self.logger.log_hyperparams(config)
+        self.logger.log_hyperparams(content.config_of(config))
 
     def epoch(self, row: Row) -> None:
         """Log its metrics, with the histograms of its gradients where there are some."""
