@@ -99,7 +99,8 @@ def _missing(study: Study, store: Store, ledger: Ledger, done: Pushed) -> list[R
             try:
                 record = store.record(key)
             except Unreadable as error:
-                done.unreadable.append(f"the record of {variant.name}, seed {seed} ({key}) is left out: {error}.")
+                whose = f"{variant.name}, seed {seed} ({key})"
+                done.unreadable.append(f"the record of {whose} is left out: {error}; run the study again.")
                 record = None
             if record is None:
                 done.pending += 1

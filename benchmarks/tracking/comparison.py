@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from datamodules.errors import InputError
 from zoo.tracking import content
 from zoo.tracking.session import ELSEWHERE, Session
 
@@ -53,15 +54,25 @@ def publish_comparison(study: Study, store: Store, session: Session, ledger: Led
         if ledger.holds(run_id, digest):
             return False
         ledger.clear(run_id)
-        kept = archive(study, store, copy / "archive").folder
         files = [folder / file for file in (*DERIVED, *SOMETIMES) if (folder / file).is_file()]
-        _publish(study, session, run_id, group, said, files, kept)
+        try:
+            kept = archive(study, store, copy / "archive").folder
+            records = [kept / RECORDS, kept / "study.yaml"]
+        except InputError:  # of a record that cannot be read, which `push` tells
+            records = []
+        _publish(study, session, run_id, group, said, files, records)
         ledger.note(run_id, digest)
     return True
 
 
 def _publish(
-    study: Study, session: Session, run_id: str, group: str, said: dict[str, Any], files: list[Path], kept: Path
+    study: Study,
+    session: Session,
+    run_id: str,
+    group: str,
+    said: dict[str, Any],
+    files: list[Path],
+    records: list[Path],
 ) -> None:
     """Publish the run.
 
@@ -72,7 +83,7 @@ def _publish(
         group: Its group.
         said: The report's summary.json.
         files: The report's files.
-        kept: The folder with the records in one file.
+        records: The records in one file, and the study's.
     """
     import pandas as pd
     import wandb
@@ -102,7 +113,7 @@ def _publish(
     shown["report"] = wandb.Html(str(by_name["report.html"]), inject=False)
     run.log(shown)
     artifact = wandb.Artifact(group, "study", description=study.question)
-    for file in (*files, kept / RECORDS, kept / "study.yaml"):
+    for file in (*files, *records):
         artifact.add_file(str(file), name=file.name)
     run.log_artifact(artifact)
     findings = {name: text for name, text in said.items() if name.startswith("finding")}

@@ -35,6 +35,7 @@ QUIET: dict[str, Any] = {
 }
 # For what ran on another machine, or at another time.
 ELSEWHERE: dict[str, Any] = {
+    "host": "",
     "disable_git": True,
     "x_disable_stats": True,
     "x_disable_meta": True,
