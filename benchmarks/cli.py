@@ -224,6 +224,7 @@ def push_verb(args: argparse.Namespace) -> int:
     from .tracking import push, say, tell
 
     options = study_options(args)
+    require(not options.disabled, "$WANDB_MODE is disabled; unset it, or say --wandb-mode online or offline.")
     study, store = _open(args.folder)
     with Session(options, say, store.folder) as session:
         done = push(study, store, session)

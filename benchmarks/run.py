@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import require
-from zoo.tracking.options import study_options
+from zoo.tracking.options import asks_for_wandb, study_options
 
 from .engines.local import LocalEngine
 from .live import View
@@ -23,7 +23,6 @@ from .runner import Options, Progress, read_progress, run_trials
 from .store import Store
 from .study import Study
 from .studyfile import find_study, load_study
-from .tracking import check, push_after_run
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,8 +38,11 @@ def run(args: argparse.Namespace) -> int:
     if ":" in study.task:  # one of the user's own lies there; workers inherit it
         sys.path.insert(0, str(find_study(args.study).parent.resolve()))
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
-    wandb = study_options(args) if args.wandb else None
+    wandb = study_options(args) if asks_for_wandb(args) else None
+    wandb = None if wandb is None or wandb.disabled else wandb
     if wandb is not None:
+        from .tracking import check
+
         check(wandb, store.folder)
     # Its imports take seconds, in which the driver waits for the workers' own.
     threading.Thread(target=import_module, args=["benchmarks.report"], daemon=True).start()
@@ -76,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
     if wandb is not None:
+        from .tracking import push_after_run
+
         push_after_run(study, store, wandb)
     many = f"{workers} worker{'s' * (workers != 1)}"
     print(f"{len(pending)} trials run in {seconds:.0f} s on {many}; records and report in {store.folder}")

@@ -150,6 +150,7 @@ class WandbServer(ThreadingHTTPServer):
         self.uploads: dict[str, bytes] = {}
         self.dies_after: int | None = None
         self.dead = False
+        self.key = KEY
 
     def __enter__(self) -> "WandbServer":
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

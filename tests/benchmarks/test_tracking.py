@@ -78,7 +78,7 @@ def files_of(folder: Path) -> dict[Path, tuple[bytes, int]]:
 def test_a_study_becomes_a_run_a_trial_and_a_comparison(wandb_runs, capfd, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     Path("acts.yaml").write_text(FIT)
-    assert run("run acts.yaml --workers 1 --wandb --wandb-project mine") == 0
+    assert run("run acts.yaml --workers 1 --wandb-project mine") == 0
     err = capfd.readouterr().err
     assert "W&B: 8 trials published in" in err
     assert "wandb sync" in err

@@ -53,6 +53,11 @@ class WandbOptions:
         for tag in self.tags:
             require(0 < len(tag) <= 64, f"a tag of W&B has 1 to 64 characters, unlike {tag!r}; choose another.")
 
+    @property
+    def disabled(self) -> bool:
+        """Whether $WANDB_MODE switches W&B off, as scripts do for all that they run."""
+        return self.mode is None and os.environ.get("WANDB_MODE") == "disabled"
+
 
 def default_project() -> str:
     """The project where none is given: $WANDB_PROJECT, else this project's own name."""
@@ -68,6 +73,11 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
     )
     what = "online or offline (default: online where there is a key, see `wandb login`)"
     parser.add_argument("--wandb-mode", "--wandb.mode", choices=("online", "offline"), help=what)
+
+
+def asks_for_wandb(args: argparse.Namespace) -> bool:
+    """Whether `bench run` is to publish: by --wandb, or by any other option of it."""
+    return args.wandb or any(value is not None for value in (args.wandb_project, args.wandb_entity, args.wandb_mode))
 
 
 def study_options(args: argparse.Namespace) -> WandbOptions:

@@ -71,8 +71,7 @@ class Session:
         self.wandb = _import()
         self.server = self._begin()
         mode = options.mode or os.environ.get("WANDB_MODE", "")
-        self.disabled = mode == "disabled"
-        self.online = not self.disabled and mode not in OFFLINE and self._log_in()
+        self.online = mode not in OFFLINE and self._log_in()
 
     def __enter__(self) -> "Session":
         return self
@@ -101,13 +100,12 @@ class Session:
             Unreachable: The server does not answer.
         """
         errors = self.wandb.errors
-        mode = "disabled" if self.disabled else "online" if self.online else "offline"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             return self.wandb.init(
                 project=self.options.project,
                 entity=self.options.entity,
-                mode=mode,
+                mode="online" if self.online else "offline",
                 dir=str(self.folder),
                 settings=self._settings(settings),
                 reinit="create_new",

@@ -179,7 +179,7 @@ def watchers_of(args: argparse.Namespace, say: Say) -> Iterator[list[Watcher]]:
         return
     logger = make_logger(args.logger)
     watchers: list[Watcher] = [LoggerWatcher(logger)] if logger is not None else []
-    if options is None:
+    if options is None or options.disabled:
         yield watchers
         return
     with Session(options, say) as session:
