@@ -184,7 +184,7 @@ def test_other_loggers_of_lightning_see_the_same(capfd):
         ("--wandb.projct x", "Did you mean '--wandb.project'?"),
         ("--wandb.mode sometimes", "invalid choice: 'sometimes'"),
         (f"--wandb.tags {'x' * 65}", "1 to 64 characters"),
-        ("--wandb.log_model maybe", "neither true nor false"),
+        ("--wandb.log_model maybe", "invalid choice: 'maybe'"),
         ("--trainer.logger Tensorboard", "Did you mean 'TensorBoardLogger'?"),
         ("--trainer.logger TensorBoardLogger", "--trainer.logger TensorBoardLogger: "),
         ("--trainer.logger CSVLogger --trainer.logger.save_dir x --trainer.logger.foo 1", "'foo' is not accepted"),

@@ -90,13 +90,6 @@ def study_options(args: argparse.Namespace) -> WandbOptions:
     return WandbOptions(project, args.wandb_entity, args.wandb_mode)
 
 
-def _truth(text: str) -> bool:
-    known = {"true": True, "false": False}
-    if text.lower() not in known:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return known[text.lower()]
-
-
 # Options of `zoo fit`, as argparse takes them.
 RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "--wandb.on": {
@@ -115,9 +108,7 @@ RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "--wandb.notes": {"metavar": "TEXT", "help": "A sentence about it."},
     "--wandb.tags": {"metavar": "A,B", "help": "Tags beside those of the model and the data."},
     "--wandb.log_model": {
-        "metavar": "true|false",
-        "type": _truth,
-        "default": False,
+        "choices": ("true", "false"),
         "help": "Whether the best checkpoint is kept there, as an artifact.",
     },
 }
@@ -134,11 +125,11 @@ def run_options(args: argparse.Namespace) -> WandbOptions | None:
         InputError: A project or a tag that W&B refuses.
     """
     given = {option.partition(".")[2]: getattr(args, option.removeprefix("--")) for option in RUN_OPTIONS}
-    if not given.pop("on") and not any(value not in (None, False) for value in given.values()):
+    if not given.pop("on") and not any(value is not None for value in given.values()):
         return None
     project = default_project() if given["project"] is None else given["project"]
     tags = tuple(tag.strip() for tag in given["tags"].split(",")) if given["tags"] else ()
-    return WandbOptions(**{**given, "project": project, "tags": tags})
+    return WandbOptions(**{**given, "project": project, "tags": tags, "log_model": given["log_model"] == "true"})
 
 
 def take_logger(argv: Sequence[str]) -> tuple[list[str], list[str]]:
