@@ -1,4 +1,4 @@
-"""Trials of several processes, each run by a command of its own, which starts its other processes by the same command.
+"""Trials with processes of their own, each run by a command, which starts its other processes by the same one.
 
 Lightning starts the processes of DDP and FSDP by executing the command once more for each, and a worker of `bench` is
 no command. None of the processes outlives the one that started it, whatever kills that one.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,25 +24,30 @@ from zoo.files import write_atomically
 PARENT = "ABLATION_ZOO_PARENT"  # the process that this one must not outlive, as an environment variable
 CONFIG, OUTPUT = "trial.yaml", "output.txt"
 ROOT = Path(__file__).parents[1]
+# What Lightning leaves in the environment of a process in which it has run on one device by DDP, and goes by in others.
+OF_ANOTHER_RUN = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
+NO_STEP = {"SLURM_JOB_NAME": "bash"}  # Lightning then starts processes itself, also inside a SLURM job
 PR_SET_PDEATHSIG = 1  # see prctl(2)
 
 Config = dict[str, Any]
 
 
-def run_apart(config: Config, folder: Path) -> dict[str, Any]:
+def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dict[str, Any]:
     """Run a trial by `python -m benchmarks.trial`, and wait for it.
 
     Args:
         config: The resolved config.
         folder: The folder for its files. What all processes printed is left there as `output.txt` if it came to no good
             end, and the traceback of the process that failed first.
+        more: Environment variables for its processes, besides those of this one.
 
     Returns:
         What `zoo.train.fit` returned, or a `failed` outcome where a process raised, a `crashed` one where one died.
     """
     (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    environment = os.environ | {PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_RUN}
+    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(paths), **NO_STEP, **more}
     with (folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
             command(folder),

@@ -31,7 +31,7 @@ def without_lacking(config: Config) -> Config:
 def n_processes(config: Config) -> int:
     """How many processes a resolved config asks for, one a device, on a machine that lacks nothing for it."""
     trainer = config["trainer"]
-    devices, accelerator = trainer.get("devices", "auto"), trainer.get("accelerator", "auto")
+    devices, accelerator = trainer.get("devices", 1), trainer.get("accelerator", "auto")
     if isinstance(devices, str) and "," in devices:
         devices = [index for index in devices.split(",") if index.strip()]
     if isinstance(devices, list | tuple):

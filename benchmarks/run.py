@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
             keys = {trial.key for trial in pending}
             _tell(plan, progress, store, keys)
             packs = make_packs(plan, pending, limit, workers)
+            if study.measures_time:  # what is set side by side, which is one seed's, runs at about the same time
+                packs.sort(key=lambda pack: pack[0].seed)
             for sentence in explain(plan, packs, limit) if args.explain else ():
                 print(sentence, file=sys.stderr)
             interrupted = False

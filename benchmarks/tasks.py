@@ -13,6 +13,7 @@ import random
 import re
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError, choose, require
+from zoo.metric_names import measures_throughput
 from zoo.provenance import code_version
 
 from .apart import run_apart
@@ -33,7 +35,8 @@ Run = Callable[..., dict[str, Any]]
 def fit(config: Config, folder: Path, pack: bool = True) -> dict[str, Any]:
     """Train by `zoo.train.fit` and keep all but the checkpoint; one that takes several processes has them to itself.
 
-    It is skipped where the machine lacks what it asks for.
+    It is skipped where the machine lacks what it asks for. One whose time and memory are measured has a process of its
+    own, too: so all are measured alike, and what is compiled is so afresh, without what earlier trials left on disk.
     """
     from zoo.train import fit
 
@@ -41,8 +44,12 @@ def fit(config: Config, folder: Path, pack: bool = True) -> dict[str, Any]:
 
     if reason := lacking(config):
         return {"status": "skipped", "reason": reason, "metrics": {}}
+    distributed = n_processes(config) > 1 or config["trainer"].get("strategy", "auto") != "auto"
     try:
-        return run_apart(config, folder) if n_processes(config) > 1 else asdict(fit(config, folder, pack=pack))
+        if not distributed and not measures_throughput(config["callbacks"]):
+            return asdict(fit(config, folder, pack=pack))
+        with tempfile.TemporaryDirectory(prefix="bench-compiled-", ignore_cleanup_errors=True) as cache:
+            return run_apart(config, folder, {"TORCHINDUCTOR_CACHE_DIR": cache})
     finally:
         (folder / "best.ckpt").unlink(missing_ok=True)
 

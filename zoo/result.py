@@ -53,8 +53,13 @@ class Result:
         write_atomically(out / "result.json", json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
 
 
+def count_parameters(model: ZooModule) -> int:
+    """How many a model trains; of one that is not sharded."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 def make_result(
-    model: ZooModule,
+    n_parameters: int,
     data: ArrayDataModule,
     *,
     diverged_step: int | None,
@@ -67,7 +72,7 @@ def make_result(
     """The result of a run.
 
     Args:
-        model: The model trained.
+        n_parameters: Of the model.
         data: What it was trained on.
         diverged_step: The step at which the loss was not finite, if there was such.
         metrics: Final metrics.
@@ -84,7 +89,7 @@ def make_result(
         best_epoch=None if diverged else best_epoch,
         epochs_run=epochs_run,
         train_seconds=train_seconds,
-        n_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        n_parameters=n_parameters,
         sizes={split: len(rows) for split, rows in data.indices.items()},
         environment=environment() | dict(where),
         peak_memory_bytes=peak_memory_bytes(),

@@ -1,16 +1,18 @@
 """The one implementation of a run: the command line and the trials of a study both call `fit`."""
 
+import copy
 import json
 import logging
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as L
 import torch
 import yaml
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -33,18 +35,13 @@ from .optim import check_plan
 from .pack import Member, reason_to_run_alone
 from .pack.run import fit_members
 from .registry import create_model
-from .result import Result, make_result
+from .result import Result, count_parameters, make_result
 from .seeding import derive_seeds
-from .tracking.watching import Watcher, Watching
+from .tracking.watching import Watchers, Watching
 
 
 def fit(
-    config: Mapping[str, Any],
-    out: str | Path,
-    *,
-    progress: bool = False,
-    pack: bool = True,
-    watchers: Sequence[Watcher] = (),
+    config: Mapping[str, Any], out: str | Path, *, progress: bool = False, pack: bool = True, watchers: Watchers = ()
 ) -> Result:
     """Train, restore the best checkpoint, test it once; leave config.yaml, best.ckpt, metrics.csv and result.json.
 
@@ -61,8 +58,7 @@ def fit(
     Raises:
         InputError: A config that cannot run. Nothing is written then.
     """
-    watching = Watching(watchers)
-    with watching:
+    with Watching(watchers) as watching:
         return _fit(config, out, progress, pack, watching)
 
 
@@ -78,13 +74,14 @@ def _fit(config: Mapping[str, Any], out: str | Path, progress: bool, pack: bool,
         watching.begin(config)
         _write_config(config, out)
         progress = config["trainer"].get("enable_progress_bar", progress)
-        member = Member(config, model, data)
-        watch = watching.epoch if watching.on else None
+        member, watch = Member(config, model, data), watching.live
         (result,) = fit_members([member], [out], progress=progress, checkpoints=True, watch=watch)
         watching.end(result, model, data, out)
         return result
+    n_parameters = count_parameters(model)
     with quiet():
         trainer, logger = make_trainer(config, model.num_classes, out, progress)
+        check_processes(trainer)
         check_plan(model.hparams["schedule"], trainer.max_epochs)
         check_division(data.batch_size, trainer.world_size)
         check_batches(model, data.smallest_batch, trainer.world_size)
@@ -101,11 +98,11 @@ def _fit(config: Mapping[str, Any], out: str | Path, progress: bool, pack: bool,
             if isinstance(outcome, InputError):
                 raise outcome
         else:
-            logger.on_row = watching.epoch if watching.on and trainer.is_global_zero else None
+            logger.on_row = watching.live if trainer.is_global_zero else None
             outcome = _train(trainer, model, data, logger, config)
     where = {"precision": str(trainer.precision), "pack_size": None, "world_size": trainer.world_size}
     result = make_result(
-        model,
+        n_parameters,
         data,
         diverged_step=outcome.diverged_step,
         metrics=outcome.metrics,
@@ -116,8 +113,8 @@ def _fit(config: Mapping[str, Any], out: str | Path, progress: bool, pack: bool,
     )
     if trainer.is_global_zero:
         result.write(out)
-        elsewhere = isinstance(launcher, _MultiProcessingLauncher)  # the weights were in a process that is no more
-        watching.end(result, watching.restored(model, out) if elsewhere else model, data, out)
+        # Of several processes the weights may be in one that is no more, or in shards.
+        watching.end(result, watching.restored(out) if trainer.world_size > 1 else model, data, out)
     return result
 
 
@@ -145,6 +142,8 @@ def _train(
         # own function was given last; torch's alone would leave all with the run's seed, and so with equal dropout.
         seed = derive_seeds(config["seed_everything"]).dropout + trainer.global_rank
         L.seed_everything(seed % 2**32, verbose=False)
+        # FSDP leaves this rank's shards in place of the weights, so a copy is kept for what comes after.
+        whole = copy.deepcopy(model) if isinstance(trainer.strategy, FSDPStrategy) else model
         start = time.perf_counter()
         try:
             trainer.fit(model, datamodule=data)
@@ -153,7 +152,7 @@ def _train(
         if trainer.world_size > 1 and model.started is not None:  # before, other ranks were started, with their imports
             start = model.started
         seconds, epochs_run = time.perf_counter() - start, trainer.current_epoch
-        best_epoch, metrics = _test_best(trainer, model, data, logger, measures_gap(config["callbacks"]))
+        best_epoch, metrics = _test_best(trainer, model, whole, data, logger, measures_gap(config["callbacks"]))
     device = str(trainer.strategy.root_device)
     return Outcome(model.diverged_step, metrics, best_epoch, epochs_run, seconds, device)
 
@@ -238,6 +237,23 @@ def check_batches(model: ZooModule, smallest: int, world_size: int = 1) -> None:
     )
 
 
+def check_processes(trainer: L.Trainer) -> None:
+    """Refuse processes that are not those that the flags ask for: ranks would wait for others, or be fewer unnoticed.
+
+    Args:
+        trainer: Lightning's, which goes by its flags or by what started this process.
+
+    Raises:
+        InputError: With both numbers.
+    """
+    asked, there = trainer.num_devices * trainer.num_nodes, trainer.world_size
+    require(
+        asked == there,
+        f"{asked} device(s) are asked for, and what started this process gives the run {there} process(es); start it "
+        "by torchrun or srun with as many, or, for processes of its own inside a SLURM job, set SLURM_JOB_NAME=bash.",
+    )
+
+
 def check_division(batch_size: int, world_size: int) -> None:
     """Refuse batches that devices cannot share equally, since each would then count a little more or less.
 
@@ -265,6 +281,7 @@ def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) ->
     """
     callbacks = make_callbacks(config, num_classes, out)
     flags = {
+        "devices": 1,  # not all that there are: what a net learns is not to depend on where it is trained
         "enable_progress_bar": progress,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
@@ -285,6 +302,12 @@ def make_callbacks(config: Config, num_classes: int, out: Path) -> list[L.Callba
     for name in ("dead_units", "activation_statistics"):
         both = bool(config.get("model", {}).get("compile")) and config["callbacks"].get(name) is not None
         require(not both, f"callbacks.{name} looks between layers, which model.compile fuses; leave one of them out.")
+    strategy = str(config.get("trainer", {}).get("strategy", ""))
+    for name in ("gradient_flow", "gradient_clipping"):
+        both = strategy.startswith("fsdp") and config["callbacks"].get(name) is not None
+        require(
+            not both, f"callbacks.{name} takes norms of whole gradients, which fsdp shares out; leave one of them out."
+        )
     throughput, epochs = config["callbacks"].get("throughput"), config["trainer"]["max_epochs"]
     if throughput is not None and isinstance(epochs, int) and epochs >= 0:
         warmup = throughput["warmup_epochs"]
@@ -335,11 +358,12 @@ def _write_config(config: Config, out: Path) -> None:
 
 
 def _test_best(
-    trainer: L.Trainer, model: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger, gap: bool
+    trainer: L.Trainer, model: ZooModule, whole: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger, gap: bool
 ) -> tuple[int | None, dict[str, float]]:
     """Restore the best epoch's weights, if one was kept, and test them; a run that diverged is not tested.
 
-    With `gap`, measure them on the training split as well; with `rare_class`, on validation, too.
+    With `gap`, measure them on the training split as well; with `rare_class`, on validation, too. `whole` is the model
+    to restore, another than that which was trained where its weights are sharded; each test then shards a copy anew.
     """
     best_epoch = trainer.current_epoch - 1 if trainer.current_epoch else None
     checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
@@ -349,15 +373,22 @@ def _test_best(
         # The first rank wrote it, maybe to a disk that only its node has.
         saved = trainer.strategy.broadcast(read_checkpoint(checkpoint) if trainer.is_global_zero else {})
         best_epoch = saved["epoch"]
-        model.load_state_dict(saved["state_dict"])
-    tested = dict(trainer.test(model, datamodule=data, verbose=False)[0])
+        whole.load_state_dict(saved["state_dict"])
+    elif whole is not model:  # all ranks gather the weights, the first alone has them then
+        whole.load_state_dict(trainer.strategy.broadcast(trainer.strategy.lightning_module_state_dict()))
+
+    def test(**on: Any) -> dict[str, float]:
+        tested = whole if whole is model else copy.deepcopy(whole)
+        return dict(trainer.test(tested, verbose=False, **on)[0])
+
+    tested = test(datamodule=data)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, RareClass):
             outputs = {"test": callback.outputs}
-            trainer.test(model, dataloaders=data.eval_dataloader("val"), verbose=False)
+            test(dataloaders=data.eval_dataloader("val"))
             tested |= rare_class_metrics(rare_class_of(data), {**outputs, "val": callback.outputs})
     if gap:
-        trained = trainer.test(model, dataloaders=data.eval_dataloader("train"), verbose=False)[0]
+        trained = test(dataloaders=data.eval_dataloader("train"))
         tested |= gaps({name.removeprefix("test/"): value for name, value in trained.items()}, tested)
     best = logger.rows.get(-1 if best_epoch is None else best_epoch, {})  # the first rank alone has rows
     row = {name: value for name, value in best.items() if is_metric(name)}

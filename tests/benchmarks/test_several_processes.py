@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import apart, trial
+from benchmarks import apart, tasks, trial
 from benchmarks.apart import OUTPUT, run_apart
 from benchmarks.cli import main
 from benchmarks.machine import lacking, n_processes, without_lacking
@@ -269,6 +269,40 @@ def test_a_machine_without_a_compiler_lacks_one(monkeypatch):
     compiled = of(accelerator="cpu", compile=True)
     assert "C++ compiler" in lacking(compiled)
     assert not lacking(without_lacking(compiled))
+
+
+@pytest.mark.parametrize("throughput", [{"warmup_epochs": 1}, None])
+def test_what_is_measured_and_what_joins_others_has_processes_and_compilations_of_its_own(
+    throughput, tmp_path, monkeypatch
+):
+    caches = []
+
+    def ran(config, folder, more):
+        caches.append(Path(more["TORCHINDUCTOR_CACHE_DIR"]))
+        assert list(caches[-1].iterdir()) == []
+        (caches[-1] / "compiled").touch()
+        return {}
+
+    monkeypatch.setattr(tasks, "run_apart", ran)
+    config = of(accelerator="cpu", **({} if throughput else {"strategy": "ddp"}))
+    config["callbacks"]["throughput"] = throughput
+    for _ in range(2):
+        assert tasks.fit(config, tmp_path) == {}
+    assert caches[0] != caches[1]
+    assert not any(cache.exists() for cache in caches)
+
+
+def test_what_an_earlier_run_or_a_cluster_left_in_the_environment_does_not_reach_a_trial(tmp_path, monkeypatch):
+    for name, value in {"LOCAL_RANK": "0", "MASTER_PORT": "1", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "job"}.items():
+        monkeypatch.setenv(name, value)
+    as_command(
+        monkeypatch,
+        """import json, os, sys
+json.dump({"status": "done", "metrics": {}, "seen": dict(os.environ)}, open(sys.argv[1] + "/result.json", "w"))""",
+    )
+    seen = run_apart({}, tmp_path, {"MORE": "1"})["seen"]
+    assert {"LOCAL_RANK", "MASTER_PORT"}.isdisjoint(seen)
+    assert (seen["SLURM_JOB_NAME"], seen["SLURM_NTASKS"], seen["MORE"]) == ("bash", "2", "1")
 
 
 def test_a_study_is_still_refused_for_what_no_machine_could_run(refused):

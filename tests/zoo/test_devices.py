@@ -112,3 +112,38 @@ def test_the_first_process_is_0_in_every_count(monkeypatch, name):
     assert is_first_process()
     monkeypatch.setenv(name, "1")
     assert not is_first_process()
+
+
+def test_processes_that_are_not_those_asked_for_are_refused(monkeypatch, tmp_path, capsys):
+    from zoo.cli import main
+
+    step = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+    started_by(monkeypatch, step | {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "job"})
+    ask = "fit --model mlp --data iris --trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp"
+    assert main([*ask.split(), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "2 device(s) are asked for" in said
+    assert "gives the run 1 process(es)" in said
+    assert "SLURM_JOB_NAME=bash" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["gradient_flow", "gradient_clipping"])
+def test_what_looks_at_whole_gradients_is_refused_where_they_are_shared_out(name, tmp_path):
+    from datamodules.errors import InputError
+    from zoo.config import resolve
+    from zoo.train import make_callbacks
+
+    model, flags = {"name": "mlp"}, {"strategy": "fsdp", "gradient_clip_val": None}
+    config = resolve({"model": model, "data": "iris", "trainer": flags, "callbacks": {name: True}})
+    with pytest.raises(InputError, match=rf"callbacks\.{name} .* fsdp"):
+        make_callbacks(config, 3, tmp_path)
+
+
+def test_a_run_takes_one_device_of_many_unless_told(tmp_path):
+    from zoo.config import resolve
+    from zoo.train import make_trainer
+
+    for given, n in (({}, 1), ({"devices": 2, "strategy": "ddp"}, 2)):
+        config = resolve({"model": {"name": "cnn"}, "data": "digits", "trainer": {"accelerator": "cpu", **given}})
+        assert make_trainer(config, 10, tmp_path, progress=False)[0].num_devices == n

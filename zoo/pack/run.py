@@ -10,7 +10,7 @@ import torch
 
 from ..logger import EpochCSVLogger
 from ..metric_names import is_metric
-from ..result import Result, make_result
+from ..result import Result, count_parameters, make_result
 from . import device_of
 from .train import Member, Pack
 
@@ -58,7 +58,7 @@ def fit_members(
         course = member.course
         best = {} if course.best_epoch is None else course.rows[course.best_epoch]
         result = make_result(
-            member.model,
+            count_parameters(member.model),
             member.data,
             diverged_step=course.diverged_step,
             metrics={**member.tested, **{k: v for k, v in best.items() if is_metric(k)}, **member.initial},

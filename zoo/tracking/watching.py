@@ -4,15 +4,17 @@ A watcher is told what `metrics.csv` holds, row by row as epochs end. So it sees
 trained it or a pack of one did, and the run's numbers do not depend on who watches.
 """
 
+import contextlib
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from datamodules.base import ArrayDataModule
+from datamodules.errors import InputError
 
-from ..checkpoint import read_checkpoint
+from ..checkpoint import load_model
 from ..config import Config
 from ..module import ZooModule
 from ..result import Result
@@ -47,6 +49,9 @@ class Watcher(Protocol):
         """The run, which had begun, has raised or was interrupted."""
 
 
+Watchers = Sequence[Watcher]
+
+
 class Watching:
     """All who watch a run; each sees each epoch once.
 
@@ -54,7 +59,7 @@ class Watching:
         watchers: They, none on processes other than the first.
     """
 
-    def __init__(self, watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(self, watchers: Watchers = ()) -> None:
         self._watchers = list(watchers)
         self._begun: list[Watcher] = []
         self._seen = -1
@@ -68,9 +73,9 @@ class Watching:
                 watcher.fail()
 
     @property
-    def on(self) -> bool:
-        """Whether anybody watches."""
-        return bool(self._watchers)
+    def live(self) -> Callable[[Row], None] | None:
+        """What takes epochs as they end; None where nobody watches."""
+        return self.epoch if self._watchers else None
 
     def begin(self, config: Config) -> None:
         """The run begins; see `Watcher`."""
@@ -87,19 +92,19 @@ class Watching:
 
     def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
         """The run has ended; epochs that nobody was told of yet, of a run in other processes, come first."""
-        if not self.on:
+        if not self._watchers:
             return
         for row in _rows(folder / "metrics.csv"):
             self.epoch(row)
         for watcher in self._watchers:
             watcher.end(result, model if result.status == "done" else None, data, folder)
 
-    def restored(self, model: ZooModule, folder: Path) -> ZooModule | None:
-        """A model that was trained in another process, with the weights of its checkpoint; None without such."""
-        if not self.on or not (folder / "best.ckpt").is_file():
-            return None
-        model.load_state_dict(read_checkpoint(folder)["state_dict"])
-        return model
+    def restored(self, folder: Path) -> ZooModule | None:
+        """The model of a run's checkpoint; None where there is none, or nobody watches."""
+        if self._watchers and (folder / "best.ckpt").is_file():
+            with contextlib.suppress(InputError):  # of a model without a registered name
+                return load_model(folder)
+        return None
 
 
 def _rows(path: Path) -> list[Row]:
