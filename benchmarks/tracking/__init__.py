@@ -88,6 +88,8 @@ def push(study: Study, store: Store, session: Session) -> Pushed:
             done.comparison = publish_comparison(study, store, session, ledger, group_of(study))
         except Unreachable as error:
             done.trouble = str(error)
+        except (session.wandb.errors.Error, ConnectionError, TimeoutError) as error:  # of wandb's own process
+            done.trouble = f"wandb stopped with {type(error).__name__}: {error}"
     return done
 
 

@@ -194,7 +194,7 @@ def test_a_push_that_is_killed_goes_on_where_it_was(wandb_runs):
     assert files_of(folder) == before
 
 
-@pytest.mark.parametrize("trouble", ["no study", "another study", "two at once", "unreadable"])
+@pytest.mark.parametrize("trouble", ["no study", "another study", "a file in the way", "two at once", "unreadable"])
 def test_bad_input_is_a_sentence(trouble, noop, capfd):
     if trouble == "no study":
         assert run("push runs") == 2
@@ -203,6 +203,11 @@ def test_bad_input_is_a_sentence(trouble, noop, capfd):
         (noop / "plan.json").write_text("{}")
         assert run(f"push {noop}") == 2
         assert "not those of its study.yaml" in capfd.readouterr().err
+    elif trouble == "a file in the way":
+        (noop / "wandb").write_text("mine")
+        assert run(f"push {noop}") == 2
+        assert "cannot write to" in capfd.readouterr().err
+        assert (noop / "wandb").read_text() == "mine"
     elif trouble == "two at once":
         import fcntl
 

@@ -114,7 +114,9 @@ class Session:
         except errors.UsageError as error:
             raise InputError(f"W&B refuses the run: {_one_line(error)}") from None
         except (errors.Error, TimeoutError) as error:
-            if not self.online or self._silence():
+            if not self.online:
+                raise InputError(f"W&B cannot keep the run in {self.files}: {_one_line(error)}.") from None
+            if self._silence():
                 raise Unreachable(f"{self.server} does not answer ({_one_line(error)})") from None
             raise InputError(
                 f"W&B refuses the run in project {self.options.project!r} of {self.options.entity or 'this key'}: "
