@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from datamodules.errors import InputError, choose, require
 from zoo.files import write_atomically
+from zoo.tracking.options import add_study_options, study_options
 
 from .agreement import RULE
 from .engines.options import add_engine_options
@@ -66,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
     run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
     add_engine_options(run)
+    run.add_argument("--wandb", action="store_true", help="publish the study in Weights & Biases once it has run")
+    add_study_options(run)
     report = verb("report", "rebuild tables and figures from the records, and print the table")
     what = "the folder of a study that was run or archived, or one of such folders, which gets a README.md, too"
     report.add_argument("folder", metavar="DIR/STUDY", nargs="?", help=what)
@@ -79,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
     verify.add_argument("--trials", type=int, default=3, metavar="K", help="how many, drawn at random (default: 3)")
     verify.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
+    push = verb("push", "publish a study in Weights & Biases: a run a trial, and one that compares them")
+    push.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
+    add_study_options(push)
     compare = verb("compare", "set two runs of one study side by side, and say whether the code made the difference")
     compare.add_argument("a", metavar="A", help="the folder of a study that was run or archived")
     compare.add_argument("b", metavar="B", help="another")
@@ -213,6 +219,21 @@ def verify_verb(args: argparse.Namespace) -> int:
     return 0 if all(verdict.agrees for verdict in verdicts) else 1
 
 
+def push_verb(args: argparse.Namespace) -> int:
+    """`bench push`: publish what is not published yet; 1 where W&B did not take all of it."""
+    from zoo.tracking.session import Session
+
+    from .tracking import push, say, tell
+
+    options = study_options(args)
+    require(not options.disabled, "$WANDB_MODE is disabled; unset it, or say --wandb-mode online or offline.")
+    study, store = _open(args.folder)
+    with Session(options, say, store.folder) as session:
+        done = push(study, store, session)
+        tell(study, done, session, args.command)
+    return 1 if done.trouble else 0
+
+
 def compare_verb(args: argparse.Namespace) -> int:
     """`bench compare`: what differs between two runs of a study, and what it may have been."""
     from .compare import HEADER, pair_up, provenance_rows, variant_rows, was_it_the_code
@@ -238,6 +259,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report_verb,
     "archive": archive_verb,
     "verify": verify_verb,
+    "push": push_verb,
     "compare": compare_verb,
 }
 

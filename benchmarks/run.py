@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import require
+from zoo.tracking.options import asks_for_wandb, study_options
 
 from .engines import open_engine
 from .engines.base import Engine, Outliving
@@ -41,6 +42,12 @@ def run(args: argparse.Namespace) -> int:
     if beside is not None:  # the module of a task of the user's own lies there; workers inherit it
         sys.path.insert(0, str(beside.parent))
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
+    wandb = study_options(args) if asks_for_wandb(args) else None
+    wandb = None if wandb is None or wandb.disabled else wandb
+    if wandb is not None:
+        from .tracking import check
+
+        check(wandb, store.folder)
     # Its imports take seconds, in which the driver waits for the workers' own.
     threading.Thread(target=_import_report, daemon=True).start()
     preload = study.task != "noop"
@@ -78,6 +85,10 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
+    if wandb is not None:
+        from .tracking import push_after_run
+
+        push_after_run(study, store, wandb)
     where = engine.describe()
     print(f"{len(pending)} trials run in {seconds:.0f} s on {where}; records and report in {store.folder}")
     return 1 if bad else 0

@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def test_every_command_runs_in_order(tmp_path, monkeypatch):
+def test_every_command_runs_in_order(tmp_path, monkeypatch, no_wandb):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ZOO_DATA_DIR", raising=False)
     rows = [f"{i % 13},{i % 5},{i % 7 > 3}" for i in range(200)]

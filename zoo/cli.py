@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError, unknown
 
+from .tracking.options import LOGGER, LOGGER_HELP, RUN_OPTIONS, take_logger
+
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
@@ -54,14 +56,17 @@ def fit(argv: Sequence[str]) -> int:
         {
             "--out": {"metavar": "DIR", "help": "Where the run goes; by default a new folder in runs/."},
             "--overwrite": {"help": "Replace the run in --out once the new one is done.", "action": "store_true"},
+            **RUN_OPTIONS,
         },
     )
 
     from .runfolder import run_into
+    from .tracking.watchers import watchers_of
     from .train import fit as train
 
     def run(complete: "Config", folder: Path) -> "Result":
-        return train(complete, folder, progress=_on_terminal())
+        with watchers_of(args, _say) as watchers:
+            return train(complete, folder, progress=_on_terminal(), watchers=watchers)
 
     try:
         result, out = run_into(args.out, args.overwrite, config, run)
@@ -158,7 +163,9 @@ def _read_run(
     own.add_argument("--config", action="append", default=[])
     for option, how in options.items():
         own.add_argument(option, **how)
-    args, rest = own.parse_known_args(_spell_out(argv))
+    loggers, argv = take_logger(_spell_out(argv)) if verb == "fit" else ([], _spell_out(argv))
+    args, rest = own.parse_known_args(argv)
+    args.logger = loggers
 
     from .config import make_parser, merge, read_config
 
@@ -177,6 +184,8 @@ def _read_run(
     parser.add_argument("--config", metavar="FILE", help="Options from a YAML file, or a shipped config by its name.")
     for option, how in options.items():
         parser.add_argument(option, **how)
+    if verb == "fit":
+        parser.add_argument(LOGGER, metavar="CLASS", help=LOGGER_HELP)
     return args, merge(config, _parse(parser, rest, model, data))
 
 
@@ -237,11 +246,12 @@ def _scanner(verb: str) -> argparse.ArgumentParser:
 
 
 def _spell_out(argv: Sequence[str]) -> list[str]:
-    """--model X as --model.name X, and likewise for data."""
+    """--model X as --model.name X, likewise for data, and --wandb as --wandb.on."""
     spelt = []
     for argument in argv:
         option, equals, value = argument.partition("=")
-        spelt.append(f"{option}.name{equals}{value}" if option in ("--model", "--data") else argument)
+        more = {"--model": ".name", "--data": ".name", "--wandb": ".on"}.get(option, "")
+        spelt.append(f"{option}{more}{equals}{value}")
     return spelt
 
 
@@ -275,6 +285,10 @@ def _parse(parser: "ArgumentParser", argv: Sequence[str], model: str | None, dat
         return parser.parse_args(list(argv), defaults=False).as_dict()
     except ArgumentError as error:
         raise explain(error, model, data) from None
+
+
+def _say(sentence: str) -> None:
+    print(f"zoo fit: {sentence}", file=sys.stderr, flush=True)
 
 
 def _on_terminal() -> bool:

@@ -1,7 +1,7 @@
 """A logger that leaves one row an epoch."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,17 @@ class EpochCSVLogger(Logger):
 
     Args:
         path: The file; None keeps the rows in memory alone.
+
+    Attributes:
+        rows: The rows by epoch.
+        on_row: Called with each row that is written, its epoch included.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__()
         self.path = path
         self.rows: dict[int, dict[str, float]] = {}
+        self.on_row: Callable[[dict[str, float]], None] | None = None
         self._pending: dict[str, float] = {}
         self._columns: list[str] = []
         self._n_written = 0
@@ -71,4 +76,7 @@ class EpochCSVLogger(Logger):
             if rewrite:
                 writer.writeheader()
             writer.writerows(rows if rewrite else rows[self._n_written :])
+        if self.on_row is not None:
+            for row in rows[self._n_written :]:
+                self.on_row(row)
         self._columns, self._n_written = columns, len(rows)

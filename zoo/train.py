@@ -37,9 +37,12 @@ from .pack.run import fit_members
 from .registry import create_model
 from .result import Result, count_parameters, make_result
 from .seeding import derive_seeds
+from .tracking.watching import Watchers, Watching
 
 
-def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, pack: bool = True) -> Result:
+def fit(
+    config: Mapping[str, Any], out: str | Path, *, progress: bool = False, pack: bool = True, watchers: Watchers = ()
+) -> Result:
     """Train, restore the best checkpoint, test it once; leave config.yaml, best.ckpt, metrics.csv and result.json.
 
     The same config gives the same numbers, whatever else ran before in this process, on the same number of threads.
@@ -50,10 +53,16 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
         out: The folder for the files, made if need be.
         progress: Show a progress bar.
         pack: Train small nets as a pack of one (see `zoo.pack`), several times faster; Lightning trains all others.
+        watchers: Who is told of the run, on its first process (see `zoo.tracking.watchers`). They change no number.
 
     Raises:
         InputError: A config that cannot run. Nothing is written then.
     """
+    with Watching(watchers) as watching:
+        return _fit(config, out, progress, pack, watching)
+
+
+def _fit(config: Mapping[str, Any], out: str | Path, progress: bool, pack: bool, watching: Watching) -> Result:
     entered = time.perf_counter()
     config, out = resolve(config), Path(out)
     config["trainer"] = as_launched(config["trainer"])
@@ -62,9 +71,13 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
     model, data = prepare(config)
     make_callbacks(config, model.num_classes, out)
     if pack and not reason_to_run_alone(config, model, data):
+        watching.begin(config)
         _write_config(config, out)
         progress = config["trainer"].get("enable_progress_bar", progress)
-        return fit_members([Member(config, model, data)], [out], progress=progress, checkpoints=True)[0]
+        member, watch = Member(config, model, data), watching.live
+        (result,) = fit_members([member], [out], progress=progress, checkpoints=True, watch=watch)
+        watching.end(result, model, data, out)
+        return result
     n_parameters = count_parameters(model)
     with quiet():
         trainer, logger = make_trainer(config, model.num_classes, out, progress)
@@ -76,6 +89,7 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
             if isinstance(callback, Throughput):
                 callback.entered = entered
         if trainer.is_global_zero:
+            watching.begin(config)
             _write_config(config, out)
             logger.path = out / "metrics.csv"
         launcher = trainer.strategy.launcher
@@ -84,6 +98,7 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
             if isinstance(outcome, InputError):
                 raise outcome
         else:
+            logger.on_row = watching.live if trainer.is_global_zero else None
             outcome = _train(trainer, model, data, logger, config)
     where = {"precision": str(trainer.precision), "pack_size": None, "world_size": trainer.world_size}
     result = make_result(
@@ -98,6 +113,8 @@ def fit(config: Mapping[str, Any], out: str | Path, *, progress: bool = False, p
     )
     if trainer.is_global_zero:
         result.write(out)
+        # Of several processes the weights may be in one that is no more, or in shards.
+        watching.end(result, watching.restored(out) if trainer.world_size > 1 else model, data, out)
     return result
 
 

@@ -17,13 +17,13 @@ PROMISED = {
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_it_imports_neither_torch_nor_lightning(name):
-    heavy = "import sys; assert not {'torch', 'lightning', 'torchvision', 'pandas'} & set(sys.modules)"
+    heavy = "import sys; assert not {'torch', 'lightning', 'torchvision', 'pandas', 'wandb'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", f"{PROMISED[name]}; {heavy}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_driver_of_a_study_needs_no_torch():
-    modules = "benchmarks.runner, benchmarks.engines.local, benchmarks.trial, benchmarks.report"
-    heavy = "import sys; assert not {'torch', 'lightning'} & set(sys.modules)"
+    modules = "benchmarks.runner, benchmarks.engines.local, benchmarks.trial, benchmarks.report, benchmarks.tracking"
+    heavy = "import sys; assert not {'torch', 'lightning', 'wandb'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", f"import {modules}; {heavy}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,7 @@
 """Runs members as a pack and leaves each one's files."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,12 @@ SAVE_EVERY = 10.0  # seconds between the files of a run that goes on
 
 
 def fit_members(
-    members: Sequence[Member], folders: Sequence[Path], *, progress: bool = False, checkpoints: bool = False
+    members: Sequence[Member],
+    folders: Sequence[Path],
+    *,
+    progress: bool = False,
+    checkpoints: bool = False,
+    watch: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[Result]:
     """Train members of one signature together; leave in each one's folder metrics.csv and result.json.
 
@@ -27,6 +32,7 @@ def fit_members(
         folders: Where their files go.
         progress: Show a progress bar.
         checkpoints: Leave best.ckpt, too.
+        watch: Called with each epoch of the first member as it ends, a row of its metrics.csv.
     """
     device = device_of(members[0].config)
     assert device is not None
@@ -36,6 +42,9 @@ def fit_members(
     def after(epoch: int) -> None:
         nonlocal saved
         bar.show(members[0])
+        if watch is not None:
+            rows = members[0].course.rows
+            watch({"epoch": len(rows) - 1, **rows[-1]})
         if time.monotonic() - saved > SAVE_EVERY:
             pack.restore()
             _save(members, folders, checkpoints)

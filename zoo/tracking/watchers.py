@@ -1,0 +1,186 @@
+"""Who can watch a run: Weights & Biases, and any other logger of Lightning."""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from datamodules.base import ArrayDataModule
+from datamodules.errors import InputError
+
+from ..config import Config
+from ..devices import is_first_process
+from ..module import ZooModule
+from ..result import Result
+from . import content
+from .loggers import make_logger
+from .options import run_options
+from .pictures import pictures
+from .session import Say, Session, Unreachable
+from .watching import Row, Watcher
+
+
+class LoggerWatcher:
+    """Passes a run on to a logger of Lightning.
+
+    Args:
+        logger: The logger.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self.logger = logger
+        self.step = 0
+        self.curves: set[str] = set()
+
+    def begin(self, config: Config) -> None:
+        """Log the whole config."""
+        self.logger.log_hyperparams(config)
+
+    def epoch(self, row: Row) -> None:
+        """Log its metrics at its last step."""
+        self.step = int(row["step"])
+        numbers = {k: float(v) for k, v in row.items() if k != "step" and isinstance(v, int | float)}
+        self.curves |= numbers.keys()
+        self.logger.log_metrics(numbers, self.step)
+
+    def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
+        """Log what was measured once."""
+        final = {k: v for k, v in result.metrics.items() if k not in self.curves and v is not None}
+        self.logger.log_metrics(final, self.step)
+        self.logger.finalize("success")
+
+    def fail(self) -> None:
+        """Close its files."""
+        self.logger.finalize("failed")
+
+
+class WandbWatcher:
+    """Shows a run in Weights & Biases, through Lightning's logger.
+
+    What goes wrong there after training has begun is said, and leaves the run alone.
+
+    Args:
+        session: Where it goes.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.logger: WandbLogger | None = None
+        self.failed = False
+        self.curves: set[str] = set()  # defined so far
+
+    def begin(self, config: Config) -> None:
+        """Open the run, with the whole config; on disk where the server does not answer."""
+        options, names = self.session.options, (config["model"]["name"], config["data"]["name"])
+        about: dict[str, Any] = {
+            "name": options.name or "-".join(names),
+            "group": options.group,
+            "job_type": options.job_type or "fit",
+            "notes": options.notes,
+            "tags": content.tags(*names, *options.tags),
+        }
+        try:
+            run = self.session.start(**about)
+        except Unreachable as error:
+            self.session.go_offline(str(error))
+            run = self.session.start(**about)
+        self.logger = WandbLogger(project=self.session.options.project, experiment=run)
+        content.define_axis(run)
+        self.logger.log_hyperparams(content.config_of(config))
+
+    def epoch(self, row: Row) -> None:
+        """Log its metrics, with the histograms of its gradients where there are some."""
+        values = content.row_of(row)
+
+        def tell(logger: WandbLogger) -> None:
+            if new := {name: value for name, value in values.items() if name not in self.curves}:
+                content.define_curves(logger.experiment, new)
+                self.curves |= new.keys()
+            logger.log_metrics({**values, **content.drawn(values)})
+
+        self._try(tell)
+
+    def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
+        """Log the result, pictures of mistakes and, on request, the best checkpoint; then end the run."""
+        plain = asdict(result)
+
+        def tell(logger: WandbLogger) -> None:
+            run = logger.experiment
+            run.config.update({"environment": result.environment, "sizes": result.sizes})
+            if model is not None and (shown := pictures(model, data)):
+                logger.log_metrics(shown)
+            if self.session.options.log_model and (folder / "best.ckpt").is_file():
+                self._keep(logger, folder / "best.ckpt", plain)
+            run.summary.update(content.summary(plain))
+
+        self._try(tell)
+        self._finish(content.exit_code(result.status))
+
+    def fail(self) -> None:
+        """End the run as failed."""
+        self._finish(1)
+
+    def _keep(self, logger: WandbLogger, checkpoint: Path, result: Mapping[str, Any]) -> None:
+        import wandb
+
+        run = logger.experiment
+        metadata = {"best_epoch": result["best_epoch"], "metrics": result["metrics"]}
+        artifact = wandb.Artifact(f"model-{run.id}", "model", metadata=json.loads(json.dumps(metadata)))
+        artifact.add_file(str(checkpoint), name="best.ckpt")
+        run.log_artifact(artifact, aliases=["best"])
+
+    def _finish(self, exit_code: int) -> None:
+        if self.logger is None:
+            return
+        run, session = self.logger.experiment, self.session
+        path = run.url or f"{run.project}/{run.id}"
+        try:
+            session.finish(run, exit_code)
+        except Unreachable as error:
+            session.say(f"W&B: {error}. To upload it later: wandb sync {session.files}/run-*-{run.id}")
+        else:
+            session.say(f"W&B: {path}" if session.online else f"W&B: the run waits in {session.files}.")
+        self.logger = None
+
+    def _try(self, tell: Callable[[WandbLogger], None]) -> None:
+        """Tell the logger something; the first thing that goes wrong is said, and the last that is tried."""
+        if self.logger is None or self.failed:
+            return
+        try:
+            tell(self.logger)
+        except InputError:
+            raise
+        except Exception as error:  # of whatever kind: the run matters more
+            self.failed = True
+            self.session.say(
+                f"W&B shows no more of this run ({type(error).__name__}: {error}); the run itself goes on."
+            )
+
+
+@contextmanager
+def watchers_of(args: argparse.Namespace, say: Say) -> Iterator[list[Watcher]]:
+    """Who the command line of `zoo fit` says shall watch; none on processes other than the first.
+
+    Args:
+        args: As parsed.
+        say: Called with sentences for the user.
+
+    Raises:
+        InputError: W&B or another logger cannot be had as asked.
+    """
+    options = run_options(args)
+    if not is_first_process():
+        yield []
+        return
+    logger = make_logger(args.logger)
+    watchers: list[Watcher] = [LoggerWatcher(logger)] if logger is not None else []
+    if options is None or options.disabled:
+        yield watchers
+        return
+    with Session(options, say) as session:
+        yield [*watchers, WandbWatcher(session)]

@@ -1,0 +1,114 @@
+"""Telling others of a run while it trains.
+
+A watcher is told what `metrics.csv` holds, row by row as epochs end. So it sees the same of a run whether Lightning
+trained it or a pack of one did, and the run's numbers do not depend on who watches.
+"""
+
+import contextlib
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from datamodules.base import ArrayDataModule
+from datamodules.errors import InputError
+
+from ..checkpoint import load_model
+from ..config import Config
+from ..module import ZooModule
+from ..result import Result
+
+Row = Mapping[str, Any]  # of metrics.csv
+
+
+class Watcher(Protocol):
+    """Who is told of a run, on its first process."""
+
+    def begin(self, config: Config) -> None:
+        """The run begins, with this resolved config.
+
+        Raises:
+            InputError: It must not.
+        """
+
+    def epoch(self, row: Row) -> None:
+        """An epoch has ended."""
+
+    def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
+        """The run has ended.
+
+        Args:
+            result: What came out.
+            model: With the weights of the best epoch; None where there are none.
+            data: What it was trained on.
+            folder: Where the run's files are.
+        """
+
+    def fail(self) -> None:
+        """The run, which had begun, has raised or was interrupted."""
+
+
+Watchers = Sequence[Watcher]
+
+
+class Watching:
+    """All who watch a run; each sees each epoch once.
+
+    Args:
+        watchers: They, none on processes other than the first.
+    """
+
+    def __init__(self, watchers: Watchers = ()) -> None:
+        self._watchers = list(watchers)
+        self._begun: list[Watcher] = []
+        self._seen = -1
+
+    def __enter__(self) -> "Watching":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is not None:
+            for watcher in self._begun:
+                watcher.fail()
+
+    @property
+    def live(self) -> Callable[[Row], None] | None:
+        """What takes epochs as they end; None where nobody watches."""
+        return self.epoch if self._watchers else None
+
+    def begin(self, config: Config) -> None:
+        """The run begins; see `Watcher`."""
+        for watcher in self._watchers:
+            watcher.begin(config)
+            self._begun.append(watcher)
+
+    def epoch(self, row: Row) -> None:
+        """An epoch has ended, maybe one that was seen already."""
+        if int(row["epoch"]) > self._seen:
+            self._seen = int(row["epoch"])
+            for watcher in self._watchers:
+                watcher.epoch(row)
+
+    def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
+        """The run has ended; epochs that nobody was told of yet, of a run in other processes, come first."""
+        if not self._watchers:
+            return
+        for row in _rows(folder / "metrics.csv"):
+            self.epoch(row)
+        for watcher in self._watchers:
+            watcher.end(result, model if result.status == "done" else None, data, folder)
+
+    def restored(self, folder: Path) -> ZooModule | None:
+        """The model of a run's checkpoint; None where there is none, or nobody watches."""
+        if self._watchers and (folder / "best.ckpt").is_file():
+            with contextlib.suppress(InputError):  # of a model without a registered name
+                return load_model(folder)
+        return None
+
+
+def _rows(path: Path) -> list[Row]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(cell) for name, cell in row.items() if cell != ""} for row in csv.DictReader(file)]
