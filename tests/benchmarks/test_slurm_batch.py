@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import sys
 import time
 from dataclasses import replace
 
@@ -114,15 +115,15 @@ LOCAL = "--engine slurm --slurm-executor local"
     ("options", "sentence"),
     [
         ("--engine slum", "unknown engine 'slum'. Did you mean 'slurm'?"),
-        ("--slurm-time 5", "--slurm-time is for --engine slurm; say so, or leave it out."),
-        ("--slurm account=me", "--slurm is for --engine slurm; say so, or leave it out."),
-        ("--cpus-per-trial 2", "--cpus-per-trial is not for --engine local"),
+        ("--slurm-time 5", "--slurm-time goes with --engine slurm, and this is --engine local."),
+        ("--slurm account=me", "--slurm goes with --engine slurm, and this is --engine local."),
+        ("--cpus-per-trial 2", "--cpus-per-trial goes with --engine ray or slurm, and this is --engine local."),
         (f"{LOCAL} --slurm-time 0", "--slurm-time must be at least 2 minutes, since SLURM may warn one early; got 0."),
         (f"{LOCAL} --slurm-tasks 0", "--slurm-tasks must be at least 1, got 0."),
         (f"{LOCAL} --cpus-per-trial 0.5", "--cpus-per-trial must be a whole number of at least 1 for SLURM, got 0.5."),
-        (f"{LOCAL} --gpus-per-trial -1", "--gpus-per-trial must not be negative, got -1.0."),
-        (f"{LOCAL} --gpus-per-trial nan", "--gpus-per-trial must not be negative, got nan."),
-        (f"{LOCAL} --cpus-per-trial inf", "--cpus-per-trial must be a whole number of at least 1 for SLURM, got inf."),
+        (f"{LOCAL} --gpus-per-trial -1", "--gpus-per-trial must be a number, not negative; got -1.0."),
+        (f"{LOCAL} --gpus-per-trial nan", "--gpus-per-trial must be a number, not negative; got nan."),
+        (f"{LOCAL} --cpus-per-trial inf", "--cpus-per-trial must be a number above 0, got inf."),
         (f"{LOCAL} --workers 0", "--workers must be at least 1, got 0."),
         (f"{LOCAL} --slurm =me", "--slurm takes an option of sbatch as KEY=VALUE, such as account=NAME; got '=me'."),
         (f"{LOCAL} --slurm time=5", "--slurm time: say --slurm-time."),
@@ -136,8 +137,10 @@ def test_options_are_refused(refused, options, sentence):
 def test_slurm_and_submitit_that_are_not_there_are_refused(refused, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "needs SLURM's command sbatch, which is not on PATH" in refused(STUDY, "--engine slurm")
-    monkeypatch.setattr("benchmarks.engines.slurm.find_spec", lambda name: None)
-    assert "which is not installed: pip install 'ablation-zoo[slurm]'" in refused(STUDY, "--engine slurm")
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert "needs submitit, which is not installed; pip install 'ablation-zoo[slurm]'" in refused(
+        STUDY, "--engine slurm"
+    )
 
 
 def test_what_slurm_says_of_a_partition_is_passed_on(refused, monkeypatch, tmp_path):
