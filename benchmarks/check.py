@@ -35,7 +35,7 @@ from zoo.pack import (
 )
 from zoo.registry import create_model
 from zoo.signal_propagation import names, resolve_signal_propagation
-from zoo.train import check_batches, check_division, make_trainer, quiet
+from zoo.trainer import check_batches, check_division, make_trainer, quiet
 
 from .blame import Resolved, find_plain_problems, find_problems
 from .claims import make_claims

@@ -16,7 +16,7 @@ from .checkpoint import load_model
 from .config import Config, resolve
 from .files import write_atomically
 from .module import ZooModule
-from .train import lightning_trainer, quiet
+from .trainer import lightning_trainer, quiet
 
 
 def evaluate(checkpoint: str, config: Config, verb: str) -> dict[str, float | None]:

@@ -132,7 +132,7 @@ def test_processes_that_are_not_those_asked_for_are_refused(monkeypatch, tmp_pat
 def test_what_looks_at_whole_gradients_is_refused_where_they_are_shared_out(name, tmp_path):
     from datamodules.errors import InputError
     from zoo.config import resolve
-    from zoo.train import make_callbacks
+    from zoo.trainer import make_callbacks
 
     model, flags = {"name": "mlp"}, {"strategy": "fsdp", "gradient_clip_val": None}
     config = resolve({"model": model, "data": "iris", "trainer": flags, "callbacks": {name: True}})
@@ -142,7 +142,7 @@ def test_what_looks_at_whole_gradients_is_refused_where_they_are_shared_out(name
 
 def test_a_run_takes_one_device_of_many_unless_told(tmp_path):
     from zoo.config import resolve
-    from zoo.train import make_trainer
+    from zoo.trainer import make_trainer
 
     for given, n in (({}, 1), ({"devices": 2, "strategy": "ddp"}, 2)):
         config = resolve({"model": {"name": "cnn"}, "data": "digits", "trainer": {"accelerator": "cpu", **given}})

@@ -20,6 +20,7 @@ from zoo.metric_names import DIAGNOSIS, callback_of, diagnosis_names, direction,
 from zoo.module import ZooModule
 from zoo.pack import Pack
 from zoo.registry import MODELS
+from zoo.trainer import make_trainer, quiet
 
 ALL = {**dict.fromkeys(DIAGNOSIS, True), "gradient_flow": {"every_n_steps": 1}}
 PACKED = pytest.mark.parametrize("pack", [True, False])
@@ -202,8 +203,8 @@ def planted(given, plant):
             plant([m for m in own.net if isinstance(m, nn.Linear)])
     pack = Pack([member], torch.device("cpu"))
     pack.fit()
-    with train.quiet():
-        trainer, logger = train.make_trainer(given, model.num_classes, ".", progress=False)
+    with quiet():
+        trainer, logger = make_trainer(given, model.num_classes, ".", progress=False)
         trainer.fit(model, datamodule=data)
     callbacks = {name: value for c in trainer.callbacks for name, value in getattr(c, "initial", {}).items()}
     return [(member.course.rows[-1], member.initial), (logger.rows[max(logger.rows)], callbacks)]

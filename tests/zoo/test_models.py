@@ -8,7 +8,7 @@ from torch import nn
 
 import zoo
 from datamodules import create_datamodule
-from zoo import train
+from zoo.trainer import quiet
 
 FLAT, SMALL, COLOUR = (10,), (1, 8, 8), (3, 32, 32)
 IMAGE_MODELS = ("cnn", "lenet5")
@@ -81,7 +81,7 @@ def test_a_checkpoint_of_a_lightning_trainer_gives_identical_logits(tmp_path, na
     data = create_datamodule("digits", train_size=64, batch_size=16)
     flags = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = L.Trainer(max_steps=3, limit_val_batches=0, enable_checkpointing=False, **flags)
-    with train.quiet():
+    with quiet():
         trainer.fit(model, datamodule=data)
         trainer.save_checkpoint(tmp_path / "x.ckpt")
     loaded = zoo.load(str(tmp_path / "x.ckpt"))

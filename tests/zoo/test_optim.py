@@ -9,6 +9,7 @@ import zoo
 from datamodules import create_datamodule
 from zoo import train
 from zoo.optim import OPTIMIZERS, SCHEDULES, make_optimizer
+from zoo.trainer import quiet
 
 LR = 0.1
 STEPS_AN_EPOCH = 4
@@ -40,7 +41,7 @@ def rates(schedule, epochs, lr=LR, **hparams):
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    with train.quiet():
+    with quiet():
         trainer.fit(model, datamodule=data)
     assert len(recorder.rates) == epochs * STEPS_AN_EPOCH
     return recorder

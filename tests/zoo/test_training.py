@@ -17,6 +17,7 @@ from zoo import train
 from zoo.config import resolve
 from zoo.evaluate import evaluate
 from zoo.metric_names import metric_names
+from zoo.trainer import make_trainer, quiet
 
 FILES = {"config.yaml", "best.ckpt", "metrics.csv", "result.json"}
 NETS_OFF = {"early_stopping": False, "model_checkpoint": False, "learning_rate_monitor": False}
@@ -152,8 +153,8 @@ def test_the_training_loss_of_an_epoch_is_the_mean_over_its_samples(tmp_path):
 def test_balanced_class_weights_come_from_the_training_split(tmp_path):
     wanted = config({"class_weights": "balanced"}, {"name": "fraud", "batch_size": 512}, {"max_epochs": 1})
     model, data = train.prepare(resolve(wanted))
-    trainer, _ = train.make_trainer(resolve({**wanted, "callbacks": NETS_OFF}), 2, tmp_path, progress=False)
-    with train.quiet():
+    trainer, _ = make_trainer(resolve({**wanted, "callbacks": NETS_OFF}), 2, tmp_path, progress=False)
+    with quiet():
         trainer.fit(model, datamodule=data)
     counts = np.bincount(data.arrays("train")[1])
     np.testing.assert_allclose(model.class_weight, counts.sum() / (2 * counts), rtol=1e-6)

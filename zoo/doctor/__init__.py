@@ -14,7 +14,8 @@ import torch
 
 from ..config import resolve
 from ..optim import check_plan
-from ..train import check_batches, make_trainer, prepare, quiet
+from ..train import prepare
+from ..trainer import check_batches, make_trainer, quiet
 from .checks_baseline import zero_input
 from .checks_data import batch_norm_batch, class_imbalance, input_scale
 from .checks_output import batch_leak, forward, initial_loss, softmax
