@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import benchmarks.cli
@@ -25,6 +26,10 @@ def blocks(language: str) -> list[str]:
 def test_every_command_runs_in_order(tmp_path, monkeypatch, no_wandb):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ZOO_DATA_DIR", raising=False)
+    ray = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)  # names of its sockets must stay short
+    monkeypatch.setenv("RAY_TMPDIR", ray.name)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray leaves a token in the user's home
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     rows = [f"{i % 13},{i % 5},{i % 7 > 3}" for i in range(200)]
     Path("claims.csv").write_text("amount,age,label\n" + "\n".join(rows) + "\n")
     Path("new_claims.csv").write_text("amount,age\n3,4\n")
