@@ -34,6 +34,7 @@ def run(command: str) -> int:
         ("finish", KeyboardInterrupt(), "the upload was stopped. To upload it later: wandb sync"),
         ("finish", RuntimeError("no such mailbox"), "is not written: no such mailbox"),
     ],
+    ids=["its process exits", "Ctrl-C at its end", "Ctrl-C at an upload", "an odd exception"],
 )
 def test_a_run_that_is_trained_is_kept_whatever_happens_to_wandb(at, error, words, monkeypatch, capfd):
     import wandb
