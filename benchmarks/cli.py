@@ -231,7 +231,7 @@ def push_verb(args: argparse.Namespace) -> int:
     with Session(options, say, store.folder) as session:
         done = push(study, store, session)
         tell(study, done, session, args.command)
-    return 1 if done.trouble else 0
+    return 0 if done.whole else 1
 
 
 def compare_verb(args: argparse.Namespace) -> int:

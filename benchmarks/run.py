@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
     if wandb is not None:
         from .tracking import push_after_run
 
-        push_after_run(study, store, wandb)
+        with terminated_is_interrupted():
+            push_after_run(study, store, wandb)
     where = engine.describe()
     print(f"{len(pending)} trials run in {seconds:.0f} s on {where}; records and report in {store.folder}")
     return 1 if bad else 0

@@ -113,12 +113,22 @@ def _update(config: dict[str, Any], record: Any) -> None:
 
 
 @pytest.fixture
-def wandb_runs():
+def wandb_files():
+    """Reads the offline files of W&B below a folder."""
+
+    def read(folder: str | Path) -> list[WandbRun]:
+        return [read_wandb_file(file) for file in sorted(Path(folder).glob("wandb/offline-run-*/run-*.wandb"))]
+
+    return read
+
+
+@pytest.fixture
+def wandb_runs(wandb_files):
     """Reads the offline files of W&B below a folder: of each run that is there, by its id."""
 
     def read(folder: str | Path) -> dict[str, WandbRun]:
-        files = sorted(Path(folder).glob("wandb/offline-run-*/run-*.wandb"))
-        runs = {file.stem.removeprefix("run-"): read_wandb_file(file) for file in files}
+        files = wandb_files(folder)
+        runs = {one.path.stem.removeprefix("run-"): one for one in files}
         assert len(runs) == len(files), "a run stands in two files"
         return runs
 
@@ -137,7 +147,9 @@ class WandbServer(ThreadingHTTPServer):
         runs: What clients said of each run, by its id: the last `upsertBucket`, and the lines of its files by name.
         artifacts: The artifacts, by number.
         uploads: What was uploaded, by path.
-        dies_after: How many runs it takes before it closes its door.
+        dies_after: How many runs it takes before it swallows all that comes.
+        entity: Whose the key is.
+        refuses: The ids of runs that it does not take.
     """
 
     daemon_threads = True
@@ -150,13 +162,17 @@ class WandbServer(ThreadingHTTPServer):
         self.uploads: dict[str, bytes] = {}
         self.dies_after: int | None = None
         self.dead = False
+        self.closed = threading.Event()
         self.key = KEY
+        self.entity = "tester"
+        self.refuses: set[str] = set()
 
     def __enter__(self) -> "WandbServer":
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.closed.set()
         self.shutdown()
         self.server_close()
 
@@ -173,10 +189,10 @@ class WandbServer(ThreadingHTTPServer):
 
     def say(self, name: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The answer to a GraphQL operation."""
-        project = {"id": "P", "name": said.get("project") or "none", "entity": {"id": "E", "name": "tester"}}
+        project = {"id": "P", "name": said.get("project") or "none", "entity": {"id": "E", "name": self.entity}}
         run = said.get("name") or ""
-        if name == "Viewer":
-            viewer = {"id": "V", "entity": "tester", "username": "tester", "email": "", "flags": "{}"}
+        if name in ("Viewer", "GetDefaultEntity"):
+            viewer = {"id": "V", "entity": self.entity, "username": "tester", "email": "", "flags": "{}"}
             return 200, {"viewer": {**viewer, "teams": {"edges": []}}}
         if name == "RunResumeStatus":
             bucket = None
@@ -188,7 +204,7 @@ class WandbServer(ThreadingHTTPServer):
                 bucket |= {"config": self.runs[run].get("config", "{}")}
             return 200, {"model": {**project, "bucket": bucket}}
         if name == "UpsertBucket":
-            if said.get("project") == "forbidden":
+            if said.get("project") == "forbidden" or run in self.refuses:
                 return 403, {}
             self.runs.setdefault(run, {}).update({k: v for k, v in said.items() if v is not None})
             bucket = {"id": "R", "name": run, "displayName": run, "description": "", "config": "{}", "sweepName": None}
@@ -269,6 +285,7 @@ class Answer(BaseHTTPRequestHandler):
         limit = self.server.dies_after
         if self.server.dead or (limit is not None and len(self.server.runs) > limit):
             self.server.dead = True  # as if the network were gone: no word more
+            self.server.closed.wait()
             self.close_connection = True
             return
         data = json.dumps(content).encode()

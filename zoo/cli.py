@@ -163,7 +163,7 @@ def _read_run(
     own.add_argument("--config", action="append", default=[])
     for option, how in options.items():
         own.add_argument(option, **how)
-    loggers, argv = take_logger(_spell_out(argv)) if verb == "fit" else ([], _spell_out(argv))
+    loggers, argv = take_logger(_spell_out(argv, wandb=True)) if verb == "fit" else ([], _spell_out(argv))
     args, rest = own.parse_known_args(argv)
     args.logger = loggers
 
@@ -245,12 +245,12 @@ def _scanner(verb: str) -> argparse.ArgumentParser:
     return scanner
 
 
-def _spell_out(argv: Sequence[str]) -> list[str]:
-    """--model X as --model.name X, likewise for data, and --wandb as --wandb.on."""
+def _spell_out(argv: Sequence[str], wandb: bool = False) -> list[str]:
+    """--model X as --model.name X, likewise for data, and --wandb as --wandb.on where there is such an option."""
     spelt = []
     for argument in argv:
         option, equals, value = argument.partition("=")
-        more = {"--model": ".name", "--data": ".name", "--wandb": ".on"}.get(option, "")
+        more = {"--model": ".name", "--data": ".name", **({"--wandb": ".on"} if wandb else {})}.get(option, "")
         spelt.append(f"{option}{more}{equals}{value}")
     return spelt
 

@@ -6,12 +6,16 @@ where a study is published, and a ledger says what is there already: publishing 
 
 import hashlib
 import json
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datamodules.errors import InputError
 from zoo.tracking.options import WandbOptions
-from zoo.tracking.session import Session, Unreachable
+from zoo.tracking.session import Refused, Session, Unreachable, in_words
 
 from ..store import Store, Unreadable, keys_of
 from ..study import Study
@@ -34,6 +38,7 @@ class Pushed:
         pending: Trials that have no record to publish.
         comparison: Whether the comparison is new, or says something new.
         unreadable: What to say of records that cannot be read.
+        refused: What to say of runs that W&B refuses, while it takes others.
         trouble: Why it ended early; empty if it did not.
     """
 
@@ -43,6 +48,12 @@ class Pushed:
     comparison: bool = False
     trouble: str = ""
     unreadable: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all is there that can be."""
+        return not self.trouble and not self.refused
 
 
 def study_hash(study: Study) -> str:
@@ -56,9 +67,12 @@ def group_of(study: Study) -> str:
     return f"{study.name[: LONGEST - 9]}-{study_hash(study)}"
 
 
-def trial_id(study: Study, key: str) -> str:
-    """The id of a trial's run: its key, and the study's hash, since a project may hold two studies that share it."""
-    return f"{key}-{study_hash(study)}"
+def trial_id(study: Study, trial: Recorded) -> str:
+    """The id of a trial's run: its key, the study's hash, and what tells its record from that of another attempt.
+
+    A project may hold two studies that share a trial, and of a trial two attempts, whose curves are not to mix.
+    """
+    return f"{trial.key}-{study_hash(study)}-{trial.version[:6]}"
 
 
 def push(study: Study, store: Store, session: Session) -> Pushed:
@@ -73,24 +87,48 @@ def push(study: Study, store: Store, session: Session) -> Pushed:
         InputError: The store does not hold this study, or W&B refuses the project.
     """
     done = Pushed()
-    with Ledger(session) as ledger:
-        missing = _missing(study, store, ledger, done)
-        try:
-            for start in range(0, len(missing), AT_ONCE):
-                some = missing[start : start + AT_ONCE]
-                curves = store.curves([trial.key for trial in some])
-                for trial in some:
-                    run_id = trial_id(study, trial.key)
-                    ledger.clear(run_id)
-                    publish_trial(study, trial, curves.get(trial.key, {}), session, run_id, group_of(study))
-                    ledger.note(run_id, trial.version)
-                    done.new += 1
-            done.comparison = publish_comparison(study, store, session, ledger, group_of(study))
-        except Unreachable as error:
-            done.trouble = str(error)
-        except (session.wandb.errors.Error, ConnectionError, TimeoutError) as error:  # of wandb's own process
-            done.trouble = f"wandb stopped with {type(error).__name__}: {error}"
+    try:
+        with Ledger(session) as ledger:
+            _push(study, store, session, ledger, done)
+    except Unreachable as error:
+        done.trouble = str(error)
+    except InputError:
+        raise
+    except Exception as error:  # wandb raises exceptions of no common kind, and where it stands is to be told
+        done.trouble = f"publishing stopped with {in_words(error)}"
     return done
+
+
+def _push(study: Study, store: Store, session: Session, ledger: Ledger, done: Pushed) -> None:
+    missing, group = _missing(study, store, ledger, done), group_of(study)
+    for start in range(0, len(missing), AT_ONCE):
+        some = missing[start : start + AT_ONCE]
+        curves = store.curves([trial.key for trial in some])
+        for trial in some:
+            run_id = trial_id(study, trial)
+            ledger.clear(run_id)
+            with _refusal(f"{trial.variant.name}, seed {trial.seed}", done):
+                waits_in = publish_trial(study, trial, curves.get(trial.key, {}), session, run_id, group)
+                ledger.note(run_id, trial.version, waits_in)
+                done.new += 1
+    with _refusal("the comparison", done):
+        done.comparison = publish_comparison(study, store, session, ledger, group)
+
+
+@contextmanager
+def _refusal(whose: str, done: Pushed) -> Iterator[None]:
+    """Go on if one run is refused, such as one that was deleted there; not if that is all that W&B does.
+
+    Args:
+        whose: What the run is of.
+        done: Told of it.
+    """
+    try:
+        yield
+    except Refused as error:
+        if done.refused and not done.new:
+            raise
+        done.refused.append(f"{whose} is left out: {error}")
 
 
 def _missing(study: Study, store: Store, ledger: Ledger, done: Pushed) -> list[Recorded]:
@@ -108,7 +146,7 @@ def _missing(study: Study, store: Store, ledger: Ledger, done: Pushed) -> list[R
                 done.pending += 1
                 continue
             trial = Recorded(variant, seed, record)
-            if ledger.holds(trial_id(study, key), trial.version):
+            if ledger.holds(trial_id(study, trial), trial.version):
                 done.earlier += 1
             else:
                 found.append(trial)
@@ -126,14 +164,14 @@ def tell(study: Study, done: Pushed, session: Session, again: str) -> None:
     """
     options = session.options
     there = f"{session.server} ({options.project})" if session.online else f"{session.files}, project {options.project}"
-    words = f"W&B: {done.new} trials published in {there}, group {group_of(study)}"
+    words = f"W&B: {done.new} {'trial' if done.new == 1 else 'trials'} published in {there}, group {group_of(study)}"
     words += f"; {done.earlier} were there already" if done.earlier else ""
     words += f"; {done.pending} have not run" if done.pending else ""
     say(f"{words}.")
-    for sentence in done.unreadable:
+    for sentence in (*done.unreadable, *done.refused):
         say(sentence)
     if done.trouble:
-        say(f"W&B: {done.trouble}. What is published stays; to go on: {again}")
+        say(f"W&B: {done.trouble.rstrip('.')}. What is published stays; to go on: {again}")
     elif not session.online and (done.new or done.comparison):
         say(session.how_to_sync())
 
@@ -158,9 +196,14 @@ def check(options: WandbOptions, folder: Path) -> None:
 
 def push_after_run(study: Study, store: Store, options: WandbOptions) -> None:
     """Publish a study that has just run; whatever goes wrong is said, and changes nothing of the study."""
-    again = f"bench push {store.folder} --wandb-project {options.project}"
+    given = {"project": options.project, "entity": options.entity, "mode": options.mode}
+    words = [word for name, value in given.items() if value is not None for word in (f"--wandb-{name}", value)]
+    again = shlex.join(["bench", "push", str(store.folder), *words])
     try:
-        with Session(options, lambda sentence: None, store.folder) as session:
+        with Session(options, say, store.folder) as session:
             tell(study, push(study, store, session), session, again)
     except Exception as error:
-        say(f"W&B: the study is done, but not published: {error} To publish it: {again}")
+        said = str(error) if isinstance(error, InputError) else in_words(error)
+        say(f"W&B: the study is done, but not published: {said.rstrip('.')}. To publish it: {again}")
+    except KeyboardInterrupt:
+        say(f"W&B: the study is done; publishing it was interrupted. To go on: {again}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ TABLES = ("table", "table_tuned", "claims", "effects", "main_effects", "across",
 FIGURES = ("figure", "figure_tuned", "curves", "heatmap", "layers")
 # What a new comparison differs in.
 TOLD = ("study.yaml", "trials.csv", "summary.json")
+PUBLISHED = "published"  # in the config: the digest of it
 
 
 def publish_comparison(study: Study, store: Store, session: Session, ledger: Ledger, group: str) -> bool:
@@ -59,10 +61,10 @@ def publish_comparison(study: Study, store: Store, session: Session, ledger: Led
             kept = archive(study, store, copy / "archive").folder
             records = [kept / RECORDS, kept / "study.yaml"]
         except InputError:  # of a record that cannot be read, which `push` tells
-            records = []
-        _publish(study, session, run_id, group, said, files, records)
-        ledger.note(run_id, digest)
-    return True
+            records = [folder / "study.yaml"]
+        is_new, waits_in = _publish(study, session, run_id, group, said, digest, files, records)
+        ledger.note(run_id, digest, waits_in)
+    return is_new
 
 
 def _publish(
@@ -71,10 +73,11 @@ def _publish(
     run_id: str,
     group: str,
     said: dict[str, Any],
+    digest: str,
     files: list[Path],
     records: list[Path],
-) -> None:
-    """Publish the run.
+) -> tuple[bool, str]:
+    """Publish the run, unless the server has it as it is.
 
     Args:
         study: The study.
@@ -82,8 +85,12 @@ def _publish(
         run_id: Its id.
         group: Its group.
         said: The report's summary.json.
+        digest: Stands for what it says.
         files: The report's files.
         records: The records in one file, and the study's.
+
+    Returns:
+        Whether the server did not have it, and the name of the folder in which it waits.
     """
     import pandas as pd
     import wandb
@@ -102,6 +109,9 @@ def _publish(
         tags=content.tags(study.name, "comparison"),
         config={"study": yaml.safe_load(study.to_file())},
     )
+    if run.resumed and run.config.get(PUBLISHED) == digest:
+        session.finish(run, 0)
+        return False, session.waits_in(run)
     shown: dict[str, Any] = {}
     for name in TABLES:
         if f"{name}.csv" in by_name:
@@ -112,13 +122,15 @@ def _publish(
             shown[f"figures/{name}"] = wandb.Image(str(by_name[f"{name}.png"]))
     shown["report"] = wandb.Html(str(by_name["report.html"]), inject=False)
     run.log(shown)
-    artifact = wandb.Artifact(group, "study", description=study.question)
+    artifact = wandb.Artifact(re.sub(r"[^a-zA-Z0-9_.-]", "_", group), "study", description=study.question)
     for file in (*files, *records):
         artifact.add_file(str(file), name=file.name)
     run.log_artifact(artifact)
     findings = {name: text for name, text in said.items() if name.startswith("finding")}
     run.summary.update({**findings, "trials": len(trials), **counts})
+    run.config.update({PUBLISHED: digest}, allow_val_change=True)  # last: what comes before it is there
     session.finish(run, 0)
+    return True, session.waits_in(run)
 
 
 def _rows(table: Any) -> list[Any]:

@@ -42,7 +42,7 @@ class Recorded:
         return hashlib.sha256(json.dumps([self.record.get(name) for name in OF_AN_ATTEMPT]).encode()).hexdigest()[:12]
 
 
-def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Session, run_id: str, group: str) -> None:
+def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Session, run_id: str, group: str) -> str:
     """Publish a trial: config, curves and summary from its record, status and exit code as the study sees them.
 
     Args:
@@ -52,6 +52,9 @@ def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Sessio
         session: Where it goes.
         run_id: The id of its run.
         group: The group of the study's runs.
+
+    Returns:
+        The name of the folder in which it waits; empty where it was uploaded.
 
     Raises:
         InputError: W&B refuses it.
@@ -79,6 +82,7 @@ def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Sessio
         run.log({**row, **content.drawn(row)}, step=number)
     run.summary.update({**content.summary(record), "status": status, "reason": reason})
     session.finish(run, content.exit_code(status))
+    return session.waits_in(run)
 
 
 def _about(study: Study, trial: Recorded) -> dict[str, Any]:

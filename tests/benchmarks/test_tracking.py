@@ -14,8 +14,10 @@ import pytest
 import zoo.tracking.session
 from benchmarks.cli import main
 from benchmarks.store import Store
+from benchmarks.study import Study
 from benchmarks.studyfile import load_study
-from benchmarks.tracking import group_of, study_hash
+from benchmarks.tracking import group_of, study_hash, trial_id
+from benchmarks.tracking.trials import Recorded
 from zoo.config import resolve
 
 NOOP = """\
@@ -69,6 +71,11 @@ def noop(capfd) -> Path:
     return Path("runs/noop")
 
 
+def id_of(study: Study, store: Store, key: str) -> str:
+    """The id of the run of a trial."""
+    return trial_id(study, Recorded(study.variants[0], 0, store.record(key)))
+
+
 def files_of(folder: Path) -> dict[Path, tuple[bytes, int]]:
     """All that is in a study's folder but for what W&B has."""
     there = (path for path in folder.rglob("*") if path.is_file() and "wandb" not in path.relative_to(folder).parts)
@@ -91,7 +98,7 @@ def test_a_study_becomes_a_run_a_trial_and_a_comparison(wandb_runs, capfd, monke
     trials = pd.read_csv(folder / "trials.csv", keep_default_na=False)
     assert set(trials["status"]) == {"done", "diverged", "skipped"}
     for row in trials.to_dict("records"):
-        shown, record = runs[f"{row['key']}-{study_hash(study)}"], store.record(row["key"])
+        shown, record = runs[id_of(study, store, row["key"])], store.record(row["key"])
         assert (shown.run.project, shown.run.run_group, shown.run.job_type) == ("mine", group, row["variant"])
         assert list(shown.run.tags) == ["acts", "mlp", "iris", row["status"]]
         assert resolve({name: shown.config[name] for name in record["config"]}) == record["config"]
@@ -234,10 +241,10 @@ def test_online_the_ids_keep_rows_from_coming_twice(wandb_server, capfd):
     folder, n = Path("runs/acts"), len(wandb_server.runs)
     assert n == 7
     assert f"W&B: 6 trials published in {wandb_server.url} (ablation-zoo)" in capfd.readouterr().err
-    study = load_study("runs/acts/study.yaml")
+    study, store = load_study("runs/acts/study.yaml"), Store(folder)
     before = {run_id: wandb_server.history(run_id) for run_id in wandb_server.runs}
     for row in pd.read_csv(folder / "trials.csv").to_dict("records"):
-        held = wandb_server.runs[f"{row['key']}-{study_hash(study)}"]
+        held = wandb_server.runs[id_of(study, store, row["key"])]
         assert (held["groupName"], held["jobType"]) == (group_of(study), row["variant"])
         assert (held["complete"], held["exitcode"]) == (True, int(row["status"] == "diverged"))
         assert len(before[held["name"]]) == row["epochs_run"] or row["status"] == "diverged"
@@ -250,9 +257,9 @@ def test_online_the_ids_keep_rows_from_coming_twice(wandb_server, capfd):
     assert "6 trials published" in capfd.readouterr().err
     assert len(wandb_server.runs) == n
     after = {run_id: wandb_server.history(run_id) for run_id in wandb_server.runs}
-    assert {i: rows for i, rows in after.items() if "comparison" not in i} == {
-        i: rows for i, rows in before.items() if "comparison" not in i
-    }
+    assert after == before, "the comparison's, too"
+    kinds = [artifact["artifactTypeName"] for artifact in wandb_server.artifacts]
+    assert kinds.count("study") == 1
 
 
 def test_a_server_that_falls_silent_costs_the_rest_of_the_push_alone(noop, wandb_server, monkeypatch, capfd):

@@ -185,6 +185,7 @@ def test_other_loggers_of_lightning_see_the_same(capfd):
         ("--wandb.mode sometimes", "invalid choice: 'sometimes'"),
         (f"--wandb.tags {'x' * 65}", "1 to 64 characters"),
         ("--wandb.log_model maybe", "invalid choice: 'maybe'"),
+        ("--trainer.logger WandbLogger", "say --wandb in its place"),
         ("--trainer.logger Tensorboard", "Did you mean 'TensorBoardLogger'?"),
         ("--trainer.logger TensorBoardLogger", "--trainer.logger TensorBoardLogger: "),
         ("--trainer.logger CSVLogger --trainer.logger.save_dir x --trainer.logger.foo 1", "'foo' is not accepted"),
@@ -196,6 +197,11 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(options, words, capfd):
     assert run(f"{PACKED} --out a {options}") == 2
     assert words in capfd.readouterr().err
     assert not list(Path().iterdir())
+
+
+def test_another_verb_does_not_know_wandb(capfd):
+    assert run("doctor --model mlp --data digits --wandb") == 2
+    assert "unknown option '--wandb'" in capfd.readouterr().err
 
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch, capfd):

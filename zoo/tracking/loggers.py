@@ -7,7 +7,7 @@ import lightning.pytorch.loggers as known
 from jsonargparse import ArgumentParser
 from lightning.pytorch.loggers import Logger
 
-from datamodules.errors import InputError, choose
+from datamodules.errors import InputError, choose, require
 
 from .options import LOGGER
 
@@ -25,9 +25,15 @@ def make_logger(options: Sequence[str]) -> Logger | None:
     if not options:
         return None
     name = next((o.partition("=")[2] for o in options if o.startswith(f"{LOGGER}=")), None)
-    names = [n for n, cls in vars(known).items() if isinstance(cls, type) and issubclass(cls, Logger) and cls != Logger]
+    names = [
+        name
+        for name, cls in vars(known).items()
+        if isinstance(cls, type) and issubclass(cls, Logger) and cls not in (Logger, known.WandbLogger)
+    ]
     if name is None:
         raise InputError(f"which logger? Say {LOGGER} CLASS; Lightning's own: {', '.join(sorted(names))}.")
+    # It would ask for a key where nobody answers, and know nothing of what is to happen without a network.
+    require("WandbLogger" not in name, f"{LOGGER} {name}: say --wandb in its place.")
     if "." not in name and not name.startswith("{"):
         choose("logger", name, names)
     parser = ArgumentParser(exit_on_error=False, default_env=False)

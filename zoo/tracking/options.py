@@ -8,6 +8,8 @@ from typing import Any
 
 from datamodules.errors import InputError, require
 
+from .content import LONGEST_TAG
+
 PROJECT = "ablation-zoo"
 FORBIDDEN = "/\\#?%:"  # in the name of a project
 LONGEST_PROJECT = 128
@@ -51,7 +53,8 @@ class WandbOptions:
             f"W&B refuses the project {self.project!r}: {allowed}; choose another name.",
         )
         for tag in self.tags:
-            require(0 < len(tag) <= 64, f"a tag of W&B has 1 to 64 characters, unlike {tag!r}; choose another.")
+            good = f"a tag of W&B has 1 to {LONGEST_TAG} characters"
+            require(0 < len(tag) <= LONGEST_TAG, f"{good}, unlike {tag!r}; choose another.")
 
     @property
     def disabled(self) -> bool:

@@ -80,9 +80,10 @@ def grey_values(x: NDArray, normalisation: dict[str, Any]) -> list[NDArray[np.ui
 
 def _log_probabilities(model: ZooModule, x: torch.Tensor) -> torch.Tensor:
     """Logarithms of a model's probabilities, (N, C), on the CPU; the model is left as it was."""
-    device, mode = next(model.parameters()).device, model.training
+    weights, mode = next(model.parameters()), model.training
+    kind = weights.dtype if x.is_floating_point() else x.dtype  # of other precision after --trainer.precision 64-true
     model.eval()
     with torch.no_grad():
-        parts = [model(part.to(device)).float().log_softmax(1).cpu() for part in x.split(1024)]
+        parts = [model(part.to(weights.device, kind)).float().log_softmax(1).cpu() for part in x.split(1024)]
     model.train(mode)
     return torch.cat(parts)

@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from datamodules.base import ArrayDataModule
-from datamodules.errors import InputError
 
 from ..config import Config
 from ..devices import is_first_process
@@ -21,7 +21,7 @@ from . import content
 from .loggers import make_logger
 from .options import run_options
 from .pictures import pictures
-from .session import Say, Session, Unreachable
+from .session import Say, Session, Unreachable, in_words
 from .watching import Row, Watcher
 
 
@@ -33,7 +33,7 @@ class LoggerWatcher:
     """
 
     def __init__(self, logger: Logger) -> None:
-        self.logger = logger
+        self.logger, self.name = logger, type(logger).__name__
         self.step = 0
         self.curves: set[str] = set()
 
@@ -62,16 +62,15 @@ class LoggerWatcher:
 class WandbWatcher:
     """Shows a run in Weights & Biases, through Lightning's logger.
 
-    What goes wrong there after training has begun is said, and leaves the run alone.
-
     Args:
         session: Where it goes.
     """
 
+    name = "W&B"
+
     def __init__(self, session: Session) -> None:
         self.session = session
         self.logger: WandbLogger | None = None
-        self.failed = False
         self.curves: set[str] = set()  # defined so far
 
     def begin(self, config: Config) -> None:
@@ -95,35 +94,42 @@ class WandbWatcher:
 
     def epoch(self, row: Row) -> None:
         """Log its metrics, with the histograms of its gradients where there are some."""
+        if self.logger is None:
+            return
         values = content.row_of(row)
-
-        def tell(logger: WandbLogger) -> None:
-            if new := {name: value for name, value in values.items() if name not in self.curves}:
-                content.define_curves(logger.experiment, new)
-                self.curves |= new.keys()
-            logger.log_metrics({**values, **content.drawn(values)})
-
-        self._try(tell)
+        if new := {name: value for name, value in values.items() if name not in self.curves}:
+            content.define_curves(self.logger.experiment, new)
+            self.curves |= new.keys()
+        self.logger.log_metrics({**values, **content.drawn(values)})
 
     def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
-        """Log the result, pictures of mistakes and, on request, the best checkpoint; then end the run."""
-        plain = asdict(result)
-
-        def tell(logger: WandbLogger) -> None:
-            run = logger.experiment
+        """Log the result, on request the best checkpoint, and pictures of mistakes; then end the run as it ended."""
+        if self.logger is None:
+            return
+        run, plain = self.logger.experiment, asdict(result)
+        try:
             run.config.update({"environment": result.environment, "sizes": result.sizes})
-            if model is not None and (shown := pictures(model, data)):
-                logger.log_metrics(shown)
-            if self.session.options.log_model and (folder / "best.ckpt").is_file():
-                self._keep(logger, folder / "best.ckpt", plain)
             run.summary.update(content.summary(plain))
-
-        self._try(tell)
+            if self.session.options.log_model and (folder / "best.ckpt").is_file():
+                self._keep(self.logger, folder / "best.ckpt", plain)
+            if model is not None:
+                self._show_mistakes(self.logger, model, data)
+        except Exception as error:
+            self.session.say(f"W&B does not show all of this run ({in_words(error)}); the run itself is done.")
         self._finish(content.exit_code(result.status))
 
     def fail(self) -> None:
         """End the run as failed."""
         self._finish(1)
+
+    def _show_mistakes(self, logger: WandbLogger, model: ZooModule, data: ArrayDataModule) -> None:
+        try:
+            shown = pictures(model, data)
+        except Exception as error:  # of a model that takes its input in a way of its own, say
+            self.session.say(f"W&B shows no mistakes of this run ({in_words(error)}).")
+            return
+        if shown:
+            logger.log_metrics(shown)
 
     def _keep(self, logger: WandbLogger, checkpoint: Path, result: Mapping[str, Any]) -> None:
         import wandb
@@ -139,27 +145,17 @@ class WandbWatcher:
             return
         run, session = self.logger.experiment, self.session
         path = run.url or f"{run.project}/{run.id}"
+        later = f"To upload it later: wandb sync {shlex.quote(run.sync_dir)}"
+        self.logger = None
         try:
             session.finish(run, exit_code)
         except Unreachable as error:
-            session.say(f"W&B: {error}. To upload it later: wandb sync {session.files}/run-*-{run.id}")
+            session.say(f"W&B: {error}. {later}")
+        except KeyboardInterrupt:
+            session.say(f"W&B: the upload was stopped. {later}")
+            raise
         else:
             session.say(f"W&B: {path}" if session.online else f"W&B: the run waits in {session.files}.")
-        self.logger = None
-
-    def _try(self, tell: Callable[[WandbLogger], None]) -> None:
-        """Tell the logger something; the first thing that goes wrong is said, and the last that is tried."""
-        if self.logger is None or self.failed:
-            return
-        try:
-            tell(self.logger)
-        except InputError:
-            raise
-        except Exception as error:  # of whatever kind: the run matters more
-            self.failed = True
-            self.session.say(
-                f"W&B shows no more of this run ({type(error).__name__}: {error}); the run itself goes on."
-            )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ trained it or a pack of one did, and the run's numbers do not depend on who watc
 
 import contextlib
 import csv
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +19,19 @@ from ..checkpoint import load_model
 from ..config import Config
 from ..module import ZooModule
 from ..result import Result
+from .session import in_words
 
 Row = Mapping[str, Any]  # of metrics.csv
 
 
 class Watcher(Protocol):
-    """Who is told of a run, on its first process."""
+    """Who is told of a run, on its first process.
+
+    Attributes:
+        name: What it is called when there is something to say of it.
+    """
+
+    name: str
 
     def begin(self, config: Config) -> None:
         """The run begins, with this resolved config.
@@ -55,6 +63,8 @@ Watchers = Sequence[Watcher]
 class Watching:
     """All who watch a run; each sees each epoch once.
 
+    Whatever goes wrong with one of them once the run has begun is said, and neither the run nor the others mind.
+
     Args:
         watchers: They, none on processes other than the first.
     """
@@ -62,6 +72,7 @@ class Watching:
     def __init__(self, watchers: Watchers = ()) -> None:
         self._watchers = list(watchers)
         self._begun: list[Watcher] = []
+        self._troubled: list[Watcher] = []
         self._seen = -1
 
     def __enter__(self) -> "Watching":
@@ -69,8 +80,7 @@ class Watching:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if kind is not None:
-            for watcher in self._begun:
-                watcher.fail()
+            self._each(self._begun, lambda watcher: watcher.fail())
 
     @property
     def live(self) -> Callable[[Row], None] | None:
@@ -78,33 +88,60 @@ class Watching:
         return self.epoch if self._watchers else None
 
     def begin(self, config: Config) -> None:
-        """The run begins; see `Watcher`."""
+        """The run begins; see `Watcher`.
+
+        Raises:
+            InputError: It must not, or one of them cannot begin, which is better known before than after.
+        """
         for watcher in self._watchers:
-            watcher.begin(config)
+            try:
+                watcher.begin(config)
+            except InputError:
+                raise
+            except Exception as error:  # of whatever package
+                raise InputError(f"{watcher.name} cannot begin: {in_words(error)}. Leave it out, or mend it.") from None
             self._begun.append(watcher)
 
     def epoch(self, row: Row) -> None:
         """An epoch has ended, maybe one that was seen already."""
         if int(row["epoch"]) > self._seen:
             self._seen = int(row["epoch"])
-            for watcher in self._watchers:
-                watcher.epoch(row)
+            silent = self._troubled
+            self._each([w for w in self._begun if w not in silent], lambda watcher: watcher.epoch(row))
 
     def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
         """The run has ended; epochs that nobody was told of yet, of a run in other processes, come first."""
         if not self._watchers:
             return
-        for row in _rows(folder / "metrics.csv"):
-            self.epoch(row)
-        for watcher in self._watchers:
-            watcher.end(result, model if result.status == "done" else None, data, folder)
+        shown = model if result.status == "done" else None
+        try:
+            for row in _rows(folder / "metrics.csv"):
+                self.epoch(row)
+            # A watcher with trouble is told, too: it has a run to close, which has not failed.
+            self._each(self._begun, lambda watcher: watcher.end(result, shown, data, folder))
+        except KeyboardInterrupt:  # the run is done; what is in the way is an upload
+            _say("interrupted while the run was shown elsewhere; the run itself is done, and whole.")
 
     def restored(self, folder: Path) -> ZooModule | None:
         """The model of a run's checkpoint; None where there is none, or nobody watches."""
         if self._watchers and (folder / "best.ckpt").is_file():
-            with contextlib.suppress(InputError):  # of a model without a registered name
+            with contextlib.suppress(Exception):  # of a model without a registered name, say: it is for pictures alone
                 return load_model(folder)
         return None
+
+    def _each(self, watchers: Watchers, tell: Callable[[Watcher], None]) -> None:
+        """Tell some of them something; the first trouble that each has is said."""
+        for watcher in watchers:
+            try:
+                tell(watcher)
+            except Exception as error:  # of whatever kind: the run matters more
+                if watcher not in self._troubled:
+                    self._troubled.append(watcher)
+                    _say(f"{watcher.name} shows no more of this run ({in_words(error)}); the run itself goes on.")
+
+
+def _say(sentence: str) -> None:
+    print(f"zoo fit: {sentence}", file=sys.stderr, flush=True)
 
 
 def _rows(path: Path) -> list[Row]:
