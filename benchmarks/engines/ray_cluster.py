@@ -36,7 +36,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 PACKAGE_ROOT = Path(__file__).parents[2]
 SENT = ("zoo", "datamodules", "benchmarks")
 PATIENCE = 10.0  # seconds for an address to answer
-TO_ANSWER = 120.0  # seconds for a node to say what is installed there
+TO_ANSWER = 300.0  # seconds for a node to say what is installed there; on a busy one workers start slowly
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
@@ -114,7 +114,9 @@ class Cluster:
             try:
                 node = ray.get(found, timeout=TO_ANSWER)
             except ray.exceptions.RayError as error:
-                raise InputError(f"the node {name[:8]} of the cluster cannot run trials: {last_line(error)}") from None
+                late = isinstance(error, ray.exceptions.GetTimeoutError)
+                cause = f"it has not answered within {TO_ANSWER:g} s" if late else last_line(error)
+                raise InputError(f"the node {name[:8]} of the cluster cannot run trials: {cause}") from None
             refusal = node.refusal(here)
             require(not refusal, refusal)
             if mild := node.differences(here)[1]:
