@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("study", help="a shipped study's name, or a YAML file")
     run.add_argument("--out", default="runs", metavar="DIR", help="records go to DIR/STUDY (default: runs)")
     run.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, in place of the study's own number")
-    what = "worker processes (default: one a core; one where trials measure time)"
+    what = "trials or packs at once (default: one a core; ray: as many as fit; slurm: 16; one where they measure time)"
     run.add_argument("--workers", type=int, metavar="N", help=what)
     what = "change the base config, such as trainer.max_epochs=3; may be given again"
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)

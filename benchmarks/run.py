@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
                             view.show(trial, record)
             except KeyboardInterrupt:
                 interrupted = True
-            engine.stop()
+            finally:  # before the lock is free: the next driver clears away what runs
+                engine.stop()
             store.recover(_alive(engine))  # of what was interrupted, now or by an end of the driver before
     bad = finish_report(study, store, rebuild=bool(pending))
     seconds = time.perf_counter() - start
@@ -127,7 +128,7 @@ def _import_report() -> None:
 
 def n_workers(args: argparse.Namespace) -> int:
     """How many workers `--workers` asks for; without it one a core, or some tasks on a cluster."""
-    elsewhere = getattr(args, "engine", "local") == "slurm"
+    elsewhere = getattr(args, "engine", "local") == "slurm" and args.slurm_executor != "local"
     workers = args.workers if args.workers is not None else AT_ONCE if elsewhere else len(os.sched_getaffinity(0))
     require(workers >= 1, f"--workers must be at least 1, got {workers}.")
     return workers

@@ -158,10 +158,15 @@ class Store:
         """The same folder; it is there no more if a driver took the attempt for dead."""
         return self.trials / f".{key}.{token}"
 
-    def scratches(self, key: str, token: str) -> list[Path]:
-        """The folders that runs of an attempt have left, the newest first."""
-        found = [path for path in self.trials.glob(f".{key}.{token}*") if not path.name.endswith(".taken")]
-        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    def scratches(self, key: str, token: str, tokens: Iterable[str] | None = None) -> list[Path]:
+        """The folders that runs of an attempt have left, newest first; `tokens` are all of the trial's, if known."""
+        names = self.trials.glob(f".{key}.{token}*") if tokens is None else (self.opened(key, one) for one in tokens)
+        found: dict[Path, int] = {}
+        for path in names:
+            if path.name.startswith(f".{key}.{token}") and not path.name.endswith(".taken"):
+                with contextlib.suppress(FileNotFoundError):  # it has just appeared, or been taken
+                    found[path] = path.stat().st_mtime_ns
+        return sorted(found, key=lambda path: found[path], reverse=True)
 
     def commit(self, scratch: Path, record: Record) -> Record:
         """Make a trial's folder, with its record, appear under its key.
@@ -206,9 +211,9 @@ class Store:
                 found[record["key"]] = record["curves"]
         return found
 
-    def settle(self, key: str, token: str) -> Record | None:
-        """The record of an attempt whose process died only after it had finished; None if it had not."""
-        for scratch in self.scratches(key, token):
+    def settle(self, key: str, token: str, tokens: Iterable[str] | None = None) -> Record | None:
+        """The record of an attempt whose process died only after it had finished; None if not. See `scratches`."""
+        for scratch in self.scratches(key, token, tokens):
             with contextlib.suppress(Unreadable):
                 return self._appear(scratch, _read(scratch / "result.json", key))
         return self.finished(key, token)
@@ -294,6 +299,7 @@ class Store:
 
     def _sentence(self, error: OSError) -> InputError:
         remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
+        remedy = "mount it with locks" if error.errno == errno.ENOLCK else remedy
         return InputError(
             f"cannot write to {self.folder}: {error.strerror}. What is done is kept: {remedy} and give the same "
             "command again, or choose another --out."

@@ -196,6 +196,8 @@ class PackJob:
                     results = fit_members(members, [job.open() for job in jobs])
                 except Exception as error:
                     store.refuse_if_full(error)
+                    if not all(store.opened(job.identity["key"], job.token).is_dir() for job in jobs):
+                        raise  # a driver took this process for dead: others may have the trials by now
                     alone += jobs
                     continue
                 seconds = (time.perf_counter() - clock) / len(jobs)

@@ -47,7 +47,7 @@ def open_engine(
 
         at_once = workers if alone or args.workers is not None else None
         cpus = 1.0 if args.cpus_per_trial is None else args.cpus_per_trial
-        return open_ray(args.ray_address, store.folder, cpus, args.gpus_per_trial or 0.0, at_once, beside)
+        return open_ray(args.ray_address, store.folder, cpus, args.gpus_per_trial or 0.0, at_once, beside, preload)
     from .local import LocalEngine
 
     return LocalEngine(workers, preload)

@@ -16,7 +16,7 @@ from datamodules.errors import InputError, require
 from zoo.provenance import git_state
 
 from .base import Outcome
-from .ray_cluster import Cluster, address_of, ray
+from .ray_cluster import Cluster, address_of, last_line, ray
 from .ray_worker import Answer, Sender, serve, this_node
 
 RETRIES = 1  # by Ray, where a worker or its node has died; none where a trial raises
@@ -25,7 +25,7 @@ Running = dict[Any, tuple[tuple[Any, ...], float]]  # a task's reference to its 
 
 
 def open_ray(
-    address: str | None, folder: Path, cpus: float, gpus: float, at_once: int | None, beside: Path | None
+    address: str | None, folder: Path, cpus: float, gpus: float, at_once: int | None, beside: Path | None, preload: bool
 ) -> "RayEngine":
     """Connect to a Ray cluster, or start one, and see that it can run trials.
 
@@ -36,6 +36,7 @@ def open_ray(
         gpus: The GPUs that it takes.
         at_once: The most jobs to run at once; None for as many as the cluster holds.
         beside: The study file if its task is the user's own.
+        preload: Whether jobs need torch and lightning.
 
     Raises:
         InputError: There is no such cluster, it has no room for a trial, or it has other versions.
@@ -48,7 +49,7 @@ def open_ray(
         cluster.require_room(cpus, gpus)
         for sentence in cluster.compare_nodes():
             print(sentence, file=sys.stderr)
-        return RayEngine(cluster, folder, cpus, gpus, at_once)
+        return RayEngine(cluster, folder, cpus, gpus, at_once, preload)
     except BaseException:
         cluster.close()
         raise
@@ -63,14 +64,24 @@ class RayEngine:
         cpus: The CPUs that a job takes, for Ray's book-keeping; each computes on one thread.
         gpus: The GPUs that it takes.
         at_once: The most jobs to run at once; None for as many as the cluster holds.
+        preload: Have workers import torch and lightning ahead of their first job, whose time that is not.
     """
 
-    def __init__(self, cluster: Cluster, folder: Path, cpus: float, gpus: float, at_once: int | None = None) -> None:
-        self._cluster, self._folder = cluster, folder
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path,
+        cpus: float,
+        gpus: float,
+        at_once: int | None = None,
+        preload: bool = True,
+    ) -> None:
+        self._cluster, self._folder, self._preload = cluster, folder, preload
         self._cpus, self._gpus, self._at_once = cpus, gpus, at_once
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(serve)
         self._running: Running = {}
         self._looked = -math.inf
+        self._told = False  # whether others hold all of it
         self.n_workers = self._look()
         nodes = cluster.nodes()
         self._hardware = ", ".join(_count(nodes, name) for name in ("CPU", "GPU") if _count(nodes, name))
@@ -114,8 +125,9 @@ class RayEngine:
         """
         waiting, running = iter(jobs), self._running
         with self._token() as token:
-            sender = Sender(this_node(), str(Path.cwd()), token, {"git": git_state()})
+            sender = Sender(this_node(), str(Path.cwd()), token, {"git": git_state()}, self._preload)
             exhausted = False
+            self._tell()
             while True:
                 room = self._room()
                 while not exhausted and len(running) < room:
@@ -143,7 +155,7 @@ class RayEngine:
         except (ray.exceptions.RuntimeEnvSetupError, ray.exceptions.TaskUnschedulableError) as error:
             raise InputError(f"the cluster cannot run trials: {error}") from None
         except ray.exceptions.RayError as error:
-            return Outcome(job, None, f"lost by Ray ({type(error).__name__})", False, seconds)
+            return Outcome(job, None, f"lost by Ray ({type(error).__name__}: {last_line(error)})", False, seconds)
         if answer.kind == "refused":
             raise InputError(answer.value)
         if answer.kind == "raised":
@@ -157,6 +169,13 @@ class RayEngine:
         slots = self._look()
         room = slots + max(2, slots // 4)
         return room if self._at_once is None else min(room, self._at_once)
+
+    def _tell(self) -> None:
+        """Say it once, at the start, if others hold all CPUs: trials then wait, and nothing else would say why."""
+        free = {} if self._told else ray.available_resources()  # where nothing is known yet, empty
+        if free and free.get("CPU", 0.0) < self._cpus:
+            print("Others hold the CPUs of the Ray cluster; trials wait until there is room.", file=sys.stderr)
+        self._told = True
 
     def _look(self) -> int:
         """How many jobs the cluster holds now."""
@@ -172,8 +191,6 @@ class RayEngine:
         if not trials.is_dir():
             yield name
             return
-        for left in trials.glob(".shared.*"):  # of drivers that were killed
-            left.unlink(missing_ok=True)
         (trials / name).touch()
         try:
             yield name

@@ -36,6 +36,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 PACKAGE_ROOT = Path(__file__).parents[2]
 SENT = ("zoo", "datamodules", "benchmarks")
 PATIENCE = 10.0  # seconds for an address to answer
+TO_ANSWER = 300.0  # seconds for a node to say what is installed there; on a busy one workers start slowly
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
@@ -111,9 +112,11 @@ class Cluster:
         said: dict[str, None] = {}
         for name, found in probes.items():
             try:
-                node = ray.get(found)
+                node = ray.get(found, timeout=TO_ANSWER)
             except ray.exceptions.RayError as error:
-                raise InputError(f"the node {name[:8]} of the cluster cannot run trials: {_last_line(error)}") from None
+                late = isinstance(error, ray.exceptions.GetTimeoutError)
+                cause = f"it has not answered within {TO_ANSWER:g} s" if late else last_line(error)
+                raise InputError(f"the node {name[:8]} of the cluster cannot run trials: {cause}") from None
             refusal = node.refusal(here)
             require(not refusal, refusal)
             if mild := node.differences(here)[1]:
@@ -173,15 +176,17 @@ def _sentence(error: Exception, address: str | None) -> str:
             f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and put what `ray get-auth-token` "
             "prints on the cluster's head into RAY_AUTH_TOKEN."
         )
-    if "Version mismatch" in words:
-        found = re.findall(r"Ray: (\S+) Python: (\S+)", words)
+    found = re.findall(r"Ray: (\S+) Python: (\S+)", words)
+    if "Version mismatch" in words and len(found) >= 2:
         theirs, ours = [f"Ray {ray} on Python {python}" for ray, python in found[:2]]
         return (
             f"the cluster at {address} was started with {theirs}, and this is {ours}; run both with the same versions."
         )
     if address is None:
-        return f"cannot start Ray on this machine: {_last_line(error)}"
-    return _no_cluster(address, _last_line(error))
+        return f"cannot start Ray on this machine: {last_line(error)}"
+    if any(isinstance(one, ConnectionError) for one in _chain(error)):
+        return _no_cluster(address, last_line(error))
+    return f"cannot work with the Ray cluster at {address}: {last_line(error)}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -190,7 +195,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
+    """The end of what it says, which is the most telling of what Ray says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 

@@ -19,6 +19,8 @@ from benchmarks.trial import PackJob
 from datamodules.errors import InputError
 from zoo.provenance import PACKAGES
 
+from .local import OF_SRUN
+
 # Numbers may differ where these do; what else a run imports is compared, too, and said.
 DECISIVE = ("ray", "torch", "lightning", "numpy")
 LONGEST = 365 * 24 * 3600.0  # seconds; the system's timers hold no more for certain
@@ -86,12 +88,14 @@ class Sender:
         directory: Its working directory.
         token: The name of the file by which a worker sees whether it sees the study's folder; see `carry.run_pack`.
         environment: What records say of where trials run, and workers cannot know.
+        preload: Whether jobs need torch and lightning.
     """
 
     node: Node
     directory: str
     token: str
     environment: Mapping[str, Any]
+    preload: bool = False
 
 
 class Answer(NamedTuple):
@@ -121,6 +125,8 @@ def serve(function: Callable[..., Any], job: tuple[Any, ...], limit: float, send
         limit: Seconds after which it is ended.
         sender: The driver.
     """
+    for name in OF_SRUN:  # of the `srun` that started the node
+        os.environ.pop(name, None)
     start = time.monotonic()
 
     def answer(kind: Literal["returned", "refused", "raised", "timed out", "exited"], value: Any) -> Answer:
@@ -128,11 +134,14 @@ def serve(function: Callable[..., Any], job: tuple[Any, ...], limit: float, send
 
     if refusal := this_node().refusal(sender.node):  # one that has joined since
         return answer("refused", refusal)
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
     with suppress(OSError):  # for paths relative to it, where it is shared
         os.chdir(sender.directory)
     try:
+        if sender.preload:
+            import benchmarks.engines.preload  # noqa: F401 - ahead of the trial, whose time it is not
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(1)
+        start = time.monotonic()
         with _time_limit(limit):
             if function is PackJob.run:
                 return answer("returned", run_pack(job[0], sender.token, sender.environment))

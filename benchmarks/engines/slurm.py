@@ -7,12 +7,14 @@ while it may run, its journals and `array.json`: which trials its tasks have.
 """
 
 import math
+import os
 import shutil
 import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -23,12 +25,13 @@ from datamodules.errors import InputError, require
 from ..store import Store
 from ..trial import PackJob
 from .base import Outcome
-from .slurm_array import MANIFEST, Array, Member
-from .slurm_batch import Batch, as_recorded
+from .slurm_array import MANIFEST, Array
+from .slurm_batch import Batch
 from .slurm_queue import Queue
 
 LIVES = 2  # how often a job may wait in tasks that end before they begin it
 PATIENCE = 90.0  # seconds that tasks have to end when they are cancelled
+END = 2**16  # bytes of a log that are searched for its last words
 
 
 def arrays_of(store: Store) -> list[Path]:
@@ -54,7 +57,7 @@ class SlurmEngine:
         self._store, self._queue, self._tasks, self._preload = store, queue, tasks, preload
         self._arrays: list[Array] = []
         self._left: dict[tuple[str, ...], tuple[Array, int, int]] = {}
-        self._lives: Counter[str] = Counter()
+        self._lives: Counter[tuple[str, ...]] = Counter()  # of each pack, by its keys
         self._waiting = ""  # why, as it was last said
 
     def __enter__(self) -> "SlurmEngine":
@@ -65,6 +68,8 @@ class SlurmEngine:
 
     def describe(self) -> str:
         """Where trials run, for the last line of a run."""
+        if self._queue.kind == "local":
+            return f"{self.n_workers} process{'es' * (self.n_workers != 1)} in place of SLURM's"
         return f"{self.n_workers} task{'s' * (self.n_workers != 1)} of SLURM at a time"
 
     # --- what a driver before has left ----------------------------------------------------------------------------
@@ -119,28 +124,30 @@ class SlurmEngine:
 
     def stop(self) -> None:
         """Cancel what is in the queue of what this driver waits for, and see it end."""
-        arrays = [array for array in self._arrays if array.jobs]
-        self._arrays = []
-        waiting = []
-        for array in arrays:
+        # Each stays in the list until it is dealt with: a second Ctrl-C may strike here, and this is called again.
+        self._arrays = [array for array in self._arrays if array.jobs]
+        for array in list(self._arrays):
             array.read_journals()
-            if array.tasks_left():
-                self._queue.cancel(array.name, array.folder)
-                waiting.append(array)
-            else:
-                array.forget()
+            if not array.tasks_left():
+                self._drop(array)
+        waiting = list(self._arrays)
+        if waiting:
+            _say(f"cancelling {', '.join(array.name for array in waiting)}")
+        for array in waiting:
+            self._queue.cancel(array.name, array.folder)
         limit = time.monotonic() + PATIENCE
         while waiting and time.monotonic() < limit:
             for array in list(waiting):
                 if self._queue.alive(array.name, array.folder) == set():
                     waiting.remove(array)
-                    array.forget()
+                    self._drop(array)
             if waiting:
                 time.sleep(self._queue.pause[0])
                 for array in waiting:  # one that just restarts may have slipped through
                     self._queue.cancel(array.name, array.folder)
         for array in waiting:
             _say(f"{array.name} is still in the queue; `scancel --name={array.name}` ends it.")
+            self._arrays.remove(array)
 
     def run(
         self,
@@ -166,7 +173,7 @@ class SlurmEngine:
                 new.append(job)
                 continue
             array, task, n = place
-            array.jobs[task, n] = (_with_tokens(job[0], array.packs[task][n]),)
+            array.jobs[task, n] = (_with_tokens(job[0], [token for _, token in array.packs[task][n]]),)
         if self._arrays and (waiting := sum(len(array.jobs) for array in self._arrays)):
             names = ", ".join(array.name for array in self._arrays if array.jobs)
             _say(f"{waiting} jobs of a former driver are in the queue still, in {names}; this one waits for them.")
@@ -252,12 +259,12 @@ class SlurmEngine:
             for n in left:
                 if (job := array.jobs.pop((task, n), None)) is None:
                     continue
-                token = job[0].jobs[0].token
-                self._lives[token] += 1
-                if (restarts is not None and n == left[0]) or self._lives[token] >= LIVES:
-                    yield Outcome((as_recorded(job[0], restarts or 0),), None, crash, False, 0.0)
-                else:
-                    again.append(job)
+                keys = tuple(one.identity["key"] for one in job[0].jobs)
+                self._lives[keys] += 1
+                if (restarts is not None and n == left[0]) or self._lives[keys] >= LIVES:
+                    yield Outcome(job, None, crash, False, 0.0)
+                else:  # the task may live on where it was cut off, so what runs next shares no folder with it
+                    again.append((_with_tokens(job[0], [uuid.uuid4().hex[:12] for _ in keys]),))
 
     def _log(self, array: Array, task: int) -> str:
         """Where the log of a task is, as the end of a sentence."""
@@ -267,8 +274,11 @@ class SlurmEngine:
     def _forget(self) -> None:
         for array in list(self._arrays):
             if not array.jobs and not array.tasks_left():
-                array.forget()
-                self._arrays.remove(array)
+                self._drop(array)
+
+    def _drop(self, array: Array) -> None:
+        array.forget()
+        self._arrays.remove(array)
 
 
 class _Clock:
@@ -287,19 +297,21 @@ class _Clock:
         return True
 
 
-def _with_tokens(pack: PackJob, members: Sequence[Member]) -> PackJob:
-    """A pack as it was submitted."""
-    jobs = (replace(job, token=token) for job, (_, token) in zip(pack.jobs, members, strict=True))
+def _with_tokens(pack: PackJob, tokens: Sequence[str]) -> PackJob:
+    """A pack whose attempts have these names."""
+    jobs = (replace(job, token=token) for job, token in zip(pack.jobs, tokens, strict=True))
     return replace(pack, jobs=tuple(jobs))
 
 
 def _last_words(log: Path | None) -> str:
     """The last that a log says of an error, or else its end, as the end of a sentence."""
-    try:
-        said = log.read_text(encoding="utf-8", errors="replace") if log else ""
-    except OSError:
-        said = ""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    said = b""
+    with suppress(OSError):
+        if log:
+            with log.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - END))
+                said = file.read()
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     own = [line for line in lines if not line.startswith("submitit ")] or lines
     words = [line for line in own if "error" in line.lower()] or own
     return f", which says: {words[-1][-300:]}" if words else ""

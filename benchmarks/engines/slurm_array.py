@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, require
 from zoo.files import write_atomically
 
 from .base import Outcome
-from .slurm_batch import Entry, Journal, as_recorded
+from .slurm_batch import Entry, Journal
 
 MANIFEST = "array.json"
 Member = tuple[str, str]  # a trial's key and the token of its attempt
@@ -32,19 +32,29 @@ class Array:
         self.trouble: Exception | None = None  # the first that is no single trial's
         self._journals = [Journal(self.journal_path(task)) for task in range(len(packs))]
         self._ended: list[dict[int, Entry]] = [{} for _ in packs]
-        self._finished: set[int] = set()
+        self._buried: set[int] = set()
         self._missing: set[int] = set()
         self._told: list[tuple[int, Entry]] = []
 
     @classmethod
     def read(cls, folder: Path) -> "Array":
-        """That of a folder."""
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        """That of a folder.
+
+        Raises:
+            InputError: Its manifest is damaged.
+        """
+        try:
+            told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            told = None
+        good = isinstance(told, dict) and {"kind", "packs"} <= told.keys()
+        remedy = f"end them, if there are any (`scancel --name={folder.name}`), and remove that folder"
+        require(good, f"{folder} holds jobs that may run still, and its {MANIFEST} cannot be read; {remedy}.")
         return cls(folder, told["kind"], told["packs"])
 
     def write(self) -> None:
         """Make its folder, with all that another driver must know."""
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, mode=0o700)  # jobs run what is pickled there, so nobody else may write
         for task in range(len(self.packs)):  # so that no client of NFS remembers that it is not there
             self.journal_path(task).touch()
         write_atomically(self.folder / MANIFEST, json.dumps({"kind": self.kind, "packs": self.packs}))
@@ -61,12 +71,12 @@ class Array:
 
     def bury(self, task: int) -> None:
         """Expect nothing more of a task."""
-        self._finished.add(task)
+        self._buried.add(task)
 
     def tasks_left(self) -> set[int]:
         """The tasks of which more is to come."""
         done = {task for task, ended in enumerate(self._ended) if len(ended) == len(self.packs[task])}
-        return set(range(len(self.packs))) - self._finished - done
+        return set(range(len(self.packs))) - self._buried - done
 
     def unfinished(self, task: int) -> list[int]:
         """The jobs of a task that have not ended, in its order."""
@@ -81,11 +91,9 @@ class Array:
                 elif "job" in entry:
                     self._ended[task][entry["job"]] = entry
                     self._told.append((task, entry))
-                elif "finished" in entry:
-                    self._finished.add(task)
                 elif "refused" in entry:
                     self.trouble = InputError(entry["refused"])
-                else:
+                elif "raised" in entry:  # `finished` tells nothing: a line before it may be lost
                     self.trouble = RuntimeError(f"in a task of {self.name}:\n{entry['raised']}")
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
@@ -95,10 +103,7 @@ class Array:
             if (job := self.jobs.pop((task, entry["job"]), None)) is None:
                 continue
             crash, timed_out = entry["crash"], entry["timed_out"]
-            if crash or timed_out:
-                job, records = (as_recorded(job[0], self.restarts[task] or 0),), None
-            else:
-                records = entry["records"]
+            records = None if crash or timed_out else entry["records"]
             yield task, Outcome(job, records, crash, timed_out, entry["seconds"])
 
     def dead(self, alive: set[int]) -> list[int]:

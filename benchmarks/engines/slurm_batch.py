@@ -5,11 +5,12 @@ How each ended goes to a journal, a JSON line a job, which the driver reads; so 
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,12 +64,16 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Append an entry, on a line of its own whatever was there; nothing where the driver has removed the file."""
-        with suppress(FileNotFoundError), self.path.open("rb+") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(0, end - 1))
-            torn = file.read(1) not in (b"", b"\n")
-            # One write, so that a signal's handler, which may write as well, does so before or after.
-            file.write(b"\n" * torn + json.dumps(entry).encode() + b"\n")
+        with suppress(FileNotFoundError):
+            # To its end, whoever else may write: a task may live on where it was cut off, and run elsewhere again.
+            file = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            try:
+                size = os.fstat(file).st_size
+                torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+                # One write, so that a signal's handler, which may write as well, does so before or after.
+                os.write(file, b"\n" * torn + json.dumps(entry).encode() + b"\n")
+            finally:
+                os.close(file)
 
 
 @dataclass(frozen=True)
@@ -105,10 +110,11 @@ class Batch:
         journal.add({"started": restarts, "at": time.time(), **where})
         ended = {entry["job"] for entry in entries if "job" in entry}
         left, limits = [], {}
+        lying = _lying(self.jobs[0][0].jobs[0].folder) if restarts else {}
         for n, ((pack,), limit) in enumerate(zip(self.jobs, self.limits, strict=True)):
             if n in ended:
                 continue
-            records, rest = _salvage(pack, restarts)
+            records, rest = _salvage(pack, restarts, lying)
             if rest is None:
                 journal.add(entry_of(n, records))
             else:
@@ -124,8 +130,6 @@ class Batch:
             journal.add({"refused": str(error)})
         except RuntimeError as error:
             journal.add({"raised": str(error)})
-        else:
-            journal.add({"finished": True})
 
     def checkpoint(self) -> "DelayedSubmission":
         """What submitit is to run when SLURM has taken the node away: the same, which then finds what is done.
@@ -151,37 +155,44 @@ class Batch:
 def attempted(pack: PackJob, restarts: int) -> PackJob:
     """A pack as a task runs it that was requeued so many times: each time under other tokens.
 
-    So a task that outlives its requeueing, on a node that was cut off, writes into other folders.
+    So a task that outlives its requeueing, on a node that was cut off, writes into other folders; see `Store.scratch`.
     """
     if not restarts:
         return pack
-    return replace(pack, jobs=tuple(replace(job, token=f"{job.token}r{restarts}") for job in pack.jobs))
+    return replace(pack, jobs=tuple(replace(job, token=f"{job.token}_{restarts}") for job in pack.jobs))
 
 
-def as_recorded(pack: PackJob, restarts: int) -> PackJob:
-    """The same, but with the tokens of earlier attempts for the trials that those have finished."""
-    jobs = []
-    for given, job in zip(pack.jobs, attempted(pack, restarts).jobs, strict=True):
-        earlier = (replace(given, token=own) for own in _tokens(given.token, restarts + 1))
-        jobs.append(next((one for one in earlier if one.settled() is not None), job))
-    return replace(pack, jobs=tuple(jobs))
+def _lying(folder: Path) -> dict[str, list[str]]:
+    """The trials that have a folder in the store, hidden or not, each with the tokens of the hidden ones.
+
+    Listed once a start: there may be very many, and each of a task's trials would else be looked for among them.
+    """
+    found: dict[str, list[str]] = {}
+    for path in Store(folder).trials.iterdir():
+        hidden = re.fullmatch(r"\.(\w+)\.(\w+)", path.name)
+        tokens = found.setdefault(hidden[1] if hidden else path.name, [])
+        tokens += [hidden[2]] if hidden else []
+    return found
 
 
-def _tokens(token: str, starts: int) -> list[str]:
-    """Those of so many starts of a task."""
-    return [token if n == 0 else f"{token}r{n}" for n in range(starts)]
+def _salvage(pack: PackJob, restarts: int, lying: Mapping[str, Sequence[str]]) -> tuple[list[Record], PackJob | None]:
+    """The records that earlier starts left of a pack, and what is to be run; clears away what they did not finish.
 
-
-def _salvage(pack: PackJob, restarts: int) -> tuple[list[Record], PackJob | None]:
-    """The records that earlier starts left of a pack, and what is to be run; clears away what they did not finish."""
+    Args:
+        pack: The trials, as they were submitted.
+        restarts: How many earlier starts there were.
+        lying: See `_lying`.
+    """
     found: dict[str, Record] = {}
     for job in pack.jobs:
-        key = job.identity["key"]
-        for token in _tokens(job.token, restarts):
-            if (record := replace(job, token=token).settled()) is not None:
-                found[key] = record
-            else:
-                Store(job.folder).discard(key, token)
+        key, store = job.identity["key"], Store(job.folder)
+        if key not in lying:
+            continue
+        if (record := store.settle(key, job.token, lying[key])) is not None:
+            found[key] = record
+        for token in lying[key]:
+            if token.partition("_")[0] == job.token:
+                store.discard(key, token)
     if len(found) == len(pack.jobs):
         return list(found.values()), None
     again = attempted(pack, restarts)

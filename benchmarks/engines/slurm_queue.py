@@ -3,8 +3,8 @@
 An array is known by its name, which is given before it is submitted; so one whose driver died at once is found as well.
 """
 
-import getpass
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -25,7 +25,11 @@ OWN = {
     "time": "--slurm-time",
     "cpus-per-task": "--cpus-per-trial",
     "gpus-per-node": "--gpus-per-trial",
-    **dict.fromkeys(("array", "output", "error", "job-name", "signal", "open-mode", "nodes", "ntasks", "requeue"), ""),
+    **dict.fromkeys(("array", "output", "error", "job-name", "signal", "open-mode", "requeue", "no-requeue"), ""),
+    # These would run each share several times, side by side.
+    **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-socket"), ""),
+    # And by these sbatch would submit something else, or say something else.
+    **dict.fromkeys(("wrap", "test-only", "wait", "parsable"), ""),
 }
 
 
@@ -112,7 +116,7 @@ class SlurmQueue:
                 f"--engine slurm needs SLURM's command {command}, which is not on PATH; give the command on a login "
                 "node of the cluster, or try it out with --slurm-executor local.",
             )
-        self.user = getpass.getuser()
+        self.user = _user()
         self.waiting = ""
         self._refuse_what_slurm_refuses()
 
@@ -292,9 +296,19 @@ def parse_extra(given: Sequence[str]) -> dict[str, str | bool]:
     return extra
 
 
-def _run(*command: str) -> "subprocess.CompletedProcess[str]":
+def _user() -> str:
+    """Whose jobs these are; $USER may name somebody else."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, errors="replace")
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # SLURM takes the number as well
+        return str(os.getuid())
+
+
+def _run(*command: str) -> "subprocess.CompletedProcess[str]":
+    try:  # in a session of its own, which Ctrl-C does not reach: it is the driver that cancels
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=120, errors="replace", start_new_session=True
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(command, 127, "", str(error))
 

@@ -38,14 +38,15 @@ def simulations(found: dict[str, Any], workers: int, trials: int) -> list[dict[s
     journal = found["journals"][-1]
     operations = found["operations"]["worker"]
     changes = operations["change of trials/"]
-    every = sum(operations[kind] for kind in measure.KINDS)
-    here = Server("this disk", found["rates"]["look"][-1], found["rates"]["change"][-1])
+    every = {kind: operations[kind] for kind in measure.KINDS}
+    measured = {kind: found["rates"][kind][-1] for kind in measure.KINDS}
+    here = Server("this disk", measured["look"], measured["change"], measured)
     rows = []
     for server in (here, *ASSUMED):
         for batched in (False, True):
             driver = journal["cpu"]["driver"] / journal["trials"] if batched else each["run"]
             # Who has its share notes each outcome in a journal, which is one file more to open.
-            costs = Costs(driver, each["workers"], every + batched, changes)
+            costs = Costs(driver, each["workers"], every | {"open": every["open"] + batched}, changes)
             for duration in DURATIONS:
                 came = simulate(costs, server, workers, trials, duration, batched)
                 shares = {"driver": came.driver, "server": came.server, "folder": came.folder, "workers": came.workers}
@@ -71,9 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", help="a folder on the file system to measure (default: the system's temporary one)")
     args = parser.parse_args(argv)
     noops, packed, alone = args.curve
-    found: dict[str, Any] = {"load": {}, "rounds": {}}
+    found: dict[str, Any] = {"load": {}, "rounds": {}, "arguments": {}}
     if args.only:
         found = json.loads((args.out / "scaling.json").read_text(encoding="utf-8"))
+    found.setdefault("arguments", {})
     found |= {"workers": args.workers, "trials": args.trials, "environment": environment()}
     tasks = [min(args.workers, size) for size in args.sizes]
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
@@ -91,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             before = os.getloadavg()[0]
             found[part] = parts[part]()
             found["rounds"][part] = args.repeats
+            found["arguments"][part] = _arguments(args)
             found["load"][part] = [before, os.getloadavg()[0]]
     found["simulations"] = simulations(found, args.workers, args.trials)
     text = page(found)
@@ -99,6 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_atomically(args.out / "scaling.md", text)
     print(text)
     return 0
+
+
+def _arguments(args: argparse.Namespace) -> str:
+    """What decides on the numbers, as one would give it."""
+    given = {"sizes": args.sizes, "repeats": [args.repeats], "curve": args.curve}
+    return " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in given.items())
 
 
 def _medians(rounds: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from ..studyfile import load_study
 Found = dict[str, Any]
 
 VARIANTS = 10
+SAMPLE = 500  # operations of each kind whose rate is measured
 FIT = """\
 # Does the activation matter?
 base:
@@ -217,30 +218,51 @@ def _traced(arguments: list[str], out: Path) -> dict[str, Counter[str]]:
 def rates(folder: Path, entries: Sequence[int]) -> Found:
     """Operations a second of one process, waiting for each, in a folder of so many entries, and to list it."""
     place = Path(tempfile.mkdtemp(dir=folder))
-    found: Found = {"entries": [], "look": [], "change": [], "list_seconds": []}
+    found: Found = {"entries": list(entries), **{kind: [] for kind in KINDS}, "list_seconds": []}
     made = 0
     for wanted in entries:
         for n in range(made, wanted):
             (place / f"{n:016x}").mkdir()
-        made, sample = wanted, 1000
-        start = time.perf_counter()
-        for n in range(sample):
-            (place / f".{n:016x}.0").mkdir()
-            (place / f".{n:016x}.0").rename(place / f"new{n:016x}")
-        changes = 2 * sample / (time.perf_counter() - start)
-        start = time.perf_counter()
-        for n in range(sample):
-            (place / f"new{n:016x}").stat()
-        looks = sample / (time.perf_counter() - start)
+        made = wanted
+        for kind, rate in _rates(place).items():
+            found[kind].append(rate)
         start = time.perf_counter()
         with os.scandir(place) as listed:
             sum(1 for _ in listed)
-        seconds = time.perf_counter() - start
-        for n in range(sample):
-            (place / f"new{n:016x}").rmdir()
-        for name, value in (("entries", wanted), ("look", looks), ("change", changes), ("list_seconds", seconds)):
-            found[name].append(value)
+        found["list_seconds"].append(time.perf_counter() - start)
     shutil.rmtree(place)
+    return found
+
+
+def _rates(place: Path) -> dict[str, float]:
+    """Operations a second by kind, in folders that are new in this one and then removed."""
+    found: dict[str, float] = {}
+
+    def timed(kind: str, calls: int, once: Callable[[Any], Any], arguments: Sequence[Any]) -> None:
+        start = time.perf_counter()
+        for argument in arguments:
+            once(argument)
+        found[kind] = calls * len(arguments) / (time.perf_counter() - start)
+
+    def appear(path: Path) -> None:
+        hidden = path.with_name(f".{path.name}.0")
+        hidden.mkdir()
+        hidden.rename(path)
+
+    def sync(file: int) -> None:
+        os.write(file, b"a record" * 250)
+        os.fsync(file)
+
+    new = [place / f"new{n:016x}" for n in range(SAMPLE)]
+    timed("change", 2, appear, new)
+    timed("look", 1, Path.stat, new)
+    timed("open", 1, lambda path: os.close(os.open(path / "record", os.O_CREAT | os.O_WRONLY)), new)
+    timed("list", 2, os.listdir, new)  # two calls each
+    files = [os.open(path / "record", os.O_WRONLY) for path in new]
+    timed("sync", 1, sync, files)
+    for file, path in zip(files, new, strict=True):
+        os.close(file)
+        shutil.rmtree(path)
     return found
 
 

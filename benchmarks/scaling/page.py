@@ -22,9 +22,21 @@ def page(found: Found) -> str:
         *_rates(found),
         *_curve(found),
         *_simulations(found),
-        "Made by `python -m benchmarks.scaling`.",
+        _made_by(found),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _made_by(found: Found) -> str:
+    """The command, or those that made each part."""
+    parts: dict[str, list[str]] = {}
+    for part, arguments in found["arguments"].items():
+        parts.setdefault(arguments, []).append(part)
+    simulated = f"--workers {found['workers']} --trials {found['trials']}"
+    whole = [
+        f"`python -m benchmarks.scaling {given} {simulated}` ({', '.join(names)})" for given, names in parts.items()
+    ]
+    return f"Made by {'; '.join(whole)}."
 
 
 def _phases(found: Found) -> list[str]:
@@ -68,13 +80,16 @@ def _operations(found: Found) -> list[str]:
 def _rates(found: Found) -> list[str]:
     rates = found["rates"]
     rows = [
-        [f"{entries:,}", f"{look:,.0f}", f"{change:,.0f}", f"{1000 * seconds:.1f}"]
-        for entries, look, change, seconds in zip(*(rates[name] for name in rates), strict=True)
+        [f"{entries:,}", *(f"{rates[kind][n]:,.0f}" for kind in KINDS), f"{1000 * rates['list_seconds'][n]:.1f}"]
+        for n, entries in enumerate(rates["entries"])
     ]
-    words = "One process, one operation after the other, in a folder of so many entries on this disk"
+    words = (
+        "Operations a second of one process that waits for each, in a folder of so many entries on this disk; a sync "
+        "has written a record's size before"
+    )
     return [
         words + _load(found, "rates"),
-        table(["entries", "looks a second", "changes a second", "ms to list it"], rows),
+        table(["entries", *KINDS, "ms to list it"], rows),
     ]
 
 
@@ -114,10 +129,12 @@ def _simulations(found: Found) -> list[str]:
         for one in found["simulations"]
     ]
     words = (
-        "Simulated, not run: everybody serves in turn, at the costs above for the largest study. The first way is that "
-        "of `--engine local`, the second of `--engine slurm`, where a journal is one file more to open. Columns say "
-        "which share of the time the workers ran trials, and the driver, the server and the folder `trials/` were "
-        "busy. The assumed servers do 20,000 and 2,000 operations a second, and 5,000 and 500 changes in one folder."
+        "Simulated, not run: everybody serves in turn, at the costs above for the largest study. The first way takes "
+        "the driver's cost with one local worker, which is a lower bound: `--engine local` looks at all of its workers "
+        "at each event, and what Ray's driver costs was not measured. The second is that of `--engine slurm`, where a "
+        "journal is one file more to open. Columns say which share of the time the workers ran trials, and the driver, "
+        "the server and the folder `trials/` were busy. This disk does each kind of operation at its rate above; the "
+        "assumed servers do 20,000 and 2,000 of any kind a second, and 5,000 and 500 changes in one folder."
     )
     header = [
         "file system",

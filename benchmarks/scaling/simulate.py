@@ -1,7 +1,8 @@
 """A discrete-event simulation of workers that run a study's trials against one driver and one file server."""
 
 import heapq
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,13 +12,13 @@ class Costs:
     Attributes:
         driver: The driver's CPU, for handing a trial out and taking its record in.
         worker: The worker's CPU beside the trial itself.
-        operations: Operations on the file system that only look or make, by the worker.
+        operations: Operations on the file system by the worker, by kind.
         changes: Of these, those that change the entries of the one folder `trials/`, which a server does one at a time.
     """
 
     driver: float
     worker: float
-    operations: float
+    operations: Mapping[str, float]
     changes: float
 
 
@@ -29,13 +30,17 @@ class Server:
         name: What it is.
         rate: Operations a second, over all of its folders.
         folder_rate: Changes of the entries of one folder a second.
-        folders: Over how many folders the trials are spread.
+        rates: Operations a second of the kinds that differ.
     """
 
     name: str
     rate: float
     folder_rate: float
-    folders: int = 1
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    def seconds(self, operations: Mapping[str, float]) -> float:
+        """How long it is busy with so many operations of each kind."""
+        return sum(number / self.rates.get(kind, self.rate) for kind, number in operations.items())
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Outcome:
         seconds: Until the last trial has ended.
         driver: The share of it in which the driver computed.
         server: The same of the server's operations.
-        folder: The same of the busiest folder.
+        folder: The same of the folder of all trials.
         workers: The share of all workers' time in which they ran trials, their own overhead included.
     """
 
@@ -82,11 +87,11 @@ def simulate(
         batched: Whether workers have their share from the start, and wait for the driver neither before nor after.
     """
     driver = _Turns()
-    operations = _Turns()
-    folders = [_Turns() for _ in range(server.folders)]
+    operations, folder = _Turns(), _Turns()
+    served, changing = server.seconds(costs.operations), costs.changes / server.folder_rate
     # (when, who, what comes next): 0 asks for a trial, 1 has run, 2 has done its operations, 3 is taken in.
     events = [(0.0, worker, 0) for worker in range(min(workers, trials))]
-    left, changed, busy, last = trials, 0, 0.0, 0.0
+    left, busy, last = trials, 0.0, 0.0
     while events:
         now, worker, step = heapq.heappop(events)
         last = max(last, now)
@@ -98,18 +103,16 @@ def simulate(
             busy += duration + costs.worker
             heapq.heappush(events, (begin + duration + costs.worker, worker, 1))
         elif step == 1:
-            done = operations.take(now, costs.operations / server.rate)
+            done = operations.take(now, served)
             heapq.heappush(events, (done, worker, 2))
         elif step == 2:
-            done = folders[changed % server.folders].take(now, costs.changes / server.folder_rate)
-            changed += 1
+            done = folder.take(now, changing)
             heapq.heappush(events, (done, worker, 3))
         else:
             taken = driver.take(now, costs.driver if batched else costs.driver / 2)
             last = max(last, taken)
             heapq.heappush(events, (now if batched else taken, worker, 0))
-    busiest = max(folders, key=lambda one: one.busy)
-    shares = [turns.busy / last for turns in (driver, operations, busiest)]
+    shares = [turns.busy / last for turns in (driver, operations, folder)]
     return Outcome(last, shares[0], shares[1], shares[2], busy / (last * min(workers, trials)))
 
 

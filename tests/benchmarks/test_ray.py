@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +64,7 @@ baseline: {model.activation: relu}
 metric: test/accuracy
 seeds: 2
 """
+DEAR = ("--pack off", "--set trainer.accelerator=cpu --set trainer.devices=2 --set trainer.strategy=ddp")
 OWN = """\
 # What does a trial see?
 task: looking:look
@@ -131,7 +133,7 @@ def more_nodes(cluster) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
             command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
         )
         started.append(node)
-        until(lambda: len(cluster.global_state._live_node_ids()) > nodes or node.poll() is not None)
+        until(lambda: node.poll() is not None or len(cluster.global_state._live_node_ids()) > nodes)
         assert node.poll() is None
         return node
 
@@ -162,11 +164,9 @@ def at_work(pid: int) -> list[int]:
     """The workers of a raylet that are at a trial."""
     found = []
     for child in children(pid):
-        try:
+        with suppress(OSError):
             if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::serve"):
                 found.append(child)
-        except OSError:
-            pass
     return found
 
 
@@ -208,7 +208,7 @@ def test_jobs_are_taken_only_as_the_cluster_has_room_and_workers_stay(cluster, t
             taken.append(n)
             yield ()
 
-    with open_ray(cluster.address, tmp_path, 1.0, 0.0, None, None) as engine:
+    with open_ray(cluster.address, tmp_path, 1.0, 0.0, None, None, False) as engine:
         assert engine.n_workers == 2
         outcomes = engine.run(os.getpid, jobs())
         first = next(outcomes)
@@ -228,7 +228,7 @@ def test_jobs_are_taken_only_as_the_cluster_has_room_and_workers_stay(cluster, t
         assert time.monotonic() - before < 300.0, "it does not wait for what it ends"
 
 
-@pytest.mark.parametrize("options", ["--pack auto", pytest.param("--pack off", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("options", ["--pack auto", *(pytest.param(one, marks=pytest.mark.slow) for one in DEAR)])
 def test_numbers_are_those_of_local_workers(cluster, tmp_path, capsys, options):
     assert run(tmp_path / "local", IRIS, f"{options} --workers 2") == 0
     capsys.readouterr()
@@ -253,6 +253,7 @@ def test_numbers_are_those_of_local_workers(cluster, tmp_path, capsys, options):
 def test_killed_workers_and_a_killed_node_cost_nothing_that_is_done(cluster, tmp_path):
     doomed = cluster.add_node(num_cpus=1, object_store_memory=SMALL)
     trials = tmp_path / "runs/study/trials"
+    text = NOOP.replace("sleep: 0.2", "sleep: 0.8")  # so that it lasts until all four are killed
     before, killed = {}, []
 
     def kill() -> None:
@@ -263,15 +264,15 @@ def test_killed_workers_and_a_killed_node_cost_nothing_that_is_done(cluster, tmp
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    status = run(tmp_path, NOOP, f"--engine ray --ray-address {cluster.address}")
+    status = run(tmp_path, text, f"--engine ray --ray-address {cluster.address}")
     killer.join()
     cluster.remove_node(doomed)
     assert status == 0
     assert len(killed) == 4
     assert 2 <= len(before) < 20
-    assert_as_if_undisturbed(tmp_path, before, NOOP)
+    assert_as_if_undisturbed(tmp_path, before, text)
 
 
 @pytest.mark.slow  # Ray waits 7 minutes for an answer of its workers
@@ -286,7 +287,7 @@ def test_a_node_that_was_given_up_and_comes_back_changes_nothing(cluster, tmp_pa
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
 
-    freezer = threading.Thread(target=freeze)
+    freezer = threading.Thread(target=freeze, daemon=True)
     freezer.start()
     try:
         assert run(tmp_path, text, f"--engine ray --ray-address {cluster.address}") == 0
@@ -308,8 +309,10 @@ def test_a_killed_driver_costs_nothing_that_is_done(cluster, tmp_path):
     trials = tmp_path / "runs/study/trials"
     with (tmp_path / "said").open("w") as said:
         driver = subprocess.Popen([sys.executable, *shlex.split(command)], cwd=tmp_path, stderr=said, stdout=said)
-    until(lambda: len(seen(trials)) >= 3 or driver.poll() is not None)
-    driver.kill()
+    try:
+        until(lambda: len(seen(trials)) >= 3 or driver.poll() is not None)
+    finally:
+        driver.kill()
     assert driver.wait() == -signal.SIGKILL, (tmp_path / "said").read_text()
     before = seen(trials)
     assert len(before) < 20
@@ -326,9 +329,8 @@ def test_trials_that_raise_die_or_take_too_long_are_rows(cluster, tmp_path):
     assert trials["reason"]["dying"] == "its Ray worker died, 2 times in a row"
     assert trials["reason"]["endless"] == "timeout: it took more than 2 s"
     store = Store(tmp_path / "runs/study")
-    for key in trials["key"]:
-        assert (store.trials / key / "config.yaml").is_file()
-        assert store.record(key)["environment"]["cpu"]
+    assert all((store.trials / key / "config.yaml").is_file() for key in trials["key"])
+    assert all(store.record(key)["environment"]["cpu"] for key in trials["key"])
     assert store.record(trials["key"]["dying"])["attempt"] == 2, "the driver tried it again, too"
     assert store.record(trials["key"]["raising"])["attempt"] == 1
 
@@ -357,9 +359,8 @@ def test_results_come_back_from_a_node_that_does_not_see_the_folder(cluster, mor
     assert trials["sees"].tolist() == [0.0] * 4
     store = Store(tmp_path / "runs/study")
     for row in trials.to_dict("records"):
-        folder = store.trials / row["key"]
-        assert (folder / "deep/left.txt").read_text() == row["name"]
-        assert (folder / "config.yaml").is_file()
+        assert (store.trials / row["key"] / "deep/left.txt").read_text() == row["name"]
+        assert (store.trials / row["key"] / "config.yaml").is_file()
         assert store.record(row["key"])["metrics"]["seed"] == row["seed"]
     assert sorted(path.name for path in store.trials.iterdir()) == sorted(trials["key"])
 

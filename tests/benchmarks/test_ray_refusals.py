@@ -4,14 +4,18 @@ import math
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.carry import Carried, run_pack
+from benchmarks.engines import ray_worker
+from benchmarks.engines.local import OF_SRUN
 from benchmarks.engines.ray_worker import Answer, Sender, serve, this_node
 from benchmarks.store import Store
 from benchmarks.tasks import resolve_noop
@@ -67,13 +71,15 @@ def test_an_address_at_which_no_cluster_answers_is_refused(refused, monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
 
+        server.settimeout(60)  # else a driver that never comes would hang the test
+
         def answer() -> None:
             connection, _ = server.accept()
             with connection:
                 connection.recv(100)
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         said = refused(NOOP, f"--engine ray --ray-address {address}")
         thread.join()
@@ -81,6 +87,18 @@ def test_an_address_at_which_no_cluster_answers_is_refused(refused, monkeypatch)
     monkeypatch.setenv("RAY_ADDRESS", address)
     said = refused(NOOP, "--engine ray")
     assert f"no Ray cluster answers at {address} (Connection refused). Start one with `ray start --head`, or" in said
+
+
+def test_what_ray_says_on_failing_to_connect_is_told_apart():
+    pytest.importorskip("ray")
+    from benchmarks.engines.ray_cluster import _sentence
+
+    assert "no Ray cluster answers at far:1 (nobody). Start" in _sentence(ConnectionError("nobody"), "far:1")
+    said = _sentence(RuntimeError("first\nthe working directory is too large"), "far:1")
+    assert said == "cannot work with the Ray cluster at far:1: the working directory is too large"
+    both = "Version mismatch: Ray: 1.0 Python: 3.1 and Ray: 2.0 Python: 3.2"
+    assert "was started with Ray 1.0 on Python 3.1, and this is Ray 2.0" in _sentence(RuntimeError(both), "far:1")
+    assert "Version mismatch of some kind" in _sentence(RuntimeError("Version mismatch of some kind"), "far:1")
 
 
 def test_versions_that_differ_are_told_apart_by_what_they_change():
@@ -203,3 +221,88 @@ def test_what_a_job_comes_to_is_an_answer(sender, store):
     assert "could not be compared" in refusal.value
     with pytest.raises(InputError, match="cannot write to"):
         Carried([{"key": "abc", "token": "t0"}], [{}]).take_in(Path("/proc/nothing"))
+
+
+def test_a_trial_is_no_process_of_the_srun_that_started_its_node(sender, monkeypatch):
+    for name in OF_SRUN:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    asked = (*OF_SRUN, "SLURM_JOB_ID")
+    assert [serve(os.getenv, (name,), math.inf, sender).value for name in asked] == [*[None] * len(OF_SRUN), "7"]
+
+
+def test_imports_are_not_of_a_trials_time(sender, tmp_path, monkeypatch):
+    """A module in place of the real one, which takes a hundred seconds of a clock that it sets."""
+    (tmp_path / "preload.py").write_text(
+        "import signal\n"
+        "from benchmarks.engines import ray_worker\n\n"
+        "ray_worker.time.now += 100.0\n"
+        "TIMER = signal.getitimer(signal.ITIMER_REAL)\n"
+    )
+    name = "benchmarks.engines.preload"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr("benchmarks.engines.__path__", [str(tmp_path)])
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(ray_worker, "time", clock)
+    serve(math.sqrt, (4.0,), 60.0, sender)
+    assert name not in sys.modules, "trials of noop need no torch"
+    answer = serve(math.sqrt, (4.0,), 60.0, replace(sender, preload=True))
+    assert answer == ("returned", 2.0, 0.0)
+    assert sys.modules.pop(name).TIMER == (0.0, 0.0)
+
+
+# --- fits -------------------------------------------------------------------------------------------------------------
+
+
+def fits(store: Store, *keys: str, fixed: bool = False, **trainer) -> PackJob:
+    from zoo.config import resolve
+
+    jobs = []
+    for seed, key in enumerate(keys):
+        given = {"model": {"name": "mlp", "hidden_dims": [8]}, "data": "iris", "seed_everything": seed}
+        config = resolve({**given, "trainer": {"accelerator": "cpu", "max_epochs": 1, **trainer}})
+        identity = {"study": "s", "key": key, "variant": "v", "varied": {}, "seed": seed}
+        jobs.append(Job(store.folder, "fit", config, identity, attempt=1, token="t0"))
+    return PackJob(tuple(jobs), fixed)
+
+
+def test_a_fit_ends_when_its_time_is_up(sender, store):
+    job = fits(store, "abc", max_epochs=10**6)
+    assert serve(PackJob.run, (job,), 0.5, replace(sender, preload=True)).kind == "timed out"
+    assert store.record("abc") is None
+    record = job.jobs[0].end("failed", "timeout", 0.5)
+    assert store.record("abc") == record
+
+
+def test_a_pack_whose_numbers_depend_on_all_of_it_runs_again_whole_and_keeps_the_records_that_are_there(store, sender):
+    job = fits(store, "abc", "def", fixed=True)
+    first = run_pack(job, sender.token, sender.environment)
+    assert [record["pack"] for record in first] == [["abc", "def"]] * 2
+    written = (store.trials / "abc/result.json").read_bytes()
+    (store.trials / "def").rename(store.folder / "as if it had not finished")
+    second = run_pack(job, sender.token, sender.environment)
+    assert [record["metrics"] for record in second] == [record["metrics"] for record in first]
+    assert second[0] == first[0]
+    assert second[1]["pack"] == ["abc", "def"]
+    assert second[1]["token"] != first[1]["token"]
+    assert (store.trials / "abc/result.json").read_bytes() == written
+
+
+def test_a_pack_that_fails_since_it_was_taken_for_dead_opens_no_folder_again(store, monkeypatch):
+    def fit_members(members, folders):
+        store.recover()  # as the next driver does
+        raise RuntimeError("its files are gone")
+
+    monkeypatch.setattr("zoo.pack.run.fit_members", fit_members)
+    with pytest.raises(RuntimeError, match="its files are gone"):
+        fits(store, "abc", "def").run()
+    assert list(store.trials.iterdir()) == []
+
+
+def test_a_pack_that_fails_runs_trial_by_trial(store, monkeypatch):
+    def fit_members(members, folders):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("zoo.pack.run.fit_members", fit_members)
+    assert [record["status"] for record in fits(store, "abc", "def").run()] == ["done"] * 2

@@ -241,12 +241,28 @@ def test_fits_give_the_numbers_of_the_local_engine(study, options, how, size, ca
     assert run(study, FIT, f"{options} {how}") == 0
     out, err = capsys.readouterr()
     assert "4 trials run in" in out
-    assert "of SLURM at a time" in out
+    assert ("in place of SLURM's" if "local" in options else "of SLURM at a time") in out
     assert "logs in" in err
     assert_same_as_local(study, FIT, how)
     sizes = {json.loads(record)["environment"]["pack_size"] for record in records(study).values()}
     assert sizes == {size}
     assert all(json.loads(record)["environment"]["threads"] == 1 for record in records(study).values())
+
+
+@pytest.mark.slow
+def test_trials_of_two_processes_give_the_numbers_of_the_local_engine(study, options):
+    text = FIT.replace("max_epochs: 2", "max_epochs: 2, accelerator: cpu, devices: 2, strategy: ddp")
+    assert run(study, text, f"{options} --cpus-per-trial 2") == 0
+    assert_same_as_local(study, text)
+
+
+def test_a_trial_that_takes_too_long_is_ended_and_its_task_goes_on_with_the_next(study, options):
+    text = DEADLY.replace("dies: [null, SIGKILL]", "sleep: [0.0, 600.0]").replace("dies: null", "sleep: 0.0")
+    assert run(study, text, f"{options} --slurm-tasks 1 --trial-timeout 1") == 1
+    table = pd.read_csv(study / "runs/study/trials.csv")
+    assert table["status"].tolist() == ["done"] * 2 + ["failed"] * 2
+    assert set(table.loc[table["status"] == "failed", "reason"]) == {"timeout: it took more than 1 s"}
+    assert len(list(study.glob("runs/study/slurm/**/*_0_log.err"))) == 1
 
 
 def test_a_trial_that_kills_its_process_is_a_row_that_names_the_log(study, options):

@@ -1,6 +1,8 @@
 """The store of trial records, in one process and where it matters in two."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +155,13 @@ def test_an_attempt_that_finished_before_its_process_died_is_settled(store):
     assert store.settle("abc", "second") is None, "the record is of another attempt"
 
 
+def test_a_folder_that_goes_while_others_are_looked_for_does_no_harm(store):
+    scratch = store.scratch("abc", "t_1")
+    (store.trials / ".abc.t_2").symlink_to("gone")
+    assert store.scratches("abc", "t") == [scratch]
+    assert store.scratches("abc", "t", ["t_1", "t_2", "t_3", "other", "t_1.taken"]) == [scratch]
+
+
 def test_an_attempt_whose_process_died_at_it_is_not_settled(store):
     scratch = store.scratch("abc", "first")
     assert store.settle("abc", "first") is None
@@ -264,6 +273,15 @@ def test_another_process_is_refused_until_the_holder_is_gone(store):
     with store.lock():
         assert str(holder.pid) not in (store.folder / ".lock").read_text()
     with store.lock():
+        pass
+
+
+def test_a_folder_whose_file_system_has_no_locks_says_so(store, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(InputError, match=r"No locks available.* mount it with locks and give"), store.lock():
         pass
 
 
