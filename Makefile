@@ -9,7 +9,7 @@ bench: setup  ## set up and print an ablation table of activations on real data
 	$(BIN)/bench run activations
 
 test: setup  ## set up and run the tests
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: setup  ## the tests that take minutes
 	$(BIN)/pytest -m slow
