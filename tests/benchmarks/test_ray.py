@@ -388,6 +388,7 @@ def test_trials_for_which_no_node_has_room_are_refused(cluster, refused, options
     assert sentence in refused(NOOP, f"--engine ray --ray-address {cluster.address} {options}")
 
 
+@pytest.mark.slow  # in CI the README's command starts one
 def test_a_cluster_of_its_own_ends_with_the_driver(home, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(home))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray leaves a token in the user's home

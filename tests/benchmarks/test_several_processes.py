@@ -132,6 +132,7 @@ def test_the_same_command_runs_what_was_skipped_again_and_nothing_else(ran, caps
     assert not (ran / "runs/pair/trials" / after["many"]["key"] / "attempts").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel must tell of a parent's death")
 def test_no_process_outlives_a_driver_that_is_killed(tmp_path):
     (tmp_path / "endless.yaml").write_text(ENDLESS)
