@@ -2,8 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One more than cores: many tests wait for processes that they have started.
-TESTERS := $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 
 .PHONY: setup test test-slow bench lint format constraints clean
 
@@ -11,7 +9,7 @@ bench: setup  ## set up and print an ablation table of activations on real data
 	$(BIN)/bench run activations
 
 test: setup  ## set up and run the tests
-	$(BIN)/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: setup  ## the tests that take minutes
 	$(BIN)/pytest -m slow
