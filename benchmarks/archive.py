@@ -10,7 +10,7 @@ import numpy as np
 from datamodules.errors import InputError, require
 from zoo.files import write_atomically
 
-from .store import RECORDS, SCHEMA, Record, Store, Unreadable, is_final, keys_of, read_curves, read_records
+from .store import RECORDS, SCHEMA, Record, Store, Unreadable, is_final, read_curves, read_records, trials_of
 from .study import Study
 
 
@@ -36,24 +36,23 @@ def archive(study: Study, source: Store, target: Path) -> Store:
     older = {key: record for key, record in destination.archived().items() if is_final(record)}
     archived = {record["key"]: record for record in read_records(source.folder) if record["status"] != "pending"}
     lines = []
-    for variant, keys in zip(study.variants, keys_of(study, source), strict=True):
-        for seed, key in enumerate(keys):
-            try:
-                record = source.record(key)
-            except Unreadable as error:
-                raise InputError(f"the record of {key} cannot be read: {error}. Run the study again first.") from None
-            lost = older.pop(key, None)
-            require(
-                lost is None or is_final(record),
-                f"{target} holds a finished trial ({variant.name}, seed {seed}) that {source.folder} lacks; go on "
-                f"there with `bench run ... --out {target.parent}`, or archive elsewhere.",
-            )
-            opening = {"schema": SCHEMA, "study": study.name, "key": key, "variant": variant.name}
-            opening |= {"varied": variant.varied, "seed": seed}
-            if record is None:
-                lines.append({**opening, "status": "pending", "reason": "", "metrics": {}})
-            else:
-                lines.append({**record, **opening, **_files(source, key, archived.get(key, {}))})
+    for variant, seed, key in trials_of(study, source):
+        try:
+            record = source.record(key)
+        except Unreadable as error:
+            raise InputError(f"the record of {key} cannot be read: {error}. Run the study again first.") from None
+        lost = older.pop(key, None)
+        require(
+            lost is None or is_final(record),
+            f"{target} holds a finished trial ({variant.name}, seed {seed}) that {source.folder} lacks; go on "
+            f"there with `bench run ... --out {target.parent}`, or archive elsewhere.",
+        )
+        opening = {"schema": SCHEMA, "study": study.name, "key": key, "variant": variant.name}
+        opening |= {"varied": variant.varied, "seed": seed}
+        if record is None:
+            lines.append({**opening, "status": "pending", "reason": "", "metrics": {}})
+        else:
+            lines.append({**record, **opening, **_files(source, key, archived.get(key, {}))})
     require(
         not older,
         f"{target} holds {len(older)} finished trials of another plan than {source.folder}; archive elsewhere.",

@@ -16,7 +16,7 @@ from typing import Any
 from datamodules.errors import InputError, require
 from zoo.files import write_atomically
 
-from .study import Study
+from .study import Study, Variant
 
 Record = dict[str, Any]
 Curves = dict[str, list[Any]]  # columns of metrics.csv, a value an epoch
@@ -351,8 +351,8 @@ def read_records(folder: Path, keys: Container[str] | None = None) -> Iterator[R
             yield record
 
 
-def keys_of(study: Study, store: Store) -> list[list[str]]:
-    """The keys of each variant's trials, by seed, of a study that has been run or archived.
+def trials_of(study: Study, store: Store) -> list[tuple[Variant, int, str]]:
+    """The trials of a study that has been run or archived, variant by variant: each with its seed and key.
 
     Raises:
         InputError: The folder holds another study.
@@ -364,7 +364,8 @@ def keys_of(study: Study, store: Store) -> list[list[str]]:
         good and all(isinstance(key, str) for keys in plan.values() for key in keys),
         f"the records in {store.folder} are not those of its study.yaml; run the study again.",
     )
-    return list(plan.values())
+    by_variant = zip(study.variants, plan.values(), strict=True)
+    return [(variant, seed, key) for variant, keys in by_variant for seed, key in enumerate(keys)]
 
 
 def _was_skipped(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from datamodules.errors import InputError, require
 from .agreement import Verdict, is_timing, judge_rerun
 from .engines.base import Engine
 from .plan import Plan
-from .store import Record, Store, Unreadable, keys_of
+from .store import Record, Store, Unreadable, trials_of
 from .study import Study
 from .tasks import Config, code_version_of
 from .trial import Job, PackJob
@@ -46,14 +46,13 @@ def read_recorded(study: Study, store: Store) -> list[Recorded]:
         InputError: The store does not hold this study, or a record cannot be read.
     """
     found = []
-    for variant, keys in zip(study.variants, keys_of(study, store), strict=True):
-        for seed, key in enumerate(keys):
-            try:
-                record = store.record(key)
-            except Unreadable as error:
-                raise InputError(f"the record of {key} cannot be read: {error}. Run the study again first.") from None
-            if record is not None:
-                found.append(Recorded(variant.name, seed, record))
+    for variant, seed, key in trials_of(study, store):
+        try:
+            record = store.record(key)
+        except Unreadable as error:
+            raise InputError(f"the record of {key} cannot be read: {error}. Run the study again first.") from None
+        if record is not None:
+            found.append(Recorded(variant.name, seed, record))
     return found
 
 

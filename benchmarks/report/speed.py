@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..stats.speed import MEASURED, RATE, speed_table
-from ..store import Record, Store, Unreadable, keys_of
+from ..store import Record, Store, Unreadable, trials_of
 from ..study import Study
 from ..tasks import judge
 
@@ -39,14 +39,15 @@ def read_speed(study: Study, store: Store) -> pd.DataFrame | None:
     if RATE not in (study.metric, *study.further_metrics):
         return None
     names, rows = {variant.name for variant in study.compared}, []
-    for variant, keys in zip(study.variants, keys_of(study, store), strict=True):
-        for seed, key in enumerate(keys) if variant.name in names else ():
-            try:
-                record = store.record(key)
-            except Unreadable:
-                continue
-            if record and judge(record, study.metric)[0] == "done" and record["metrics"].get(RATE) is not None:
-                rows.append({"variant": variant.name, "seed": seed, **_measured(record)})
+    for variant, seed, key in trials_of(study, store):
+        if variant.name not in names:
+            continue
+        try:
+            record = store.record(key)
+        except Unreadable:
+            continue
+        if record and judge(record, study.metric)[0] == "done" and record["metrics"].get(RATE) is not None:
+            rows.append({"variant": variant.name, "seed": seed, **_measured(record)})
     types: dict[Hashable, Any] = dict.fromkeys(MEASURED, float)
     return speed_table(study, pd.DataFrame(rows).astype(types)) if rows else None
 

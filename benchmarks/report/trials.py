@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..store import Record, Store, Unreadable, keys_of
+from ..store import Record, Store, Unreadable, trials_of
 from ..study import Study, Variant, text
 from ..tasks import judge
 from .provenance import Provenance
@@ -23,11 +23,10 @@ def read_trials(study: Study, store: Store) -> tuple[pd.DataFrame, Provenance]:
     """
     columns = list(dict.fromkeys(name for axis in study.axes for name in (axis.name, *axis.keys)))
     rows, provenance = [], Provenance()
-    for variant, keys in zip(study.variants, keys_of(study, store), strict=True):
-        for seed, key in enumerate(keys):
-            record = _record(store, key)
-            provenance.add(record)
-            rows.append(_row(study, variant, seed, key, record) | _varied(variant, columns) | _further(study, record))
+    for variant, seed, key in trials_of(study, store):
+        record = _record(store, key)
+        provenance.add(record)
+        rows.append(_row(study, variant, seed, key, record) | _varied(variant, columns) | _further(study, record))
     types: dict[Hashable, Any] = {"value": float, "best_epoch": "Int64", "epochs_run": "Int64"}
     types |= dict.fromkeys(study.further_metrics, float)
     return pd.DataFrame(rows).astype(types), provenance

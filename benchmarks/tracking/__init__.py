@@ -17,7 +17,7 @@ from datamodules.errors import InputError
 from zoo.tracking.options import WandbOptions
 from zoo.tracking.session import Refused, Session, Unreachable, in_words
 
-from ..store import Store, Unreadable, keys_of
+from ..store import Store, Unreadable, trials_of
 from ..study import Study
 from .comparison import publish_comparison
 from .ledger import Ledger
@@ -134,22 +134,21 @@ def _refusal(whose: str, done: Pushed) -> Iterator[None]:
 def _missing(study: Study, store: Store, ledger: Ledger, done: Pushed) -> list[Recorded]:
     """The trials that have a record and are not published as they are now; `done` counts the others."""
     found = []
-    for variant, keys in zip(study.variants, keys_of(study, store), strict=True):
-        for seed, key in enumerate(keys):
-            try:
-                record = store.record(key)
-            except Unreadable as error:
-                whose = f"{variant.name}, seed {seed} ({key})"
-                done.unreadable.append(f"the record of {whose} is left out: {error}; run the study again.")
-                record = None
-            if record is None:
-                done.pending += 1
-                continue
-            trial = Recorded(variant, seed, record)
-            if ledger.holds(trial_id(study, trial), trial.version):
-                done.earlier += 1
-            else:
-                found.append(trial)
+    for variant, seed, key in trials_of(study, store):
+        try:
+            record = store.record(key)
+        except Unreadable as error:
+            whose = f"{variant.name}, seed {seed} ({key})"
+            done.unreadable.append(f"the record of {whose} is left out: {error}; run the study again.")
+            record = None
+        if record is None:
+            done.pending += 1
+            continue
+        trial = Recorded(variant, seed, record)
+        if ledger.holds(trial_id(study, trial), trial.version):
+            done.earlier += 1
+        else:
+            found.append(trial)
     return found
 
 
