@@ -9,16 +9,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from datamodules.errors import InputError, choose, require
-from zoo.files import write_atomically
+from zoo.outputs.files import write_atomically
 from zoo.tracking.options import add_study_options, study_options
 
-from .agreement import RULE
-from .engines.options import add_engine_options
-from .studyfile import STUDIES, list_studies, load_study
+from .records.agreement import RULE
+from .running.engines.options import add_engine_options
+from .study.file import STUDIES, list_studies, load_study
 
 if TYPE_CHECKING:
-    from .store import Store
-    from .study import Study
+    from .records.store import Store
+    from .study.study import Study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -137,9 +137,9 @@ def report_verb(args: argparse.Namespace) -> int:
     if (folder / "study.yaml").is_file() or not inside:
         finish_report(*_open(args.folder))
         return 0
+    from .records.store import Store
     from .report import write_report
     from .report.index import OPENING, index
-    from .store import Store
 
     readme = folder / "README.md"
     ours = not readme.is_file() or readme.read_text(encoding="utf-8").startswith(OPENING)
@@ -158,10 +158,10 @@ def report_verb(args: argparse.Namespace) -> int:
 
 
 def _gather_claims(folder: Path) -> int:
+    from .records.store import Store
     from .report.analysis import analyze
     from .report.claims import claims_page
     from .report.words import many, verdicts
-    from .store import Store
 
     found = []
     for path in sorted(path.parent for path in folder.glob("*/study.yaml")):
@@ -179,7 +179,7 @@ def _gather_claims(folder: Path) -> int:
 
 def archive_verb(args: argparse.Namespace) -> int:
     """`bench archive`: write `records.jsonl` and the derived files."""
-    from .archive import archive
+    from .records.archive import archive
     from .run import finish_report
 
     study, store = _open(args.folder)
@@ -191,10 +191,10 @@ def archive_verb(args: argparse.Namespace) -> int:
 
 def verify_verb(args: argparse.Namespace) -> int:
     """`bench verify`: re-run some trials in a folder of their own; 1 if one does not agree with its record."""
-    from .engines.local import LocalEngine
-    from .plan import make_plan
+    from .audit.verify import draw, left_out, read_recorded, told, verify
     from .run import n_workers, terminated_is_interrupted
-    from .verify import draw, left_out, read_recorded, told, verify
+    from .running.engines.local import LocalEngine
+    from .running.planner import make_plan
 
     require(args.trials >= 1, f"--trials must be at least 1, got {args.trials}.")
     workers = n_workers(args)
@@ -223,7 +223,7 @@ def push_verb(args: argparse.Namespace) -> int:
     """`bench push`: publish what is not published yet; 1 where W&B did not take all of it."""
     from zoo.tracking.session import Session
 
-    from .tracking import push, say, tell
+    from .publish import push, say, tell
 
     options = study_options(args)
     require(not options.disabled, "$WANDB_MODE is disabled; unset it, or say --wandb-mode online or offline.")
@@ -236,8 +236,8 @@ def push_verb(args: argparse.Namespace) -> int:
 
 def compare_verb(args: argparse.Namespace) -> int:
     """`bench compare`: what differs between two runs of a study, and what it may have been."""
-    from .compare import HEADER, pair_up, provenance_rows, variant_rows, was_it_the_code
-    from .terminal import print_rows
+    from .audit.compare import HEADER, pair_up, provenance_rows, variant_rows, was_it_the_code
+    from .report.terminal import print_rows
 
     (study, store), other = _open(args.a), _open(args.b)
     pairs, alone = pair_up((study, store), other)
@@ -265,7 +265,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _open(folder: str) -> "tuple[Study, Store]":
-    from .store import Store
+    from .records.store import Store
 
     path = Path(folder) / "study.yaml"
     require(path.is_file(), f"{folder} holds no study: there is no {path}. Give the folder that `bench run` wrote.")

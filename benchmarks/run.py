@@ -15,17 +15,18 @@ from typing import Any
 from datamodules.errors import require
 from zoo.tracking.options import asks_for_wandb, study_options
 
-from .engines import open_engine
-from .engines.base import Engine, Outliving
-from .engines.local import LocalEngine
-from .engines.options import AT_ONCE
-from .live import View
-from .packs import explain, make_packs, parse_pack
-from .plan import Plan, Trial, make_plan, select
-from .runner import Options, Progress, read_progress, run_trials
-from .store import Store
-from .study import Study
-from .studyfile import find_study, load_study
+from .records.store import Store
+from .running.engines import open_engine
+from .running.engines.base import Engine, Outliving
+from .running.engines.local import LocalEngine
+from .running.engines.options import AT_ONCE
+from .running.live import View
+from .running.packs import explain, make_packs, parse_pack
+from .running.plan import Plan, Trial, select
+from .running.planner import make_plan
+from .running.runner import Options, Progress, read_progress, run_trials
+from .study.file import find_study, load_study
+from .study.study import Study
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     wandb = study_options(args) if asks_for_wandb(args) else None
     wandb = None if wandb is None or wandb.disabled else wandb
     if wandb is not None:
-        from .tracking import check
+        from .publish import check
 
         check(wandb, store.folder)
     # Its imports take seconds, in which the driver waits for the workers' own.
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
         return 130
     if wandb is not None:
-        from .tracking import push_after_run
+        from .publish import push_after_run
 
         with terminated_is_interrupted():
             push_after_run(study, store, wandb)
@@ -154,7 +155,7 @@ def _tell(plan: Plan, progress: Progress, store: Store, pending: set[str]) -> No
 def finish_report(study: Study, store: Store, rebuild: bool = True) -> bool:
     """Write the report, unless it is there and nothing is new; print the table; whether a trial failed or crashed."""
     from .report import read_report, write_report
-    from .terminal import print_tables
+    from .report.terminal import print_tables
 
     with store.sentences():
         trials, summary = (None if rebuild else read_report(store)) or write_report(study, store)

@@ -13,12 +13,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
+from benchmarks.records.store import Store
 from benchmarks.report import tables
 from benchmarks.report.analysis import analyze
 from benchmarks.report.claims import claims_page
 from benchmarks.report.index import index
-from benchmarks.store import Store
-from benchmarks.studyfile import list_studies, load_study
+from benchmarks.study.file import list_studies, load_study
 
 RESULTS = Path(__file__).parents[1] / "results"
 STUDIES = sorted(path.parent for path in RESULTS.glob("*/study.yaml"))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError
 
-from .registry import create_model, list_models, register_model
+from .models.create import create_model
+from .models.registry import list_models, register_model
 
 if TYPE_CHECKING:
-    from .module import ZooModule
+    from .models.base import ZooModule
 
 # MKL chooses its kernels by where a matrix happens to lie in memory, so that the same run could differ in the last bit;
 # this costs nothing measurable. It is read at the first multiplication.
@@ -32,7 +33,7 @@ def load(path: str) -> "ZooModule":
     Raises:
         InputError: No such file, a damaged one, or none of this zoo's.
     """
-    from .checkpoint import load_model
+    from .outputs.checkpoint import load_model
 
     return load_model(path)
 
@@ -40,7 +41,7 @@ def load(path: str) -> "ZooModule":
 def __getattr__(name: str) -> Any:
     # Lazy, since it imports torch and lightning, which takes seconds.
     if name == "ZooModule":
-        from .module import ZooModule
+        from .models.base import ZooModule
 
         return ZooModule
     raise AttributeError(f"module 'zoo' has no attribute {name!r}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
     from .config import Config
-    from .result import Result
+    from .outputs.result import Result
 
 USAGE = """\
 usage: zoo VERB [options]
@@ -133,7 +133,7 @@ def list_names(argv: Sequence[str]) -> int:
 
     from datamodules import DATAMODULES
 
-    from .registry import MODELS
+    from .models.registry import MODELS
 
     for title, registry in (("models", MODELS), ("data sets", DATAMODULES)):
         print(f"{title}:")
@@ -206,8 +206,8 @@ def _read_evaluation(argv: Sequence[str], verb: str) -> tuple[str, "Config", str
         own.add_argument("--out")
     args, rest = own.parse_known_args(_spell_out(argv))
 
-    from .checkpoint import read_checkpoint
     from .config import make_parser
+    from .outputs.checkpoint import read_checkpoint
 
     # The options of the data that the model was trained on are known without --data.
     run = read_checkpoint(args.ckpt_path)["zoo"]["config"] if args.ckpt_path else None
@@ -259,7 +259,7 @@ def _known(name: str | None, section: str) -> str | None:
     """A name, if it is given, that exists."""
     from datamodules import DATAMODULES
 
-    from .registry import MODELS
+    from .models.registry import MODELS
 
     registry = MODELS if section == "model" else DATAMODULES
     return None if name is None else registry.check(name)
@@ -302,7 +302,7 @@ def _print_metrics(metrics: dict[str, float | None], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .metric_names import THROUGHPUT, is_diagnosis
+    from .parts.metric_names import THROUGHPUT, is_diagnosis
 
     known = ("test", "val", "train", "train_eval", "gap")
     splits = [split for split in known if any(name.startswith(f"{split}/") for name in metrics)]

@@ -23,8 +23,8 @@ from datamodules.errors import InputError, require, unknown
 from datamodules.parameters import check_parameters, parameters
 
 from .callbacks import CALLBACKS
-from .module import ZooModule
-from .registry import MODELS
+from .models.base import ZooModule
+from .models.registry import MODELS
 
 Config = dict[str, Any]
 

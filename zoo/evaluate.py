@@ -12,10 +12,10 @@ from datamodules import create_datamodule
 from datamodules.base import ArrayDataModule
 from datamodules.errors import InputError
 
-from .checkpoint import load_model
 from .config import Config, resolve
-from .files import write_atomically
-from .module import ZooModule
+from .models.base import ZooModule
+from .outputs.checkpoint import load_model
+from .outputs.files import write_atomically
 from .trainer import lightning_trainer, quiet
 
 

@@ -9,7 +9,7 @@ from datamodules.errors import InputError, require
 
 from .config import Config, resolve
 from .devices import is_first_process
-from .result import FILES, Result
+from .outputs.result import FILES, Result
 
 Run = Callable[[Config, Path], Result]
 

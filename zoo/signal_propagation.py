@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from datamodules.errors import choose, require
 
-from .initializers import INITIALIZERS
-from .layers import ACTIVATIONS
-from .registry import create_model
-from .seeding import derive_seeds
+from .models.create import create_model
+from .parts.initializers import INITIALIZERS
+from .parts.layers import ACTIVATIONS
+from .parts.seeding import derive_seeds
 
 Config = dict[str, Any]
 DEFAULTS: Config = {

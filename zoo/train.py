@@ -21,19 +21,19 @@ from datamodules.errors import InputError
 from .callbacks.layers import Diagnosis
 from .callbacks.rare_class import RareClass, rare_class_metrics, rare_class_of, why_not_rare
 from .callbacks.throughput import Throughput
-from .checkpoint import read_checkpoint
 from .config import Config, resolve
 from .devices import as_launched, reason_lacking
-from .files import write_atomically
-from .logger import EpochCSVLogger
-from .metric_names import gaps, is_metric, measures_gap, measures_rare_class
-from .module import ZooModule
-from .optim import check_plan
+from .models.base import ZooModule
+from .models.create import create_model
+from .outputs.checkpoint import read_checkpoint
+from .outputs.curve import EpochCSVLogger
+from .outputs.files import write_atomically
+from .outputs.result import Result, count_parameters, make_result
 from .pack import Member, reason_to_run_alone
 from .pack.run import fit_members
-from .registry import create_model
-from .result import Result, count_parameters, make_result
-from .seeding import derive_seeds
+from .parts.metric_names import gaps, is_metric, measures_gap, measures_rare_class
+from .parts.optim import check_plan
+from .parts.seeding import derive_seeds
 from .tracking.watching import Watchers, Watching
 from .trainer import check_batches, check_division, check_processes, make_callbacks, make_trainer, quiet
 

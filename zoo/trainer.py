@@ -13,8 +13,8 @@ from datamodules.errors import InputError, require
 
 from .callbacks import CALLBACKS
 from .config import Config
-from .logger import EpochCSVLogger
-from .module import ZooModule
+from .models.base import ZooModule
+from .outputs.curve import EpochCSVLogger
 
 
 def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) -> tuple[L.Trainer, EpochCSVLogger]:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from zoo.files import write_atomically
+from zoo.outputs.files import write_atomically
 
-from ..store import RECORDS, Store
-from ..study import Study
+from ..records.reading import RECORDS
+from ..records.store import Store
+from ..study.study import Study
 
 if TYPE_CHECKING:
     from .analysis import Analysis

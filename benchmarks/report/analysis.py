@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from ..records.store import Store
 from ..stats import choose_tuned, summarize, summarize_tuned
 from ..stats.across import Across, across_data_sets
 from ..stats.claims import judge_claims
 from ..stats.factorial import effects, is_factorial, marginal_means
 from ..stats.parity import parity_table
 from ..stats.tuning import Choice
-from ..store import Store
-from ..study import Study
+from ..study.study import Study
 from .provenance import Provenance
 from .speed import read_speed
 from .trials import read_trials

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..records.reading import Curves
 from ..stats.paired import Array, moments, t_interval
-from ..store import Curves
-from ..study import Study, Variant
+from ..study.study import Study, Variant
 from .canvas import BLUE, ORANGE, drawn, extent, short_ticks, wrapped
 
 PANELS = 30  # shown at most

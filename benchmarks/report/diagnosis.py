@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..records.reading import Curves
 from ..stats.paired import Array
-from ..store import Curves
-from ..study import Study
+from ..study.study import Study
 from .canvas import drawn, wrapped
 
 PANELS = 12

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..study import Study, text
+from ..study.study import Study, text
 from .canvas import BLACK, BLUE, GREEN, GREY, ORANGE, TALLEST, drawn, extent, plain, short_ticks, wrapped
 
 # Each has a marker of its own, too.

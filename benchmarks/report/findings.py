@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..stats.paired import ALPHA, detectable_effect, seeds_for_equivalence, seeds_to_detect
-from ..study import Study, Variant, text
+from ..study.study import Study, Variant, text
 from .analysis import Analysis
 from .words import listed, many, number, p_value, quoted, rounded, share
 

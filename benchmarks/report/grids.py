@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..stats.summary import SINGLE
-from ..study import Study, text
+from ..study.study import Study, text
 from .analysis import Analysis
 from .findings import across_notes, effect_notes, finding, notes, tuning_notes
 from .speed import speed_grids

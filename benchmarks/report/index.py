@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..study import Study
+from ..study.study import Study
 from .markup import sentence
 
 OPENING = "# Results\n\nMade by `bench report "  # by which its own README.md is known

@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 
 from datamodules.errors import InputError
 
-from ..study import Study, Variant, text
-from ..yamlfile import parse_value
+from ..study.study import Study, Variant, text
+from ..study.yaml_lines import parse_value
 from .analysis import Analysis
 from .curves import PANELS
 from .findings import finding

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from ..agreement import background, facts
-from ..store import Record
-from ..study import text
+from ..records.agreement import background, facts
+from ..records.reading import Record
+from ..study.study import text
 
 
 class Provenance:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from ..records.outcome import judge
+from ..records.reading import Record, Unreadable
+from ..records.store import Store, trials_of
 from ..stats.speed import MEASURED, RATE, speed_table
-from ..store import Record, Store, Unreadable, trials_of
-from ..study import Study
-from ..tasks import judge
+from ..study.study import Study
 
 DEVICES = ("devices", "num_nodes", "strategy", "sync_batchnorm")  # trainer flags that say on how many
 # What a table in LaTeX does without, the last first.

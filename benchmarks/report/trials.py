@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..store import Record, Store, Unreadable, trials_of
-from ..study import Study, Variant, text
-from ..tasks import judge
+from ..records.outcome import judge
+from ..records.reading import Record, Unreadable
+from ..records.store import Store, trials_of
+from ..study.study import Study, Variant, text
 from .provenance import Provenance
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..study import Study, text
+from ..study.study import Study, text
 from .paired import ALPHA, CONFIDENCE, Array
 from .summary import FAILED
 

@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from ..claims import DIVERGED, Claim, make_claims
-from ..study import Study
+from ..study.claims import DIVERGED, Claim, make_claims
+from ..study.study import Study
 from .paired import ALPHA, Array, level, moments, t_interval, t_test, tost
 from .summary import FAILED, SINGLE, by_seed, holm
 

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy import stats
 from scipy.linalg import helmert
 
-from ..study import Study, text
+from ..study.study import Study, text
 from .paired import Array, level, moments, t_interval
 from .summary import SINGLE, by_seed
 

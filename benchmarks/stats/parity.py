@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..agreement import is_timing
-from ..study import OF_TRAINING, Study
+from zoo.parts.metric_names import is_timing
+
+from ..study.study import OF_TRAINING, Study
 from .paired import moments, t_interval
 from .summary import by_seed
 

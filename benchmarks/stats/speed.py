@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..study import Study
+from ..study.study import Study
 
 RATE = "samples_per_second"
 SECONDS = ("step_seconds", "data_seconds", "validation_seconds", "startup_seconds")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from ..study import Study
+from ..study.study import Study
 from .paired import ALPHA, Array, detectable_effect, level, moments, sign_flip, t_interval, t_test, tost
 
 SINGLE = 2.0**-22  # metrics come in single precision: so far are equal differences apart

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..study import Study, Variant, text
+from ..study.study import Study, Variant, text
 from .summary import summarize
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from benchmarks.cli import main
 from benchmarks.report import DERIVED
-from benchmarks.studyfile import list_studies
+from benchmarks.study.file import list_studies
 
 STUDY = """\
 # Does the activation matter in two epochs?

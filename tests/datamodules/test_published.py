@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import QuantileTransformer
 
-from benchmarks.plan import trial_key
+from benchmarks.running.plan import trial_key
 from datamodules import DATAMODULES, InputError, create_datamodule
 from zoo.config import resolve
 

@@ -10,13 +10,13 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 import zoo
-from benchmarks.errata import figures, training_loop
-from benchmarks.errata.__main__ import FILE
-from benchmarks.errata.page import page
+from benchmarks.book.errata import figures, training_loop
+from benchmarks.book.errata.__main__ import FILE
+from benchmarks.book.errata.page import page
 from zoo import train
 from zoo.config import read_config
-from zoo.layers import make_activation
-from zoo.optim import make_optimizer
+from zoo.parts.layers import make_activation
+from zoo.parts.optim import make_optimizer
 
 
 def neuron():

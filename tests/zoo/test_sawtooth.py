@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import zoo
-from benchmarks.studyfile import load_study
+from benchmarks.study.file import load_study
 from datamodules import InputError, create_datamodule
 from datamodules.synthetic import sawtooth
 

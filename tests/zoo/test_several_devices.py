@@ -12,7 +12,7 @@ import torch
 
 import zoo
 from zoo.cli import main
-from zoo.module import ZooModule
+from zoo.models.base import ZooModule
 
 FILES = {"config.yaml", "best.ckpt", "metrics.csv", "result.json"}
 # No dropout and no batch norm, so that nothing but rounding may differ. In most, the last batch is partial.

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from datamodules.errors import InputError
-from zoo.layers import ACTIVATIONS
+from zoo.parts.layers import ACTIVATIONS
 from zoo.signal_propagation import (
     DEFAULTS,
     backward,

@@ -23,7 +23,8 @@ def test_it_imports_neither_torch_nor_lightning(name):
 
 
 def test_the_driver_of_a_study_needs_no_torch():
-    modules = "benchmarks.runner, benchmarks.engines.local, benchmarks.trial, benchmarks.report, benchmarks.tracking"
+    running = "benchmarks.running.runner, benchmarks.running.engines.local, benchmarks.running.job, benchmarks.trial"
+    modules = f"{running}, benchmarks.report, benchmarks.publish"
     heavy = "import sys; assert not {'torch', 'lightning', 'wandb'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", f"import {modules}; {heavy}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from datamodules.base import ArrayDataModule
 from zoo import train
 from zoo.config import resolve
 from zoo.evaluate import evaluate
-from zoo.metric_names import metric_names
+from zoo.parts.metric_names import metric_names
 from zoo.trainer import make_trainer, quiet
 
 FILES = {"config.yaml", "best.ckpt", "metrics.csv", "result.json"}

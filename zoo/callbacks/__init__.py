@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 
 from datamodules.errors import choose, require
 
-from ..metric_names import direction, metric_names
+from ..parts.metric_names import direction, metric_names
 from .activation_statistics import ActivationStatisticsOptions
 from .dead_units import DeadUnitsOptions
 from .gradient_clipping import GradientClippingOptions

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import require
 
-from ..layers import ACTIVATIONS
+from ..parts.layers import ACTIVATIONS
 from .layers import Diagnosis
 
 # The asymptotes of activations that are bounded on both sides.

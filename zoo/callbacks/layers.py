@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..layers import ACTIVATIONS
-from ..module import ZooModule
+from ..models.base import ZooModule
+from ..parts.layers import ACTIVATIONS
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ACTIVE = tuple(ACTIVATIONS.values())

@@ -16,10 +16,10 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from datamodules.base import ArrayDataModule
 from datamodules.errors import require
 
-from ..metric_names import RARE_CLASS
+from ..parts.metric_names import RARE_CLASS
 
 if TYPE_CHECKING:
-    from ..module import ZooModule
+    from ..models.base import ZooModule
 
 Outputs = tuple[Tensor, Tensor]  # logits (N, 2), classes (N,)
 

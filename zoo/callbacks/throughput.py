@@ -11,7 +11,7 @@ import torch
 
 from datamodules.errors import require
 
-from ..provenance import peak_memory_bytes
+from ..outputs.provenance import peak_memory_bytes
 from .layers import widest
 
 

@@ -13,7 +13,7 @@ import lightning.pytorch as L
 import torch
 
 from ..config import resolve
-from ..optim import check_plan
+from ..parts.optim import check_plan
 from ..train import prepare
 from ..trainer import check_batches, make_trainer, quiet
 from .checks_baseline import zero_input

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from datamodules.loader import batch_bounds, has_batch_norm, smallest_last
 
-from ..module import ZooModule
-from ..optim import make_optimizer
+from ..models.base import ZooModule
+from ..parts.optim import make_optimizer
 from .trace import calm
 
 # Enough for every measure below, and seconds on one core for the zoo's largest nets.

@@ -7,8 +7,8 @@ from torch import nn
 
 from datamodules.errors import choose, require
 
-from ..layers import block, check_widths, dense_blocks, per_block
-from ..module import ZooModule
+from ..parts.layers import block, check_widths, dense_blocks, per_block
+from .base import ZooModule
 
 POOLS: dict[str, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from datamodules.errors import choose
 
-from ..layers import make_activation
-from ..module import ZooModule
+from ..parts.layers import make_activation
+from .base import ZooModule
 from .cnn import POOLS, check_image
 
 

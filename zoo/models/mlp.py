@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from ..layers import dense_blocks
-from ..module import ZooModule
+from ..parts.layers import dense_blocks
+from .base import ZooModule
 
 
 class MLP(ZooModule):

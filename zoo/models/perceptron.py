@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ..module import ZooModule
+from .base import ZooModule
 
 
 class Perceptron(ZooModule):

@@ -11,11 +11,11 @@ import torch
 from datamodules.base import ArrayDataModule
 
 from ..config import Config
-from ..metric_names import measures_throughput
-from ..module import ZooModule
-from .diagnosis import diagnosis_signature
+from ..models.base import ZooModule
+from ..parts.metric_names import measures_throughput
+from .member import Member, diagnosis_signature
 from .shape import Block, blocks_of
-from .train import Member, Pack
+from .train import Pack
 
 __all__ = [
     "Block",
@@ -83,7 +83,7 @@ def largest_pack(blocks: Sequence[Block], batch_size: int, n_rows: int) -> int:
     """How many such nets are worth training as one.
 
     Where one net's arithmetic outweighs the overhead that a pack shares, more members only crowd the processor's cache;
-    see `results/speed/`, which `python -m benchmarks.speed.packs` measures. Nor may their data fill the memory.
+    see `results/speed/`, which `python -m benchmarks.measure.speed.packs` measures. Nor may their data fill the memory.
 
     Args:
         blocks: A net's blocks.

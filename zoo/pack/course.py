@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..metric_names import direction
-from ..module import ZooModule
-from ..optim import PLANNED, make_schedule
+from ..models.base import ZooModule
+from ..parts.metric_names import direction
+from ..parts.optim import PLANNED, make_schedule
 
 Row = dict[str, float]
 

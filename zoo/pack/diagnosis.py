@@ -3,9 +3,7 @@
 A member's numbers must not depend on its partners: sums are those of rows (see `net`), of which there are at least two.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,21 +11,12 @@ from torch import Tensor
 from ..callbacks.activation_statistics import INPUT, named
 from ..callbacks.dead_units import BOUNDED, near_asymptote
 from ..callbacks.layers import widest
-from ..metric_names import diagnosing
+from ..parts.metric_names import diagnosing
+from .member import Member
 from .net import StackedBlock, StackedNet, row_sums
-from .shape import Block
 from .stack import Stack
 
-if TYPE_CHECKING:
-    from .train import Member
-
 Values = dict[str, Tensor]  # each (K,)
-
-
-def diagnosis_signature(callbacks: Mapping[str, Any], blocks: Sequence[Block]) -> list[Any]:
-    """What members of a pack have in common of a diagnosis: options, and where activations are; nothing without one."""
-    options = diagnosing(callbacks)
-    return [json.dumps(options, sort_keys=True), *(block.activation is not None for block in blocks)] if options else []
 
 
 class Watch:
@@ -44,7 +33,7 @@ class Watch:
 
     _before: Tensor | None  # the weights ahead of a step that is measured
 
-    def __init__(self, members: Sequence["Member"], device: torch.device) -> None:
+    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
         options = diagnosing(members[0].config["callbacks"])
         self.on, self.initial = bool(options), Values()
         self.flow, self.clip, self.dead = (

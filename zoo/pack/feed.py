@@ -8,7 +8,7 @@ from torch import Tensor
 
 from datamodules.base import ArrayDataModule
 
-from ..module import ZooModule
+from ..models.base import ZooModule
 from .net import padded
 from .shape import Block
 

@@ -1,4 +1,4 @@
-"""The metrics of `zoo.metrics` for many members at once; tests hold them against torchmetrics.
+"""The metrics of `zoo.parts.metrics` for many members at once; tests hold them against torchmetrics.
 
 A member's numbers must not depend on its partners: counts and ranks are exact, sums are those of rows (see `net`).
 """

@@ -38,7 +38,7 @@ def _softsign_backward(g: Tensor, z: Tensor, out: Tensor, to: Tensor) -> None:
     torch.div(g, (1 + z.abs()).square_(), out=to)
 
 
-# Each activation of `zoo.layers.ACTIVATIONS` with torch's own derivative of it; PReLU, which has weights, stands below.
+# Each activation of `zoo.parts.layers.ACTIVATIONS` with torch's own derivative; PReLU, which has weights, stands below.
 ELEMENTWISE: dict[str, tuple[Forward, Backward]] = {
     "identity": (lambda z, to: to.copy_(z), lambda g, z, out, to: to.copy_(g)),
     "relu": (

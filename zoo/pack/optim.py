@@ -1,4 +1,4 @@
-"""The optimizers of `zoo.optim` for many members at once, each with its own learning rate and decay."""
+"""The optimizers of `zoo.parts.optim` for many members at once, each with its own learning rate and decay."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby

@@ -8,11 +8,12 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 
-from ..logger import EpochCSVLogger
-from ..metric_names import is_metric
-from ..result import Result, count_parameters, make_result
+from ..outputs.curve import EpochCSVLogger
+from ..outputs.result import Result, count_parameters, make_result
+from ..parts.metric_names import is_metric
 from . import device_of
-from .train import Member, Pack
+from .member import Member
+from .train import Pack
 
 SAVE_EVERY = 10.0  # seconds between the files of a run that goes on
 

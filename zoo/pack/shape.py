@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..layers import ACTIVATIONS
+from ..parts.layers import ACTIVATIONS
 
 NAMES = {cls: name for name, cls in ACTIVATIONS.items()}
 
@@ -19,7 +19,7 @@ class Block:
         width: Units of its linear layer.
         bias: Whether that has a bias.
         norm: `batch`, `layer` or None.
-        activation: A name in `zoo.layers.ACTIVATIONS`, or None.
+        activation: A name in `zoo.parts.layers.ACTIVATIONS`, or None.
         dropout: The share of units dropped.
     """
 

@@ -3,69 +3,25 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from datamodules.base import ArrayDataModule
-from datamodules.loader import batch_bounds, epoch_order
+from datamodules.loader import epoch_order
 
 from ..callbacks.rare_class import rare_class_metrics, rare_class_of
-from ..metric_names import gaps, measures_gap, measures_rare_class
-from ..module import ZooModule
-from ..seeding import derive_seeds
+from ..parts.metric_names import gaps, measures_gap, measures_rare_class
 from . import metrics
-from .course import Course
-from .diagnosis import Watch, diagnosis_signature
+from .diagnosis import Watch
 from .feed import EVAL_BATCH, Split, target_masses
+from .member import Member
 from .net import row_sums
 from .optim import StackedOptimizer
-from .shape import blocks_of
 from .stack import Stack
 
 Epoch = Callable[[int], None]
 
 GAPS_AT_ONCE = 8  # members: the training split is the largest, and evaluation holds all outputs of a split
-
-
-@dataclass
-class Member:
-    """One member of a pack.
-
-    Attributes:
-        config: Its resolved config.
-        model: Its model, with its initial weights; after training with those of its best epoch.
-        data: Its data, which it may share.
-    """
-
-    config: dict[str, Any]
-    model: ZooModule
-    data: ArrayDataModule
-
-    def __post_init__(self) -> None:
-        trainer, data, blocks = self.config["trainer"], self.data, blocks_of(self.model.net)
-        assert isinstance(blocks, list), blocks
-        self.blocks = blocks
-        self.seeds = derive_seeds(self.config["seed_everything"])
-        self.bounds = batch_bounds(len(data.indices["train"]), data.batch_size, min(2, data.batch_size))
-        self.clip = trainer["gradient_clip_val"] or math.inf  # to Lightning, too, 0 means off
-        self.course = Course(self.model, self.config["callbacks"], trainer["max_epochs"], len(self.bounds))
-        self.tested: dict[str, float] = {}
-        self.initial: dict[str, float] = {}  # what its diagnosis callbacks measured of the initial weights
-
-    def signature(self) -> tuple[Any, ...]:
-        """What the members of a pack have in common."""
-        data = self.data
-        return (
-            tuple(block.signature() for block in self.blocks),
-            self.model.num_classes,
-            tuple(len(rows) for rows in data.indices.values()),
-            data.batch_size,
-            self.config["trainer"]["max_epochs"],
-            *diagnosis_signature(self.config["callbacks"], self.blocks),
-        )
 
 
 class Pack:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from datamodules.base import ArrayDataModule
 
-from ..module import ZooModule
+from ..models.base import ZooModule
 
 SPLIT = "val"  # people look at mistakes to mend them, so they are not to be those of the test split
 WORST = 25

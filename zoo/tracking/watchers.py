@@ -15,8 +15,8 @@ from datamodules.base import ArrayDataModule
 
 from ..config import Config
 from ..devices import is_first_process
-from ..module import ZooModule
-from ..result import Result
+from ..models.base import ZooModule
+from ..outputs.result import Result
 from . import content
 from .loggers import make_logger
 from .options import run_options

@@ -1,0 +1,174 @@
+"""Two runs of one study side by side, trial by trial: what changed, and what it may have been."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from datamodules.errors import require
+
+from ..records.agreement import background, differences, facts, numbers, on_gpu
+from ..records.outcome import judge
+from ..records.reading import Record
+from ..records.store import Store
+from ..report.words import interval, number, p_value
+from ..stats import mean_interval
+from ..stats.paired import level, t_test
+from ..stats.summary import SINGLE, holm
+from ..study.study import Study, text
+from .verify import Recorded, read_recorded
+
+ENDED = ("done", "diverged")
+NOUNS = ("code", "platform", "cpu", "device", "precision", "trainer")
+HEADER = ["variant", "n", "identical", "A", "B", "B − A", "95 % interval", "p (Holm)", "status changed"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One trial in both runs.
+
+    Attributes:
+        trial: The trial, as A calls it.
+        a: Its record in A.
+        b: Its record in B.
+        metric: What the study compares.
+    """
+
+    trial: Recorded
+    a: Record
+    b: Record
+    metric: str
+
+    @property
+    def statuses(self) -> tuple[str, str]:
+        """Its status in A and in B, as the study sees it."""
+        return judge(self.a, self.metric)[0], judge(self.b, self.metric)[0]
+
+    @property
+    def changed(self) -> bool:
+        """Whether its status is another one in B."""
+        return self.statuses[0] != self.statuses[1]
+
+    @property
+    def compared(self) -> bool:
+        """Whether it tells of numbers: it came to an end of its own in a run, not failed or crashed in both."""
+        return any(status in ENDED for status in self.statuses)
+
+    @property
+    def identical(self) -> bool:
+        """Whether all its numbers, times aside, are the same to the bit."""
+        return not self.changed and numbers(self.a) == numbers(self.b)
+
+    @property
+    def other_config(self) -> bool:
+        """Whether the two are one trial by name and seed only."""
+        return self.a["key"] != self.b["key"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is done in both."""
+        return self.statuses == ("done", "done")
+
+    def values(self) -> tuple[float, float]:
+        """The metric in A and in B, which are done."""
+        return self.a["metrics"][self.metric], self.b["metrics"][self.metric]
+
+
+def pair_up(a: tuple[Study, Store], b: tuple[Study, Store]) -> tuple[list[Pair], int]:
+    """The trials that both runs have recorded: by their keys, or else by variant and seed; how many only one has.
+
+    Raises:
+        InputError: They are not of one study, or have no trial in common.
+    """
+    (study, store), (other, other_store) = a, b
+    for what in ("task", "metric"):
+        one, two = getattr(study, what), getattr(other, what)
+        sentence = f"{store.folder} has the {what} {one!r}, {other_store.folder} {two!r}; compare runs of one study."
+        require(one == two, sentence)
+    ours, theirs = read_recorded(study, store), read_recorded(other, other_store)
+    by_key = {trial.record["key"]: trial for trial in theirs}
+    taken = {trial.record["key"] for trial in ours} & by_key.keys()
+    by_name = {(trial.variant, trial.seed): trial for trial in theirs if trial.record["key"] not in taken}
+    pairs = []
+    for trial in ours:
+        partner = by_key.get(trial.record["key"]) or by_name.get((trial.variant, trial.seed))
+        if partner is not None:
+            pairs.append(Pair(trial, trial.record, partner.record, study.metric))
+    require(bool(pairs), f"{store.folder} and {other_store.folder} have no trial in common, by variant and seed.")
+    return pairs, len(ours) + len(theirs) - 2 * len(pairs)
+
+
+def provenance_rows(pairs: Sequence[Pair]) -> list[list[str]]:
+    """What differs in where the runs were made, with all values that either has."""
+    rows = []
+    for table in (facts, background):
+        a, b = _values(table(pair.a) for pair in pairs), _values(table(pair.b) for pair in pairs)
+        differ = [name for name in {**a, **b} if a.get(name) != b.get(name)]
+        rows += [[name, *(", ".join(side.get(name, ["none"])) for side in (a, b))] for name in differ]
+    return rows
+
+
+def variant_rows(pairs: Sequence[Pair]) -> list[list[str]]:
+    """A row a variant: `HEADER`."""
+    variants: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        variants.setdefault(pair.trial.variant, []).append(pair)
+    values = {name: np.array([p.values() for p in own if p.finished]).reshape(-1, 2) for name, own in variants.items()}
+    deltas = {
+        name: level(pair[:, 1] - pair[:, 0], SINGLE * float(np.abs(pair).max(initial=0)))
+        for name, pair in values.items()
+    }
+    corrected = holm(np.array([t_test(delta) for delta in deltas.values()]))
+    rows = []
+    for (name, own), p in zip(variants.items(), corrected, strict=True):
+        delta, n = deltas[name], len(deltas[name])
+        means = values[name].mean(axis=0) if n else (math.nan, math.nan)
+        changed = [" → ".join(pair.statuses) for pair in own if pair.changed]
+        changes = ", ".join(f"{changed.count(what)} {what}" for what in dict.fromkeys(changed))
+        shown = name + " (other configs)" * any(pair.other_config for pair in own)
+        identical = sum(pair.identical for pair in own if pair.finished)
+        shift = number(delta.mean() if n else math.nan, signed=True)
+        between = interval(*mean_interval(delta.tolist()), signed=True)
+        rows.append([shown, str(n), str(identical), *map(number, means), shift, between, p_value(p), changes])
+    return rows
+
+
+def was_it_the_code(pairs: Sequence[Pair]) -> str:
+    """One sentence, from what differs where numbers do."""
+    compared = [pair for pair in pairs if pair.compared]
+    apart = [pair for pair in compared if not pair.identical]
+    n = len(compared)
+    if not n:
+        return "No trial is done in either run, so there is nothing to compare."
+    if not apart:
+        return f"All {n} trials are bit-identical." if n > 1 else "The one trial is bit-identical."
+    opening = f"{len(apart)} of {n} trials differ"
+    gpu = any(on_gpu(record) for pair in apart for record in (pair.a, pair.b))
+    hint = " On a GPU numbers need not repeat to the bit." if gpu else ""
+    unexplained = [pair for pair in apart if not differences(pair.a, pair.b) and not pair.other_config]
+    if unexplained:
+        opening += f", {len(unexplained)} of them though nothing that bears on numbers does."
+        if not gpu:
+            hint = " That should not be; `bench verify` says which run can be repeated."
+        if seen := ", ".join(row[0] for row in provenance_rows(unexplained)):
+            hint += f" All else that differs: {seen}."
+        return opening + hint
+    found = dict.fromkeys(name for pair in apart for name in differences(pair.a, pair.b))
+    suspects = [f"the {name}" if name in NOUNS else name for name in found]
+    suspects += ["the config"] * any(pair.other_config for pair in apart)
+    if suspects == ["the code"]:
+        return f"{opening}. Only the code differs, so the code it was.{hint}"
+    if len(suspects) == 1:
+        return f"{opening}. Only {suspects[0]} differs, so that it was, and not the code.{hint}"
+    return f"{opening}. It may be any of: {', '.join(suspects)}.{hint}"
+
+
+def _values(tables: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """All values of each fact."""
+    found: dict[str, set[str]] = {}
+    for table in tables:
+        for name, value in table.items():
+            found.setdefault(name, set()).add(text(value))
+    return {name: sorted(values) for name, values in found.items()}

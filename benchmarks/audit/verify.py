@@ -1,0 +1,146 @@
+"""Re-runs recorded trials and says whether they come out as recorded."""
+
+import random
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datamodules.errors import InputError, require
+from zoo.parts.metric_names import is_timing
+
+from ..records.agreement import Verdict, judge_rerun
+from ..records.reading import Record, Unreadable
+from ..records.store import Store, trials_of
+from ..running.engines.base import Engine
+from ..running.job import Job, PackJob
+from ..running.plan import Plan
+from ..study.study import Study
+from ..tasks import Config, code_version_of
+
+LOCATIONS = ("root", "path", "test_path")  # where data lie, which is not in a key
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial with its record.
+
+    Attributes:
+        variant: The variant's name.
+        seed: Its seed.
+        record: Its record.
+    """
+
+    variant: str
+    seed: int
+    record: Record
+
+    def __str__(self) -> str:
+        return f"{self.variant}, seed {self.seed}"
+
+
+def read_recorded(study: Study, store: Store) -> list[Recorded]:
+    """The trials of a study that have a record, in its order.
+
+    Raises:
+        InputError: The store does not hold this study, or a record cannot be read.
+    """
+    found = []
+    for variant, seed, key in trials_of(study, store):
+        try:
+            record = store.record(key)
+        except Unreadable as error:
+            raise InputError(f"the record of {key} cannot be read: {error}. Run the study again first.") from None
+        if record is not None:
+            found.append(Recorded(variant.name, seed, record))
+    return found
+
+
+def draw(recorded: Sequence[Recorded], n: int) -> list[Recorded]:
+    """Up to `n` trials that came to an end of their own, at random.
+
+    Raises:
+        InputError: There is none, or a record without what a re-run needs.
+    """
+    ended = [trial for trial in recorded if trial.record["status"] in ("done", "diverged")]
+    require(bool(ended), "no trial is done or diverged, so there is nothing to verify; run the study first.")
+    drawn = random.sample(ended, min(n, len(ended)))
+    for trial in drawn:
+        good = isinstance(trial.record.get("config"), dict) and "seed_everything" in trial.record["config"]
+        require(good, f"the record of {trial} holds no config to run again.")
+    return drawn
+
+
+def verify(
+    plan: Plan, recorded: Sequence[Recorded], drawn: Sequence[Recorded], engine: Engine, folder: Path
+) -> Iterator[tuple[Recorded, Verdict]]:
+    """Re-run trials, each alone, and judge each as it ends.
+
+    Args:
+        plan: The study's trials as they are now.
+        recorded: All records.
+        drawn: The trials to re-run.
+        engine: What runs them.
+        folder: A folder to throw away afterwards.
+    """
+    configs = {trial.key: trial.config for trial in plan.trials()}
+    by_key = {trial.record["key"]: trial for trial in drawn}
+    jobs = [(PackJob((_job(plan, trial, configs, folder),)),) for trial in drawn]
+    for outcome in engine.run(PackJob.run, jobs):
+        (job,) = outcome.job[0].jobs
+        trial = by_key[job.identity["key"]]
+        crashed = {**trial.record, "status": "crashed", "reason": outcome.crash, "metrics": {}}
+        new = crashed if outcome.value is None else outcome.value[0]
+        yield trial, _judge(plan, trial, new, recorded, configs)
+
+
+def left_out(drawn: Sequence[Recorded]) -> list[str]:
+    """The metrics of some trials that are not compared."""
+    return sorted({name for trial in drawn for name in trial.record["metrics"] if is_timing(name)})
+
+
+def told(verdicts: Sequence[Verdict], left_out: Sequence[str]) -> Iterator[str]:
+    """What to say of all verdicts: what was not as it was when the records were made, and how many agree."""
+    for differ, n in Counter(verdict.differences for verdict in verdicts if verdict.differences).items():
+        some = "Since the records" if n == len(verdicts) else f"Since {n} of the records"
+        if len(differ) == 1 and differ[0].startswith("code "):
+            yield f"{some}, only the code has changed ({differ[0]}); numbers may rightly change with it."
+        else:
+            yield f"{some}, other things have changed: {'; '.join(differ)}."
+    if left_out:
+        yield f"Not compared, as no run repeats them: {', '.join(left_out)}."
+    agree, same = sum(verdict.agrees for verdict in verdicts), sum(verdict.identical for verdict in verdicts)
+    yield f"{agree} of {len(verdicts)} trials agree, {same} of them to the bit."
+
+
+def _job(plan: Plan, trial: Recorded, configs: dict[str, Config], folder: Path) -> Job:
+    record, task = trial.record, plan.study.task
+    # What the key stands for, and not what the record says of it; where code or data have changed, only that is left.
+    config: Config = configs.get(record["key"]) or record["config"]
+    identity = {"study": plan.study.name, "key": record["key"], "variant": trial.variant, "seed": trial.seed}
+    by_lightning = task == "fit" and (record.get("environment") or {}).get("pack_size") is None
+    options = {"pack": False} if by_lightning else {}
+    return Job(folder, task, config, identity, attempt=1, token=uuid.uuid4().hex[:12], options=options)
+
+
+def _judge(
+    plan: Plan, trial: Recorded, new: Record, recorded: Sequence[Recorded], configs: dict[str, Config]
+) -> Verdict:
+    old, unlike = trial.record, []
+    if old["key"] not in configs:
+        if (old.get("environment") or {}).get("code_version") == code_version_of(plan.study.task):
+            return Verdict(False, False, "DIFFERS: its key is none of the study's; the study or its data have changed")
+        unlike = ["the key, so defaults or data have changed"]
+    elif _keyed(old["config"], plan.study.task) != _keyed(configs[old["key"]], plan.study.task):
+        return Verdict(False, False, "DIFFERS: its config is not the one that its key stands for")
+    others = [other.record for other in recorded if other.variant == trial.variant and other.seed != trial.seed]
+    return judge_rerun(old, new, others, unlike)
+
+
+def _keyed(config: Config, task: str) -> dict[str, Any]:
+    """A config without where its data lie, which a key does not hold."""
+    if task != "fit" or not isinstance(config.get("data"), dict):
+        return config
+    return {**config, "data": {name: value for name, value in config["data"].items() if name not in LOCATIONS}}

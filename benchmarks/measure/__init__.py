@@ -1,0 +1,1 @@
+"""What this project itself costs: speed, scaling, overheads, calibration, hand-written peers."""

@@ -1,0 +1,279 @@
+"""What the harness itself costs: a trial that does nothing, a report, a plan, and a study that is done already.
+
+    python -m benchmarks.measure.harness_speed
+
+Commands run for real, each in a process of its own, with files that the system has in memory; a figure is the median of
+several such runs, a peak the highest. A trial's cost is the difference between a run of many and one of a few, so that
+imports, the start of the workers and most of the report drop out. Archived records carry learning curves as those of
+`fit` do: there they are most of a file.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from zoo.outputs.files import write_atomically
+from zoo.outputs.provenance import environment
+
+from ..records.archive import RECORDS
+from ..records.store import Store
+from ..running.engines.local import LocalEngine
+from ..running.planner import make_plan
+from ..running.runner import run_trials
+from ..study.file import load_study
+
+Row = tuple[str, str, str]  # what, measured, limit
+PER_TRIAL_MS, REPORT_SECONDS, REPORT_MIB, PLAN_SECONDS, AGAIN_SECONDS = 5, 15, 1024, 30, 2
+FEW = 10  # trials of a study that costs its imports and little else
+EPOCHS, CURVES = 30, 8
+
+NOOP = """\
+# What does the harness cost?
+task: noop
+base: {{noise: 1.0}}
+vary: {{returns.value: {values}}}
+baseline: {{returns.value: 0}}
+metric: {{name: value, mode: max}}
+seeds: {seeds}
+"""
+FIT = """\
+# What does it cost to check and to key?
+base: {{model: mlp, data: digits, trainer: {{max_epochs: 30}}}}
+vary:
+  model.activation: [relu, tanh, gelu, silu, elu]
+  model.hidden_dims: [[16], [32], [64], [128], [256]]
+  model.norm: [null, batch]
+  data.batch_size: [32, 64]
+baseline: {{model.activation: relu, model.hidden_dims: [16], model.norm: null, data.batch_size: 32}}
+metric: test/accuracy
+seeds: {seeds}
+"""
+
+
+class Spent(NamedTuple):
+    """What a process took.
+
+    Attributes:
+        seconds: From its start to its end.
+        cpu: Those that it and its children computed for; unlike `seconds` they hardly depend on who else is there.
+        mib: The most memory that it held.
+        said: Its output.
+    """
+
+    seconds: float
+    cpu: float
+    mib: float
+    said: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3g} s ({self.cpu:.3g} s CPU), {self.mib:.0f} MiB"
+
+
+# A child's peak counts what its parent held when it forked, so a small process stands between.
+BETWEEN = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, usage = os.wait4(child.pid, 0)
+seconds = time.perf_counter() - start
+child.returncode = os.waitstatus_to_exitcode(status)
+print(json.dumps([child.returncode, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+
+
+def process(*arguments: str) -> Spent:
+    """Run Python with these arguments.
+
+    Raises:
+        RuntimeError: It failed; the message holds what it said.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        command = [sys.executable, "-I", "-S", "-c", BETWEEN, sys.executable, *arguments]
+        told = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, check=True).stdout
+        log.seek(0)
+        said = log.read()
+    status, seconds, cpu, peak = json.loads(told)
+    if status:
+        raise RuntimeError(f"{' '.join(arguments)} failed:\n{said[-2000:]}")
+    return Spent(seconds, cpu, peak * (1 if sys.platform == "darwin" else 1024) / 2**20, said)
+
+
+def bench(*arguments: str) -> Spent:
+    """Run one command of `bench`."""
+    return process("-m", "benchmarks.cli", *arguments)
+
+
+def medians(repeats: int, measures: Sequence[Callable[[], Spent]]) -> list[Spent]:
+    """The median times and the highest peak of each of several things, measured in turn, again and again."""
+    rounds = zip(*([measure() for measure in measures] for _ in range(repeats)), strict=True)
+    return [
+        Spent(
+            statistics.median(run.seconds for run in runs),
+            statistics.median(run.cpu for run in runs),
+            max(run.mib for run in runs),
+        )
+        for runs in rounds
+    ]
+
+
+def noop_study(folder: Path, variants: int, seeds: int) -> Path:
+    """A study file of trials that do nothing."""
+    path = folder / f"noop_{variants}x{seeds}.yaml"
+    path.write_text(NOOP.format(values=list(range(variants)), seeds=seeds), encoding="utf-8")
+    return path
+
+
+def trial_rows(folder: Path, trials: int, repeats: int) -> Iterator[Row]:
+    """What a trial costs beside its own work, with one and with two workers, and what the disk asks of it."""
+    few, many = noop_study(folder, 1, FEW), noop_study(folder, 1, FEW + trials)
+
+    def run(study: Path, workers: int) -> Spent:
+        return bench("run", str(study), "--out", tempfile.mkdtemp(dir=folder), "--workers", str(workers))
+
+    measures = [partial(run, study, workers) for workers in (1, 2) for study in (few, many)]
+    *spent, floor = medians(repeats, [*measures, partial(sync_files, folder, trials)])
+    for workers, (less, more) in ("1 worker", spent[:2]), ("2 workers", spent[2:]):
+        each, cpu = (1000 * (after - before) / trials for before, after in zip(less[:2], more[:2], strict=True))
+        yield f"a noop trial of {trials:,} on {workers}", f"{each:.2f} ms ({cpu:.2f} ms CPU)", f"{PER_TRIAL_MS} ms"
+    yield "the disk's part: two synced files of 1 kB", f"{1000 * floor.seconds / trials:.2f} ms", ""
+
+
+def report_rows(folder: Path, shapes: Sequence[tuple[int, int]], repeats: int) -> Iterator[Row]:
+    """`bench run` of a study that is done, and `bench report` over both forms of its records."""
+    studies = [noop_study(folder, *shape) for shape in [(1, FEW), *shapes]]
+    stores = [_fill(study, folder / "runs") for study in studies]
+    for store in stores:
+        bench("report", str(store))  # a study that is done has its report
+    again = [partial(bench, "run", str(study), "--out", str(folder / "runs")) for study in studies]
+    imports, *done = medians(repeats, again)
+    yield f"`bench run`, {FEW} trials, all done", str(imports), "imports"
+    for shape, spent in zip(shapes, done, strict=True):
+        yield f"`bench run`, {_shape(*shape)}, all done", str(spent), f"imports + {AGAIN_SECONDS} s"
+    for shape, store in zip(shapes, stores[1:], strict=True):
+        bench("archive", str(store), str(folder / "archive"))
+        archived = folder / "archive" / store.name
+        _add_curves(archived / RECORDS)
+        forms = ("", store), (" archived with curves,", archived)
+        reports = medians(repeats, [partial(bench, "report", str(records)) for _, records in forms])
+        for (form, _), spent in zip(forms, reports, strict=True):
+            yield f"`bench report`,{form} {_shape(*shape)}", str(spent), f"{REPORT_SECONDS} s, {REPORT_MIB} MiB"
+
+
+def plan_rows(folder: Path, shapes: Sequence[tuple[int, int]], fit_seeds: int, repeats: int) -> Iterator[Row]:
+    """From a study's file to the keys of all its trials; those of `fit` are checked on the way."""
+    fit = folder / "fit.yaml"
+    fit.write_text(FIT.format(seeds=fit_seeds), encoding="utf-8")
+    studies = [(f"noop, {_shape(*shape)}", noop_study(folder, *shape)) for shape in shapes]
+    studies.append((f"fit, {_shape(100, fit_seeds)}", fit))
+    measured = medians(repeats, [partial(plan_apart, study) for _, study in studies])
+    for (what, _), spent in zip(studies, measured, strict=True):
+        yield f"expanded and keyed: {what}", str(spent), f"{PLAN_SECONDS} s"
+
+
+def plan_apart(study: Path) -> Spent:
+    """`plan` in a process of its own."""
+    call = f"plan({str(study)!r}, checked={study.stem == 'fit'})"
+    spent = process("-c", f"from benchmarks.measure.harness_speed import plan; print(*{call})")
+    seconds, cpu = map(float, spent.said.split()[-2:])
+    return spent._replace(seconds=seconds, cpu=cpu)
+
+
+def plan(file: str, checked: bool) -> tuple[float, float]:
+    """From a study's file to the keys of all its trials, `checked` by a worker that has its imports by then.
+
+    Returns:
+        Seconds, and those that this process computed for.
+    """
+    with LocalEngine(1) as engine:
+        if checked:
+            next(engine.run(os.getpid, [()]))
+        start, cpu = time.perf_counter(), time.process_time()
+        make_plan(load_study(file), engine)
+        return time.perf_counter() - start, time.process_time() - cpu
+
+
+def sync_files(folder: Path, trials: int) -> Spent:
+    """Two small files a trial, in a folder of its own, each synced to the disk."""
+    start, cpu = time.perf_counter(), time.process_time()
+    for _ in range(trials):
+        trial = Path(tempfile.mkdtemp(dir=folder))
+        for name in ("config.yaml", "result.json"):
+            write_atomically(trial / name, "x" * 1000)
+    return Spent(time.perf_counter() - start, time.process_time() - cpu, 0)
+
+
+def machine() -> str:
+    """The machine, how busy it is, and what it runs."""
+    here = environment()
+    versions = ", ".join(
+        f"{name} {version}" for name, version in {"python": here["python"], **here["packages"]}.items()
+    )
+    return f"{here['cpu']}, {here['cores']} cores, load {os.getloadavg()[0]:.1f}, {here['platform']}, {versions}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the machine and a table of what was measured, beside its limit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=2000, help="to run, for the cost of one (default: %(default)s)")
+    parser.add_argument("--records", type=int, default=10_000, help="to report on (default: %(default)s)")
+    parser.add_argument("--expand", type=int, default=100_000, help="trials to plan (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--dir", help="a folder on the disk to measure (default: the system's temporary one)")
+    args = parser.parse_args(argv)
+    print(f"{machine()}\n\n| what | measured | limit |\n| --- | --: | --: |")
+    with tempfile.TemporaryDirectory(dir=args.dir) as name:
+        folder = Path(name)
+        for row in itertools.chain(
+            trial_rows(folder, args.trials, args.repeats),
+            report_rows(folder, _shapes(args.records, 10, 1000), args.repeats),
+            plan_rows(folder, _shapes(args.expand, 1000, 10_000), -(-args.expand // 100), args.repeats),
+        ):
+            print(f"| {' | '.join(row)} |", flush=True)
+    return 0
+
+
+def _shapes(trials: int, *variants: int) -> list[tuple[int, int]]:
+    """So many variants, each with its share of the trials as seeds."""
+    return [(v, -(-trials // v)) for v in (min(v, trials) for v in variants)]
+
+
+def _shape(variants: int, seeds: int) -> str:
+    return f"{variants:,} variants x {seeds:,} seeds"
+
+
+def _fill(study: Path, out: Path) -> Path:
+    """Run all trials of a study, without its report."""
+    loaded = load_study(str(study))
+    store = Store(out / loaded.name)
+    with LocalEngine(2, preload=False) as engine:
+        made = make_plan(loaded, engine)
+        store.create(loaded.to_file(), made.keys_by_name())
+        for _ in run_trials(made, [[trial] for trial in made.trials()], store, engine):
+            pass
+    return store.folder
+
+
+def _add_curves(records: Path) -> None:
+    """Give each line of an archive learning curves; line by line, as a child's peak is at least its parent's memory."""
+    draw = random.Random(0)
+    longer = records.with_suffix(".longer")
+    with records.open(encoding="utf-8") as source, longer.open("w", encoding="utf-8") as target:
+        for line in source:
+            curves = {f"val/metric_{n}": [draw.random() for _ in range(EPOCHS)] for n in range(CURVES)}
+            target.write(json.dumps({**json.loads(line), "curves": curves}) + "\n")
+    longer.replace(records)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""How fast this project is beside what people write by hand, side by side in one run.
+
+    ZOO_DATA_DIR=... python -m benchmarks.measure.speed --out results/speed
+
+Peers (`benchmarks/measure/peers/`) and this project take turns, A B A B, `--rounds` times after a warm-up; figures are
+medians, each with its lowest and highest. Commands are real ones, each in a process of its own; their seconds a trial
+are (wall at 30 epochs - wall at 1 epoch) / trials x 30/29, so that imports, checks and the report drop out. All train
+the same nets, seeds and epochs: early stopping never counts as speed. What a machine lacks is a skipped row with its
+reason. Takes about an hour. What a trial costs in packs of several sizes is `python -m benchmarks.measure.speed.packs`.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+from zoo.outputs.files import write_atomically
+from zoo.outputs.provenance import environment
+
+from .commands import Sample, measure_commands
+from .epochs import measure_epochs
+from .table import table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", metavar="DIR", help="write speed.md and speed.json there")
+    what = "measure only commands whose names contain this; with --out, all else stays as it was measured before"
+    parser.add_argument("--only", metavar="TEXT", help=what)
+    args = parser.parse_args(argv)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    samples: dict[str, list[Sample]] = {}
+    before = Path(args.out or ".") / "speed.json"
+    found = {"rounds": args.rounds, "environment": environment(), "samples": samples, "again": []}
+    measured = measure_commands(args.rounds, args.only or "")
+    if args.only is None:
+        measured = chain(measure_epochs(args.rounds), measured)
+    else:
+        found = json.loads(before.read_text()) if args.out and before.is_file() else found
+    for name, sample in measured:
+        samples.setdefault(name, []).append(sample)
+        print(f"{name}: {sample['seconds']:.4f} s", file=sys.stderr, flush=True)
+    found["samples"] |= samples
+    found["again"] = [] if args.only is None else sorted({*found.get("again", []), *samples})
+    print(text := table(found))
+    if args.out:
+        Path(args.out).mkdir(parents=True, exist_ok=True)
+        write_atomically(before, json.dumps(found, indent=1) + "\n")
+        write_atomically(Path(args.out) / "speed.md", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""The measurements as Markdown, with what was to be reached beside them."""
+
+import math
+import statistics
+from typing import Any
+
+from .commands import COMMANDS, EPOCHS, FEW_SEEDS, MANY_SEEDS, SEEDS, Sample
+
+Samples = dict[str, list[Sample]]  # by the name of what was measured, one a round
+Goals = tuple[float | None, float | None]  # the reach, and the aim beyond it
+
+# What is compared with what, and how many times fewer seconds a trial are asked for.
+RATIOS: tuple[tuple[str, str, Goals], ...] = (
+    ("bench, 8 activations", "lightning_loop, 8 activations", (20, 60)),
+    ("bench, 4 activations", "sklearn_mlp, 4 activations", (2, 4)),
+    ("bench, robust", "lightning_loop, robust", (12, None)),
+    ("bench, 8 activations", "bare_loop, 8 activations", (None, None)),
+    ("bench, 8 activations", "skorch_net, 8 activations", (None, None)),
+)
+ACCURACY_GAP = 0.015
+WHOLE, WHOLE_SECONDS = "bench, 8 activations", 30
+# The same for `zoo fit`: at most so many times the seconds of the other.
+FITS: tuple[tuple[str, str, Goals], ...] = (
+    ("fit 784-256-256-10", "bare loop 784-256-256-10", (1.3, 1.1)),
+    ("fit 64-64-64-10", "bare loop 64-64-64-10", (2.0, 1.25)),
+    ("fit 784-256-256-10", "fused loop 784-256-256-10", (None, None)),
+    ("fit 64-64-64-10", "fused loop 64-64-64-10", (None, None)),
+    ("fit, Fashion-MNIST", "DataLoader, 0 workers", (None, None)),
+    ("fit, Fashion-MNIST", "DataLoader, 2 workers", (None, None)),
+)
+
+
+def table(found: dict[str, Any]) -> str:
+    """The measurements as Markdown.
+
+    Args:
+        found: The `rounds`, the `environment`, the `samples`, and the names of those measured `again`.
+    """
+    where, samples = found["environment"], found["samples"]
+    packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
+    parts = [
+        "# Speed",
+        f"{where['cpu']}, {where['cores']} cores, {where['platform']}, Python {where['python']}, {packages}. "
+        "One thread a process; `bench` and scikit-learn run one on each core. Medians of "
+        f"{found['rounds']} rounds in which all take turns, after a warm-up; lowest to highest in brackets."
+        + (f" In a run of their own, side by side: {'; '.join(found['again'])}." if found["again"] else ""),
+        f"## Seconds a trial of {EPOCHS} epochs",
+        f"A 64-64 net on scikit-learn's digits in batches of 64, {SEEDS} seeds of each activation ({FEW_SEEDS} in the "
+        f"bare loop and skorch, {MANY_SEEDS} where 4 activations are compared). *robust* has batch norm and dropout in "
+        "each block; scikit-learn has no schedule, so there `bench` has none either. Every trial trains all epochs. "
+        f"Mean accuracies over the same seeds are to stay within {ACCURACY_GAP} of the peers', which draw other test "
+        "rows with each seed.",
+        _rows(
+            ["this", "seconds a trial", "by hand", "seconds a trial", "times fewer", *GOALS, "largest gap in accuracy"],
+            [
+                [
+                    *_compared(samples, ours, theirs, goals, "skipped: pip install skorch"),
+                    accuracy_gap(samples, ours, theirs),
+                ]
+                for ours, theirs, goals in RATIOS
+            ],
+        ),
+        "## The whole command, imports and report included",
+        _rows(
+            ["what", "trials", "seconds", "reach", "reached", "MiB of its largest process"],
+            [_whole(samples, command.name, command.trials) for command in COMMANDS if command.name in samples],
+        ),
+        "## Seconds an epoch of one run",
+        "`zoo fit` also clips, validates with AUROC and keeps the best epoch; the loops do nothing else. The fused "
+        "loop asks for `Adam(fused=True)`, which is not its default. DataLoader reads torchvision's data set with its "
+        "transforms.",
+        _rows(
+            ["this", "seconds an epoch", "by hand", "seconds an epoch", "times as long", *GOALS],
+            [
+                _compared(samples, ours, theirs, goals, "skipped: no Fashion-MNIST below $ZOO_DATA_DIR", at_most=True)
+                for ours, theirs, goals in FITS
+            ],
+        ),
+        "## Elsewhere",
+        "K = 50 on one GPU against K = 1, reach at most 3 times: "
+        + (f"see packs_gpu.md ({', '.join(where['gpus'])})." if where["gpus"] else "skipped, this machine has no GPU.")
+        + " What a trial costs in packs of several sizes: [packs_cpu.md](packs_cpu.md).",
+        "Made by `python -m benchmarks.measure.speed`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+GOALS = ("reach", "aim", "reached")
+
+
+def reached(value: float, goals: Goals, at_most: bool = False) -> str:
+    """Which of the goals a ratio meets: aim, reach or none; empty where nothing was asked for."""
+    reach, aim = (goal if goal is None or not at_most else -goal for goal in goals)
+    value = -value if at_most else value
+    if reach is None or math.isnan(value):
+        return ""
+    if aim is not None and value >= aim:
+        return "aim"
+    return "reach" if value >= reach else "none"
+
+
+def accuracy_gap(samples: Samples, ours: str, theirs: str) -> str:
+    """The largest difference of any activation's mean accuracy, and whose."""
+    if not (samples.get(ours) and samples.get(theirs)):
+        return ""
+    own, other = samples[ours][0]["accuracy"], samples[theirs][0]["accuracy"]
+    seeds = next(command.seeds for command in COMMANDS if command.name == theirs)
+    gaps = {name: statistics.mean(own[name][:seeds]) - other[name] for name in other}
+    worst = max(gaps, key=lambda name: abs(gaps[name]))
+    return f"{gaps[worst]:+.4f} ({worst})"
+
+
+def median(samples: Samples, name: str, what: str = "seconds") -> float:
+    """The median of what was measured; NaN where nothing was."""
+    values = [sample[what] for sample in samples.get(name, [])]
+    return statistics.median(values) if values else math.nan
+
+
+def _compared(samples: Samples, ours: str, theirs: str, goals: Goals, skipped: str, at_most: bool = False) -> list[str]:
+    own, other = median(samples, ours), median(samples, theirs)
+    ratio = own / other if at_most else other / own
+    times = skipped if math.isnan(ratio) else f"{ratio:.2f}" if at_most else f"{ratio:.1f}"
+    asked = ["" if goal is None else f"{goal:g}" for goal in goals]
+    return [
+        ours,
+        _spread(samples, ours),
+        theirs,
+        _spread(samples, theirs),
+        times,
+        *asked,
+        reached(ratio, goals, at_most),
+    ]
+
+
+def _whole(samples: Samples, name: str, trials: int) -> list[str]:
+    mib = max(sample["mib"] for sample in samples[name])
+    asked = ["", ""]
+    if name == WHOLE:
+        within = median(samples, name, "whole") <= WHOLE_SECONDS
+        asked = [f"at most {WHOLE_SECONDS}", "yes" if within else "no"]
+    return [name, str(trials), _spread(samples, name, "whole", ".1f"), *asked, f"{mib:.0f}"]
+
+
+def _spread(samples: Samples, name: str, what: str = "seconds", form: str = ".4f") -> str:
+    """A median with the lowest and the highest."""
+    values = sorted(sample[what] for sample in samples.get(name, []))
+    if not values:
+        return ""
+    return f"{statistics.median(values):{form}} ({values[0]:{form}} to {values[-1]:{form}})"
+
+
+def _rows(header: list[str], rows: list[list[str]]) -> str:
+    rule = ["---" if name in ("this", "by hand", "what") else "--:" for name in header]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))

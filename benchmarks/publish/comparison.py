@@ -1,0 +1,140 @@
+"""A study's comparison as one run in Weights & Biases: tables, figures, claims, the page, and the records to keep."""
+
+import hashlib
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from datamodules.errors import InputError
+from zoo.tracking import content
+from zoo.tracking.session import ELSEWHERE, Session
+
+from ..records.archive import archive
+from ..records.reading import RECORDS
+from ..records.store import Store
+from ..study.study import Study
+from .ledger import Ledger
+from .trials import LONGEST
+
+# Those of `benchmarks.report` that are tables, by name; trials are runs of their own.
+TABLES = ("table", "table_tuned", "claims", "effects", "main_effects", "across", "speed", "parity")
+FIGURES = ("figure", "figure_tuned", "curves", "heatmap", "layers")
+# What a new comparison differs in.
+TOLD = ("study.yaml", "trials.csv", "summary.json")
+PUBLISHED = "published"  # in the config: the digest of it
+
+
+def publish_comparison(study: Study, store: Store, session: Session, ledger: Ledger, group: str) -> bool:
+    """Publish what a study's report says, unless it is there.
+
+    Returns:
+        Whether it was not.
+
+    Raises:
+        InputError: The store does not hold this study, or W&B refuses it.
+        Unreachable: The server does not answer.
+    """
+    from ..report import DERIVED, SOMETIMES, read_report, write_report
+
+    with tempfile.TemporaryDirectory(prefix="bench-push-") as name:
+        copy = Path(name)
+        if read_report(store) is None:
+            # What is in the study's folder stays as it is: the report is made again beside links to its records.
+            for part in ("study.yaml", "plan.json", "trials", RECORDS):
+                if (store.folder / part).exists():
+                    (copy / part).symlink_to((store.folder / part).absolute())
+            _, said = write_report(study, Store(copy))
+            folder = copy
+        else:
+            folder = store.folder
+            said = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        digest = hashlib.sha256(b"\0".join((folder / file).read_bytes() for file in TOLD)).hexdigest()[:12]
+        run_id = f"comparison-{group.rpartition('-')[2]}"
+        if ledger.holds(run_id, digest):
+            return False
+        ledger.clear(run_id)
+        files = [folder / file for file in (*DERIVED, *SOMETIMES) if (folder / file).is_file()]
+        try:
+            kept = archive(study, store, copy / "archive").folder
+            records = [kept / RECORDS, kept / "study.yaml"]
+        except InputError:  # of a record that cannot be read, which `push` tells
+            records = [folder / "study.yaml"]
+        is_new, waits_in = _publish(study, session, run_id, group, said, digest, files, records)
+        ledger.note(run_id, digest, waits_in)
+    return is_new
+
+
+def _publish(
+    study: Study,
+    session: Session,
+    run_id: str,
+    group: str,
+    said: dict[str, Any],
+    digest: str,
+    files: list[Path],
+    records: list[Path],
+) -> tuple[bool, str]:
+    """Publish the run, unless the server has it as it is.
+
+    Args:
+        study: The study.
+        session: Where it goes.
+        run_id: Its id.
+        group: Its group.
+        said: The report's summary.json.
+        digest: Stands for what it says.
+        files: The report's files.
+        records: The records in one file, and the study's.
+
+    Returns:
+        Whether the server did not have it, and the name of the folder in which it waits.
+    """
+    import pandas as pd
+    import wandb
+
+    by_name = {file.name: file for file in files}
+    trials = pd.read_csv(by_name["trials.csv"])
+    counts = {f"trials/{status}": int(n) for status, n in trials["status"].value_counts().items()}
+    run = session.start(
+        ELSEWHERE,
+        id=run_id,
+        resume="allow" if session.online else None,
+        name=study.name[:LONGEST],
+        group=group,
+        job_type="comparison",
+        notes=study.question,
+        tags=content.tags(study.name, "comparison"),
+        config={"study": yaml.safe_load(study.to_file())},
+    )
+    if run.resumed and run.config.get(PUBLISHED) == digest:
+        session.finish(run, 0)
+        return False, session.waits_in(run)
+    shown: dict[str, Any] = {}
+    for name in TABLES:
+        if f"{name}.csv" in by_name:
+            table = pd.read_csv(by_name[f"{name}.csv"], keep_default_na=False, na_values=[""])
+            shown[name] = wandb.Table(columns=list(table.columns), data=_rows(table), allow_mixed_types=True)
+    for name in FIGURES:
+        if f"{name}.png" in by_name:
+            shown[f"figures/{name}"] = wandb.Image(str(by_name[f"{name}.png"]))
+    shown["report"] = wandb.Html(str(by_name["report.html"]), inject=False)
+    run.log(shown)
+    artifact = wandb.Artifact(re.sub(r"[^a-zA-Z0-9_.-]", "_", group), "study", description=study.question)
+    for file in (*files, *records):
+        artifact.add_file(str(file), name=file.name)
+    run.log_artifact(artifact)
+    findings = {name: text for name, text in said.items() if name.startswith("finding")}
+    run.summary.update({**findings, "trials": len(trials), **counts})
+    run.config.update({PUBLISHED: digest}, allow_val_change=True)  # last: what comes before it is there
+    session.finish(run, 0)
+    return True, session.waits_in(run)
+
+
+def _rows(table: Any) -> list[Any]:
+    """The cells of a table as plain values, None where there is nothing."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [[cell.item() if hasattr(cell, "item") else cell for cell in row] for row in plain.to_numpy().tolist()]

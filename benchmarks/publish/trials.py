@@ -1,0 +1,104 @@
+"""A trial as a run in Weights & Biases, like one of `zoo fit --wandb`."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.tracking import content
+from zoo.tracking.session import ELSEWHERE, Session
+
+from ..records.outcome import judge
+from ..records.reading import Curves, Record
+from ..study.study import Study, Variant
+
+LONGEST = 128  # characters of a name in W&B
+SOON = 30  # seconds for the few kilobytes of a trial to be uploaded
+OF_AN_ATTEMPT = ("token", "attempt", "started", "status", "reason", "metrics")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial that has a record.
+
+    Attributes:
+        variant: What varies in it.
+        seed: Its seed.
+        record: Its record.
+    """
+
+    variant: Variant
+    seed: int
+    record: Record
+
+    @property
+    def key(self) -> str:
+        """Its name in the store."""
+        return str(self.record["key"])
+
+    @property
+    def version(self) -> str:
+        """What tells two records of it apart: of two attempts, say."""
+        return hashlib.sha256(json.dumps([self.record.get(name) for name in OF_AN_ATTEMPT]).encode()).hexdigest()[:12]
+
+
+def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Session, run_id: str, group: str) -> str:
+    """Publish a trial: config, curves and summary from its record, status and exit code as the study sees them.
+
+    Args:
+        study: The study.
+        trial: The trial.
+        curves: The columns of its metrics.csv; none where it has no such file.
+        session: Where it goes.
+        run_id: The id of its run.
+        group: The group of the study's runs.
+
+    Returns:
+        The name of the folder in which it waits; empty where it was uploaded.
+
+    Raises:
+        InputError: W&B refuses it.
+        Unreachable: The server does not answer.
+    """
+    record, name = trial.record, trial.variant.name
+    status, reason = judge(record, study.metric)
+    config = record.get("config") or {}
+    named = [config[section].get("name") for section in ("model", "data") if isinstance(config.get(section), dict)]
+    about = {"seed": trial.seed, "trial": _about(study, trial), "environment": _environment(record)}
+    run = session.start(
+        {**ELSEWHERE, "finish_timeout": min(SOON, session.upload)},
+        id=run_id,
+        resume="allow" if session.online else None,
+        name=f"{name}, seed {trial.seed}"[:LONGEST],
+        group=group,
+        job_type=name[:LONGEST],
+        tags=content.tags(study.name, *named, status),
+        config={**content.config_of(config), **about},
+    )
+    content.define_axis(run)
+    content.define_curves(run, content.row_of(dict.fromkeys(curves, 0.0)))
+    for number, row in enumerate(content.rows_of(curves)):
+        # Numbered, so that rows which a run cut short has left there do not come twice.
+        run.log({**row, **content.drawn(row)}, step=number)
+    run.summary.update({**content.summary(record), "status": status, "reason": reason})
+    session.finish(run, content.exit_code(status))
+    return session.waits_in(run)
+
+
+def _about(study: Study, trial: Recorded) -> dict[str, Any]:
+    """What names a trial beside its config."""
+    record = trial.record
+    return {
+        "study": study.name,
+        "variant": trial.variant.name,
+        "varied": trial.variant.varied,
+        "key": record["key"],
+        "task": record.get("task", study.task),
+        "attempt": record.get("attempt"),
+        "started": record.get("started"),
+    }
+
+
+def _environment(record: Record) -> dict[str, Any]:
+    """What ran where, of the trial: its commit, its packages, its hardware."""
+    return {**(record.get("environment") or {}), "peak_memory_bytes": record.get("peak_memory_bytes")}

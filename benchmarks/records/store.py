@@ -1,0 +1,315 @@
+"""Trial records on disk. The store alone decides what is done."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+
+from datamodules.errors import InputError, require
+from zoo.outputs.files import write_atomically
+
+from ..study.study import Study, Variant
+from .reading import Curves, Record, Unreadable, _read, is_final, read_curves, read_records
+
+# Where the folder is at fault, not the trial.
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE)
+SCARCE = 2**24  # bytes left on a disk that is as good as full: a checkpoint may not fit
+
+
+class Store:
+    """The folder of one study: `study.yaml`, `plan.json` (the keys of its trials) and below `trials/` a folder a trial.
+
+    A trial's folder appears whole, by a rename, with its record `result.json` in it. What a trial writes before that
+    goes to a folder whose name starts with a dot. Earlier attempts lie in `attempts/1`, ... of a trial's folder.
+    Records that `bench archive` has put into `records.jsonl` count as well.
+
+    Args:
+        folder: `DIR/NAME`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.trials = folder / "trials"
+        self._archived: dict[str, Record] | None = None
+
+    # --- the study's own files ------------------------------------------------------------------------------------
+
+    def create(self, study: str, plan: dict[str, list[str]]) -> None:
+        """Make the folder and write `study.yaml` and `plan.json`, unless they stand there already.
+
+        Args:
+            study: The study as a file.
+            plan: The keys of each variant's trials, by seed.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
+        with self.sentences():
+            self.trials.mkdir(parents=True, exist_ok=True)
+            for name, text in (("study.yaml", study), ("plan.json", json.dumps(plan))):
+                path = self.folder / name
+                if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                    write_atomically(path, text)
+
+    def plan(self) -> dict[str, list[str]]:
+        """The keys of each variant's trials, by seed: of the last run, or else of the archive; empty if neither."""
+        try:
+            plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            plan = {}
+            for record in read_records(self.folder):
+                plan.setdefault(record["variant"], []).append(record["key"])
+        return plan
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other drivers out. The lock is the kernel's, so that of a driver that died is free.
+
+        Raises:
+            InputError: Another driver holds it, or the folder cannot be written.
+        """
+        with self.sentences():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = (self.folder / ".lock").open("a+", encoding="utf-8")
+        with file:
+            try:
+                with self.sentences():
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise InputError(
+                    f"{holder} is running a study in {self.folder}; wait until it is done, or choose another --out."
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def recover(self, alive: Container[str] = ()) -> None:
+        """Take in the trials that finished without appearing, and clear away what interrupted ones left.
+
+        Only for who holds the lock.
+
+        Args:
+            alive: The keys of trials that run still, of whoever; theirs is left alone.
+        """
+        for scratch in list(self.trials.glob(".*")):
+            if scratch.name.startswith(".shared."):  # see `engines.ray`
+                scratch.unlink(missing_ok=True)
+            if not re.fullmatch(r"\.\w+\.\w+(\.taken)*", scratch.name) or not scratch.is_dir():
+                continue
+            if scratch.name.split(".")[1] in alive:
+                continue
+            taken = scratch.with_name(f"{scratch.name}.taken")
+            try:
+                scratch.rename(taken)  # so that a worker which outlives its driver for a moment cannot finish it
+                record = _read(taken / "result.json", taken.name.split(".")[1])
+            except FileNotFoundError:
+                continue
+            except Unreadable:
+                shutil.rmtree(taken, ignore_errors=True)
+            else:
+                self._appear(taken, record)
+        for file in self.folder.glob(".*.*.*"):  # of a write that did not end, see `write_atomically`
+            if re.fullmatch(
+                r"\.(study|plan|trials|table|table_tuned|summary|report|effects|main_effects|across|claims|speed|parity)\.\w+\.\d+",
+                file.name,
+            ):
+                file.unlink(missing_ok=True)
+
+    # --- trials ---------------------------------------------------------------------------------------------------
+
+    def scratch(self, key: str, token: str) -> Path:
+        """The folder that an attempt writes into, made if need be.
+
+        Args:
+            key: The trial.
+            token: Names the attempt; where an engine runs one more than once, each run has `_` and a name of its own
+                behind it, so that they share no folder.
+        """
+        folder = self.opened(key, token)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def opened(self, key: str, token: str) -> Path:
+        """The same folder; it is there no more if a driver took the attempt for dead."""
+        return self.trials / f".{key}.{token}"
+
+    def scratches(self, key: str, token: str, tokens: Iterable[str] | None = None) -> list[Path]:
+        """The folders that runs of an attempt have left, newest first; `tokens` are all of the trial's, if known."""
+        names = self.trials.glob(f".{key}.{token}*") if tokens is None else (self.opened(key, one) for one in tokens)
+        found: dict[Path, int] = {}
+        for path in names:
+            if path.name.startswith(f".{key}.{token}") and not path.name.endswith(".taken"):
+                with contextlib.suppress(FileNotFoundError):  # it has just appeared, or been taken
+                    found[path] = path.stat().st_mtime_ns
+        return sorted(found, key=lambda path: found[path], reverse=True)
+
+    def commit(self, scratch: Path, record: Record) -> Record:
+        """Make a trial's folder, with its record, appear under its key.
+
+        Returns:
+            The record that now stands there: the earlier one where another driver was faster with the same trial.
+        """
+        write_atomically(scratch / "result.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+        return self._appear(scratch, record)
+
+    def record(self, key: str) -> Record | None:
+        """The record of a trial, or None if it has not run.
+
+        Raises:
+            Unreadable: There is one that cannot be read.
+        """
+        folder = self.trials / key
+        if not folder.is_dir():
+            return self.archived().get(key)
+        return _read(folder / "result.json", key)
+
+    def archived(self) -> dict[str, Record]:
+        """The records in `records.jsonl` by key, without their curves, read once.
+
+        Raises:
+            InputError: A line cannot be read.
+        """
+        if self._archived is None:
+            records = ({k: v for k, v in r.items() if k != "curves"} for r in read_records(self.folder))
+            self._archived = {record["key"]: record for record in records if record["status"] != "pending"}
+        return self._archived
+
+    def curves(self, keys: Iterable[str]) -> dict[str, Curves]:
+        """The learning curves of some trials, by key; those that have none are left out."""
+        wanted, found = set(keys), {}
+        for key in [key for key in wanted if (self.trials / key).is_dir()]:
+            wanted.remove(key)
+            if curves := read_curves(self.trials / key / "metrics.csv"):
+                found[key] = curves
+        for record in read_records(self.folder, wanted) if wanted else ():
+            if record.get("curves"):
+                found[record["key"]] = record["curves"]
+        return found
+
+    def settle(self, key: str, token: str, tokens: Iterable[str] | None = None) -> Record | None:
+        """The record of an attempt whose process died only after it had finished; None if not. See `scratches`."""
+        for scratch in self.scratches(key, token, tokens):
+            with contextlib.suppress(Unreadable):
+                return self._appear(scratch, _read(scratch / "result.json", key))
+        return self.finished(key, token)
+
+    def finished(self, key: str, token: str) -> Record | None:
+        """The record of an attempt that stands under its trial's key; None if another one does, or none."""
+        try:
+            record = _read(self.trials / key / "result.json", key)
+        except Unreadable:
+            return None
+        return record if str(record.get("token")).partition("_")[0] == token else None
+
+    def discard(self, key: str, token: str) -> None:
+        """Clear away what an attempt left that has not finished, so that it cannot finish any more."""
+        scratch = self.trials / f".{key}.{token}"
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(scratch.rename(scratch.with_name(f"{scratch.name}.taken")), ignore_errors=True)
+
+    def attempts_made(self, key: str) -> int:
+        """How often a trial has been tried to an end, crashes included; one that was skipped was not tried."""
+        folder, archived = self.trials / key, self.archived().get(key, {})
+        earlier, last = folder / "attempts", folder.is_dir() and not _was_skipped(folder)
+        made = last + (len(list(earlier.iterdir())) if earlier.is_dir() else 0)
+        return made + archived.get("attempt", 0) * (archived.get("status") != "skipped")
+
+    def refuse_if_full(self, error: BaseException) -> None:
+        """Raise in place of an error that says more about the folder than about the trial.
+
+        Raises:
+            InputError: The disk is full or cannot be written to.
+        """
+        if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
+            with self.sentences():  # it may speak of another folder; this one tells
+                write_atomically(self.trials / ".probe", "")
+                (self.trials / ".probe").unlink()
+        if shutil.disk_usage(self.folder).free < SCARCE:
+            raise self._sentence(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
+
+    @contextlib.contextmanager
+    def sentences(self) -> Iterator[None]:
+        """Turn what the system says of the folder into an `InputError` with a remedy."""
+        try:
+            yield
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise self._sentence(error) from None
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _appear(self, scratch: Path, record: Record) -> Record:
+        final = self.trials / record["key"]
+        while True:
+            try:
+                scratch.rename(final)
+            except FileNotFoundError:
+                if (found := self.record(record["key"])) is None:
+                    raise
+                return found  # another process has just let it appear
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                return record
+            with contextlib.suppress(Unreadable):
+                earlier = self.record(record["key"])
+                if earlier is not None and is_final(earlier, retry_failed=True):
+                    shutil.rmtree(scratch)
+                    return earlier
+            with contextlib.suppress(FileNotFoundError):  # another driver has just moved it
+                self._keep_attempt(final, scratch)
+
+    @staticmethod
+    def _keep_attempt(final: Path, scratch: Path) -> None:
+        attempts = scratch / "attempts"
+        if (final / "attempts").is_dir() and not attempts.is_dir():
+            (final / "attempts").rename(attempts)
+        if _was_skipped(final):
+            shutil.rmtree(final, ignore_errors=True)
+            return
+        attempts.mkdir(exist_ok=True)
+        final.rename(attempts / str(1 + len(list(attempts.iterdir()))))
+
+    def _sentence(self, error: OSError) -> InputError:
+        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
+        remedy = "mount it with locks" if error.errno == errno.ENOLCK else remedy
+        return InputError(
+            f"cannot write to {self.folder}: {error.strerror}. What is done is kept: {remedy} and give the same "
+            "command again, or choose another --out."
+        )
+
+
+def trials_of(study: Study, store: Store) -> list[tuple[Variant, int, str]]:
+    """The trials of a study that has been run or archived, variant by variant: each with its seed and key.
+
+    Raises:
+        InputError: The folder holds another study.
+    """
+    plan = store.plan()
+    good = isinstance(plan, dict) and list(plan) == [variant.name for variant in study.variants]
+    good = good and all(isinstance(keys, list) and len(keys) == study.seeds for keys in plan.values())
+    require(
+        good and all(isinstance(key, str) for keys in plan.values() for key in keys),
+        f"the records in {store.folder} are not those of its study.yaml; run the study again.",
+    )
+    by_variant = zip(study.variants, plan.values(), strict=True)
+    return [(variant, seed, key) for variant, keys in by_variant for seed, key in enumerate(keys)]
+
+
+def _was_skipped(folder: Path) -> bool:
+    """Whether the record in a trial's folder says that it was skipped."""
+    try:
+        return bool(_read(folder / "result.json", folder.name)["status"] == "skipped")
+    except Unreadable:
+        return False

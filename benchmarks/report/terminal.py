@@ -1,0 +1,47 @@
+"""Tables as a terminal shows them."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ..study.study import Study
+
+LONGEST = 200  # rows of a table that a terminal shows
+WIDE = 140  # at least, for a pipe, which has no width of its own: no cell is cut or broken there
+
+
+def print_tables(study: Study, summary: dict[str, Any]) -> None:
+    """Print a study's tables with their notes, and its finding.
+
+    Args:
+        study: The study.
+        summary: As in `benchmarks.report.tables`.
+    """
+    for table in summary["tables"]:
+        print_rows(table["title"] or f"{study.name}: {study.metric}", table["header"], table["rows"])
+        for note in table["notes"]:
+            _console().print(Text(note.replace("`", "")), soft_wrap=not sys.stdout.isatty())
+    _console().print(Text(summary["finding"]), soft_wrap=not sys.stdout.isatty())
+
+
+def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: names left, numbers right."""
+    caption = f"{len(rows) - LONGEST} more: see table.md" if len(rows) > LONGEST else None
+    shown = Table(title=escape(title), caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(header):
+        shown.add_column(escape(name), justify="right" if place and name != "verdict" else "left")
+    for row in rows[:LONGEST]:
+        shown.add_row(*map(Text, row))  # names may look like markup
+    cells = zip(header, *rows[:LONGEST], strict=True)
+    _console(sum(max(map(cell_len, column)) + 3 for column in cells)).print(shown)
+
+
+def _console(width: int = 0) -> Console:
+    return Console(width=None if sys.stdout.isatty() else max(WIDE, width))

@@ -1,0 +1,204 @@
+"""One trial, or several trained together: configs in, records out. Runs in a worker process."""
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.outputs.provenance import environment, peak_memory_bytes, reset_peak_memory
+
+from ..records.outcome import outcome_of
+from ..records.reading import SCHEMA, Record
+from ..records.store import Store
+from ..tasks import Config, code_version_of, load_task
+from ..tasks.own_process import CONFIG, reason_of
+
+ENVIRONMENT = "environment.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to run a trial.
+
+    Attributes:
+        folder: The study's folder, as an absolute path.
+        task: What the trial does.
+        config: The resolved config.
+        identity: What the record opens with: study, key, variant, varied, seed.
+        attempt: The how manieth attempt it is.
+        token: Names the attempt.
+        options: What the task is told beyond its config.
+        environment: What the driver knows of where the trial runs, and the worker does not.
+    """
+
+    folder: Path
+    task: str
+    config: Config
+    identity: Record
+    attempt: int
+    token: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self) -> Record:
+        """Run the trial and leave its folder in the store; an exception becomes a record, not an exception.
+
+        Raises:
+            InputError: The store cannot be written.
+        """
+        store, directory = Store(self.folder), Path.cwd()
+        started, clock = datetime.now(UTC), time.perf_counter()
+        reset_peak_memory()
+        with store.sentences():
+            scratch = self.open()
+            try:
+                outcome = outcome_of(load_task(self.task)(self.config, scratch, **self.options))
+            except Exception as error:
+                store.refuse_if_full(error)
+                (scratch / "traceback.txt").write_text(traceback.format_exc(), "utf-8", errors="backslashreplace")
+                outcome = {"status": "failed", "reason": reason_of(error), "metrics": {}}
+            else:
+                if outcome["status"] in ("failed", "crashed"):  # in processes of its own
+                    store.refuse_if_full(RuntimeError(outcome["reason"]))
+            finally:
+                os.chdir(directory)
+            return self.commit(outcome, started, time.perf_counter() - clock)
+
+    def open(self) -> Path:
+        """Make the folder that the trial writes into, with what is known before it runs."""
+        scratch = Store(self.folder).scratch(self.identity["key"], self.token)
+        # The record holds both too; these are for `zoo fit --config`, and for a driver whose worker has died.
+        (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
+        (scratch / ENVIRONMENT).write_text(json.dumps({**environment(), **self.environment}), encoding="utf-8")
+        return scratch
+
+    def commit(self, outcome: Record, started: datetime, seconds: float) -> Record:
+        """The record of a trial that came to an end, put into the store.
+
+        Args:
+            outcome: What the task returned, with a status.
+            started: When it began.
+            seconds: How long it took.
+
+        Raises:
+            FileNotFoundError: Its folder is there no more: a driver took this process for dead, and may have the trial
+                run again by now.
+        """
+        scratch = Store(self.folder).opened(self.identity["key"], self.token)
+        where = environment() | outcome.pop("environment", {}) | dict(self.environment)
+        return self._commit(scratch, {"peak_memory_bytes": peak_memory_bytes(), **outcome}, where, started, seconds)
+
+    def end(self, status: str, reason: str, seconds: float) -> Record:
+        """The record of an attempt whose process is no more, written beside what it left.
+
+        Args:
+            status: `crashed` or `failed`.
+            reason: Why.
+            seconds: How long it ran.
+
+        Raises:
+            InputError: The store cannot be written.
+        """
+        if finished := self.settled():
+            return finished
+        store = Store(self.folder)
+        outcome = {"status": status, "reason": reason, "metrics": {}, "peak_memory_bytes": {"host": None, "gpu": None}}
+        with store.sentences():
+            left = store.scratches(self.identity["key"], self.token)
+            scratch = left[0] if left else store.scratch(self.identity["key"], self.token)
+            (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
+            (scratch / "best.ckpt").unlink(missing_ok=True)
+            try:
+                where = json.loads((scratch / ENVIRONMENT).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                where = dict.fromkeys(environment())  # it died before it could say
+            return self._commit(scratch, outcome, where, datetime.now(UTC) - timedelta(seconds=seconds), seconds)
+
+    def settled(self) -> Record | None:
+        """The record of an attempt whose process died only after it had finished; None if it had not."""
+        return Store(self.folder).settle(self.identity["key"], self.token)
+
+    def _commit(self, scratch: Path, outcome: Record, where: Record, started: datetime, seconds: float) -> Record:
+        for left in list(scratch.iterdir()):  # listed once: where the folder is far away, each look counts
+            if left.name in (ENVIRONMENT, CONFIG) or left.match("failure_*.json") or left.match(".result.json.*"):
+                left.unlink(missing_ok=True)
+        precision = self.config.get("trainer", {}).get("precision", "32-true") if self.task == "fit" else None
+        record = {
+            "schema": SCHEMA,
+            **self.identity,
+            "task": self.task,
+            "attempt": self.attempt,
+            "train_seconds": None,
+            **outcome,
+            "started": started.isoformat(timespec="milliseconds"),
+            "wall_seconds": seconds,
+            "environment": {"precision": precision, **where, "code_version": code_version_of(self.task)},
+            "config": self.config,
+            "token": self.token,
+        }
+        return Store(self.folder).commit(scratch, record)
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """What a worker needs to train several trials together.
+
+    Attributes:
+        jobs: Each trial's own.
+        fixed: Whether numbers depend on who is in the pack; the records then name its members.
+    """
+
+    jobs: tuple[Job, ...]
+    fixed: bool = False
+
+    def run(self) -> list[Record]:
+        """Train them, and leave each one's folder in the store; where a pack fails, each trial runs alone.
+
+        Raises:
+            InputError: The store cannot be written.
+        """
+        if len(self.jobs) == 1:
+            return [self.jobs[0].run()]
+        from zoo.pack.run import fit_members
+        from zoo.train import Shared, make_member
+
+        store, shared = Store(self.jobs[0].folder), Shared()
+        groups: dict[Any, list[tuple[Job, Any]]] = {}
+        alone, records = [], []
+        started, clock = datetime.now(UTC), time.perf_counter()
+        reset_peak_memory()
+        for job in self.jobs:
+            try:
+                member = make_member(job.config, shared)
+            except Exception:  # it says so when it runs alone
+                alone.append(job)
+            else:
+                groups.setdefault(member.signature(), []).append((job, member))
+        for group in groups.values():  # of one, as far as `benchmarks.check` could tell
+            jobs, members = [job for job, _ in group], [member for _, member in group]
+            with store.sentences():
+                try:
+                    results = fit_members(members, [job.open() for job in jobs])
+                except Exception as error:
+                    store.refuse_if_full(error)
+                    if not all(store.opened(job.identity["key"], job.token).is_dir() for job in jobs):
+                        raise  # a driver took this process for dead: others may have the trials by now
+                    alone += jobs
+                    continue
+                seconds = (time.perf_counter() - clock) / len(jobs)
+                pack = {"pack": [job.identity["key"] for job in jobs]} if self.fixed else {}
+                for job, result in zip(jobs, results, strict=True):
+                    records.append(job.commit(outcome_of(asdict(result)) | pack, started, seconds))
+        return records + [job.run() for job in alone]
+
+
+def _yaml(config: Config) -> str:
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster where libyaml is
+    return yaml.dump(config, Dumper=dumper, sort_keys=False)

@@ -1,0 +1,149 @@
+"""A study becomes trials, each with its key. Imports neither torch nor lightning: what needs them runs in a worker."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from datamodules.errors import choose, unknown
+
+from ..records.reading import SCHEMA
+from ..study.file import split_setting
+from ..study.problems import Problem
+from ..study.study import Config, Study, Variant, text
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a study.
+
+    Attributes:
+        key: Its name in the store; see `trial_key`.
+        variant: What varies in it.
+        seed: Its seed.
+        config: The resolved config.
+    """
+
+    key: str
+    variant: Variant
+    seed: int
+    config: Config
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the trials of a variant can be packed.
+
+    Attributes:
+        signature: Trials of one signature can share a pack.
+        largest: The most of them that pay, and whose data fit into memory.
+        fixed: Whether numbers depend on the pack, as on a GPU, so that it must be the same in every run.
+        alone: Why they run alone; empty if they can be packed.
+    """
+
+    signature: str = ""
+    largest: int = 1
+    fixed: bool = False
+    alone: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trials of a study.
+
+    Attributes:
+        study: The study.
+        configs: The resolved config of each variant, without a seed.
+        keys: The keys of each variant's trials, by seed.
+        packings: How each variant's trials can be packed.
+    """
+
+    study: Study
+    configs: list[Config]
+    keys: list[list[str]]
+    packings: list[Packing]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.keys))
+
+    def keys_by_name(self) -> dict[str, list[str]]:
+        """The keys under the names of their variants."""
+        return {variant.name: keys for variant, keys in zip(self.study.variants, self.keys, strict=True)}
+
+    def packing(self, trial: Trial) -> Packing:
+        """How a trial can be packed."""
+        return self._packing_of[trial.variant.name]
+
+    @cached_property
+    def _packing_of(self) -> dict[str, Packing]:
+        return dict(zip((variant.name for variant in self.study.variants), self.packings, strict=True))
+
+    def trials(self) -> Iterator[Trial]:
+        """Variant by variant."""
+        for variant, config, keys in zip(self.study.variants, self.configs, self.keys, strict=True):
+            for seed, key in enumerate(keys):
+                yield Trial(key, variant, seed, {"seed_everything": seed, **config})
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of checking a study in a worker.
+
+    Attributes:
+        configs: The resolved config of each variant, without a seed.
+        identities: What stands for the data of each variant in keys; None for none.
+        packings: How the trials of each variant can be packed.
+        problems: What is wrong with the study; the rest is empty then.
+    """
+
+    configs: list[Config] = field(default_factory=list)
+    identities: list[Any] = field(default_factory=list)
+    packings: list[Packing] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def trial_key(task: str, config: Config, data: Any, seed: int) -> str:
+    """The name of a trial: a hash of the canonical JSON of its resolved config, and of nothing else.
+
+    Not of orders, paths, display names or Lightning's defaults; a user's CSV counts by its content.
+
+    Args:
+        task: The task's name.
+        config: The resolved config, without a seed.
+        data: What stands for its section `data`: what the data are, not where they lie; None for none.
+        seed: The trial's seed.
+    """
+    canonical = {**config, "seed_everything": seed, "task": task, "schema": SCHEMA}
+    if data is not None:
+        canonical["data"] = data
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def select(study: Study, filters: Sequence[str]) -> Callable[[Trial], bool]:
+    """Whether a trial is among those that `--filter` names.
+
+    Args:
+        study: The study.
+        filters: `key=value` each; the key is an axis, a varied key or `seed`. One of the values of each key must hold.
+
+    Raises:
+        InputError: No trial has such a key or value.
+    """
+    wanted: dict[str, list[str]] = {}
+    for given in filters:
+        key, value = split_setting("--filter", given)
+        there = {text(seed) for seed in range(study.seeds)} if key == "seed" else set()
+        there |= {text({**v.varied, **v.cell}[key]) for v in study.variants if key in {**v.varied, **v.cell}}
+        if not there:
+            raise unknown(
+                "key for --filter", key, {"seed", *(k for v in study.variants for k in {**v.varied, **v.cell})}
+            )
+        wanted.setdefault(key, []).append(choose(f"value of {key} for --filter", text(value), sorted(there)))
+
+    def selected(trial: Trial) -> bool:
+        own = {**trial.variant.varied, **trial.variant.cell, "seed": trial.seed}
+        return all(key in own and text(own[key]) in values for key, values in wanted.items())
+
+    return selected

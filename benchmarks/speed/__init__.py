@@ -1,1 +1,0 @@
-"""How fast this project is beside what people write by hand: `python -m benchmarks.speed`."""

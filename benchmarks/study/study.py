@@ -1,0 +1,297 @@
+"""A study is data: a base config, what varies, and how often. Imports neither torch nor lightning."""
+
+import copy
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from zoo.parts.metric_names import is_timing
+
+from .yaml_lines import Dumper, Place
+
+Config = dict[str, Any]
+# What the task fit records of each trial beside its metrics, and claims and `also` may be about.
+OF_TRAINING = ("best_epoch", "epochs_run")
+OPTIONAL = ("baseline_per", "margin", "also", "tune", "claims")  # which a file leaves out where there is none
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that varies.
+
+    Attributes:
+        name: A dotted key, or the name of a group of keys that move together.
+        values: What a cell holds for it: the value, or the label in a group.
+        settings: What each of them sets: dotted key to value.
+        section: Where a study file says it: `vary` or `tune`.
+    """
+
+    name: str
+    values: list[Any]
+    settings: list[dict[str, Any]]
+    section: str = "vary"
+
+    def index(self, value: Any) -> int:
+        """The place of a value among those of the axis."""
+        return self._places[json.dumps(value, sort_keys=True)]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {json.dumps(value, sort_keys=True): n for n, value in enumerate(self.values)}
+
+    @classmethod
+    def of(cls, name: str, values: Any, section: str = "vary") -> "Axis":
+        """An axis from a study file: a list of values, or a group's labels with the keys that each sets."""
+        if isinstance(values, dict):
+            return cls(name, list(values), list(values.values()), section)
+        return cls(name, values, [{name: value} for value in values], section)
+
+    @property
+    def keys(self) -> list[str]:
+        """The dotted keys that it sets, each once."""
+        return list(dict.fromkeys(key for setting in self.settings for key in setting))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One cell of a study.
+
+    Attributes:
+        name: How tables call it: the value, or with several axes all of them.
+        cell: Axis to value.
+        varied: The varied keys under their dotted names.
+    """
+
+    name: str
+    cell: dict[str, Any]
+    varied: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question as data.
+
+    Attributes:
+        name: The file's name without its ending, unless it says another.
+        base: The config that all trials share.
+        vary: The axes: a dotted key to its values, or the name of a group to labels, each with the keys that it sets.
+        baseline: The variant that the others are compared with: axis to value or label.
+        baseline_per: An axis each of whose values has its own baseline; null for none. Data sets always have.
+        metric: What is compared.
+        mode: Which way is better, `max` or `min`.
+        margin: The smallest difference in the metric that matters; None where nobody has said.
+        also: Further metrics that tables show, or what is `OF_TRAINING`.
+        tune: Dotted keys to grids of values; beside the study as it stands, each variant is compared at its own best
+            of them, chosen on validation.
+        claims: What is claimed before it is run; see `benchmarks.study.claims`.
+        seeds: How many seeds, counted from 0.
+        task: What a trial does; see `benchmarks.tasks`.
+        one_at_a_time: Vary each axis alone, the others at the baseline, in place of the full grid.
+        comment: The file's opening comment: question, command, cost and source.
+        lines: Where each value comes from: a line of the file, or the option that set it.
+        axes: What varies and what is tuned.
+        compared: The variants that tables compare, at the base's values of what is tuned.
+        variants: Those, and then the same at the other values of the grid: all that is run.
+    """
+
+    name: str
+    base: Config
+    vary: dict[str, Any]
+    baseline: dict[str, Any]
+    metric: str
+    mode: str = "max"
+    margin: float | None = None
+    also: list[str] = field(default_factory=list)
+    tune: dict[str, list[Any]] = field(default_factory=dict)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    seeds: int = 5
+    task: str = "fit"
+    one_at_a_time: bool = False
+    baseline_per: str | None = None
+    comment: str = field(default="", repr=False)
+    lines: Mapping[Place, int | str] = field(default_factory=dict, compare=False, repr=False)
+    axes: list[Axis] = field(init=False, repr=False)
+    compared: list[Variant] = field(init=False, repr=False)
+    variants: list[Variant] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        axes = [Axis.of(name, values) for name, values in self.vary.items()]
+        object.__setattr__(self, "axes", axes + [Axis.of(name, values, "tune") for name, values in self.tune.items()])
+        object.__setattr__(self, "compared", [self.variant(cell) for cell in self._cells()])
+        cells = [variant.cell for variant in self.compared]
+        tuned = [v for variant in self.compared for v in self.tuned(variant) if v.cell not in cells]
+        object.__setattr__(self, "variants", self.compared + tuned)
+
+    @property
+    def baseline_name(self) -> str:
+        """The name of the baseline variant."""
+        return self.variant(self.baseline).name
+
+    @property
+    def vary_axes(self) -> list[Axis]:
+        """What varies, without what is tuned."""
+        return [axis for axis in self.axes if axis.section == "vary"]
+
+    @property
+    def data_axis(self) -> Axis | None:
+        """The axis along which the data set varies, if one does: each data set has its own baseline."""
+        return next((axis for axis in self.vary_axes if {"data", "data.name"} & {*axis.keys}), None)
+
+    @property
+    def block_axes(self) -> list[str]:
+        """The axes each of whose values has its own baseline: that of the data set, and `baseline_per`."""
+        data = self.data_axis
+        return [axis.name for axis in self.vary_axes if axis is data or axis.name == self.baseline_per]
+
+    def baseline_of(self, variant: Variant) -> str:
+        """The name of the variant that another is compared with: the baseline, at the other's place on `block_axes`."""
+        return self.variant(self.baseline | {name: variant.cell[name] for name in self.block_axes}).name
+
+    def tuned(self, variant: Variant) -> list[Variant]:
+        """A variant that is compared, at each value of the grid, itself among them; none where nothing is tuned."""
+        grid = itertools.product(*self.tune.values()) if self.tune else ()
+        return [self.variant(variant.cell | dict(zip(self.tune, values, strict=True))) for values in grid]
+
+    @property
+    def tuning_metric(self) -> str:
+        """What the values of the grid are chosen by: the metric's twin on validation."""
+        return f"val/{self.metric.rpartition('/')[2]}"
+
+    @property
+    def question(self) -> str:
+        """The first line of the opening comment."""
+        return self.comment.partition("\n")[0].removeprefix("#").strip()
+
+    @property
+    def cost(self) -> str:
+        """What the opening comment says after `Cost:`, up to `Source:`; empty where it says nothing."""
+        words = " ".join(line.removeprefix("#").strip() for line in self.comment.splitlines())
+        found = re.search(r"\bCost: (.*?)(?= *\bSource:|$)", words)
+        return found[1].strip() if found else ""
+
+    @property
+    def further_metrics(self) -> list[str]:
+        """What tables of trials show beside the metric that is compared."""
+        names = (name for name, _ in self.metrics() if name != self.metric)
+        return list(dict.fromkeys(names))
+
+    @property
+    def measures_time(self) -> bool:
+        """Whether trials measure time, so that they should not run beside one another."""
+        timed = (is_timing(name) and not name.endswith("bytes") for name, _ in self.metrics())
+        on = get_dotted(self.base, "callbacks.throughput") not in (None, False)
+        return (
+            on or any(timed) or any(f"{key}.".startswith("callbacks.throughput.") for a in self.axes for key in a.keys)
+        )
+
+    def metrics(self) -> list[tuple[str, Place]]:
+        """All metrics that trials must measure, and where the study says so."""
+        also: list[tuple[str, Place]] = [
+            (name, ("also", place)) for place, name in enumerate(self.also) if name not in OF_TRAINING
+        ]
+        tuned: list[tuple[str, Place]] = [(self.tuning_metric, ("tune",))] if self.tune else []
+        claimed: list[tuple[str, Place]] = [
+            (entry["metric"], ("claims", place, "metric"))
+            for place, entry in enumerate(self.claims)
+            if entry.get("metric", "diverged") not in ("diverged", *OF_TRAINING)
+        ]
+        return [(self.metric, ("metric",)), *also, *tuned, *claimed]
+
+    def to_file(self) -> str:
+        """The study as a file that holds all of it, which runs as well."""
+        keys: tuple[str, ...] = ("name", "task", "base", "vary", "one_at_a_time", "tune", "seeds", "baseline")
+        keys += ("baseline_per", "metric", "margin", "also", "claims")
+        content = {key: getattr(self, key) for key in keys} | {"metric": {"name": self.metric, "mode": self.mode}}
+        content = {k: v for k, v in content.items() if v or k not in OPTIONAL}
+        return self.comment + yaml.dump(content, Dumper=Dumper, sort_keys=False)
+
+    def config(self, variant: Variant) -> Config:
+        """The config of a variant as written, without a seed."""
+        config = copy.deepcopy(self.base)
+        # A whole section first, then what lies within it.
+        for key, value in sorted(variant.varied.items(), key=lambda item: item[0].count(".")):
+            set_dotted(config, key, copy.deepcopy(value))
+        return config
+
+    def _cells(self) -> list[dict[str, Any]]:
+        if not self.one_at_a_time:
+            return [
+                dict(zip(self.vary, values, strict=True))
+                for values in itertools.product(*(a.values for a in self.vary_axes))
+            ]
+        others = [(axis.name, value) for axis in self.vary_axes for value in axis.values]
+        return [self.baseline, *({**self.baseline, k: v} for k, v in others if not same(v, self.baseline[k]))]
+
+    def variant(self, cell: dict[str, Any]) -> Variant:
+        """The variant of a cell: axis to value, in whatever order; what is tuned is at the base's value by default."""
+        fixed = {name: get_dotted(self.base, name) for name in self.tune}
+        cell = {axis.name: (fixed | cell)[axis.name] for axis in self.axes}
+        varied: dict[str, Any] = {}
+        for axis in self.axes:
+            varied |= axis.settings[axis.index(cell[axis.name])]
+        return Variant(self.name_of(cell, self.vary), cell, varied)
+
+    def name_of(self, cell: dict[str, Any], shown: Iterable[str]) -> str:
+        """What tables call a cell, by some of the axes; beside those, by what is tuned away from the base's value."""
+        labels, shown = _labels([axis.name for axis in self.axes]), list(shown)
+        if len(shown) == 1:
+            words = [text(cell[shown[0]])]
+        else:
+            if self.one_at_a_time:
+                shown = [name for name in shown if not same(cell[name], self.baseline[name])]
+            words = [f"{labels[name]}={text(cell[name])}" for name in shown] or ["baseline"]
+        tuned = (name for name in self.tune if not same(cell[name], get_dotted(self.base, name)))
+        return ", ".join([*words, *(f"{labels[name]}={text(cell[name])}" for name in tuned)])
+
+
+def set_dotted(config: Config, key: str, value: Any) -> None:
+    """Set `a.b.c` in nested sections, making those that are not there; `model: mlp` is short for `model.name: mlp`.
+
+    Raises:
+        KeyError: The key goes through a plain value; the argument is that value's dotted key.
+    """
+    *path, last = key.split(".")
+    section = config
+    for depth, part in enumerate(path):
+        inner = section.get(part)
+        if isinstance(inner, str) and depth == 0 and part in ("model", "data"):
+            inner = section[part] = {"name": inner}
+        elif inner is None:
+            inner = section[part] = {}
+        if not isinstance(inner, dict):
+            raise KeyError(".".join(path[: depth + 1]))
+        section = inner
+    section[last] = value
+
+
+def get_dotted(config: Config, key: str) -> Any:
+    """What stands at `a.b.c` in nested sections; None where nothing does."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two plain values are one; unlike for ==, true is not 1."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+
+
+def text(value: Any) -> str:
+    """A value as tables show it."""
+    if isinstance(value, dict):  # a whole section: its name first
+        rest = (f"{k}={text(v)}" for k, v in value.items() if k != "name")
+        return " ".join([*([text(value["name"])] if "name" in value else []), *rest])
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _labels(names: list[str]) -> dict[str, str]:
+    """The last part of each dotted name, or all of it where two would be alike; `model.name` is called model."""
+    short = {name: name.removesuffix(".name").rpartition(".")[2] for name in names}
+    return {k: v if list(short.values()).count(v) == 1 else k for k, v in short.items()}

@@ -1,0 +1,125 @@
+"""Trials with processes of their own, each run by a command, which starts its other processes by the same one.
+
+Lightning starts the processes of DDP and FSDP by executing the command once more for each, and a worker of `bench` is
+no command. None of the processes outlives the one that started it, whatever kills that one.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.outputs.files import write_atomically
+
+PARENT = "ABLATION_ZOO_PARENT"  # the process that this one must not outlive, as an environment variable
+CONFIG, OUTPUT = "trial.yaml", "output.txt"
+ROOT = Path(__file__).parents[2]
+# What Lightning leaves in the environment of a process in which it has run on one device by DDP, and goes by in others.
+OF_ANOTHER_RUN = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
+NO_STEP = {"SLURM_JOB_NAME": "bash"}  # Lightning then starts processes itself, also inside a SLURM job
+PR_SET_PDEATHSIG = 1  # see prctl(2)
+
+Config = dict[str, Any]
+
+
+def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dict[str, Any]:
+    """Run a trial by `python -m benchmarks.trial`, and wait for it.
+
+    Args:
+        config: The resolved config.
+        folder: The folder for its files. What all processes printed is left there as `output.txt` if it came to no good
+            end, and the traceback of the process that failed first.
+        more: Environment variables for its processes, besides those of this one.
+
+    Returns:
+        What `zoo.train.fit` returned, or a `failed` outcome where a process raised, a `crashed` one where one died.
+    """
+    (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_RUN}
+    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(paths), **NO_STEP, **more}
+    with (folder / OUTPUT).open("wb") as output:
+        process = subprocess.Popen(
+            command(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # its processes are one group, and Ctrl-C is the driver's to handle
+        )
+        try:
+            code = process.wait()
+        finally:
+            with suppress(ProcessLookupError, PermissionError):  # those that outlived the first
+                os.killpg(process.pid, signal.SIGKILL)
+    (folder / CONFIG).unlink()
+    outcome = _outcome(folder, code)
+    if outcome["status"] not in ("failed", "crashed"):
+        (folder / OUTPUT).unlink()
+    return outcome
+
+
+def command(folder: Path) -> list[str]:
+    """What runs the trial in a folder."""
+    return [sys.executable, "-m", "benchmarks.trial", str(folder / CONFIG), "--out", str(folder)]
+
+
+def _outcome(folder: Path, code: int) -> dict[str, Any]:
+    failures = []
+    for file in folder.glob("failure_*.json"):
+        failures.append(json.loads(file.read_text(encoding="utf-8")))
+        file.unlink()
+    outcome: dict[str, Any] = {"metrics": {}, "peak_memory_bytes": {"host": None, "gpu": None}}
+    if failures:  # others may have failed of it
+        first = min(failures, key=lambda failure: failure["time"])
+        (folder / "traceback.txt").write_text(first["traceback"], "utf-8", errors="backslashreplace")
+        where = f"process {first['rank']}: " if first["rank"] else ""
+        return {**outcome, "status": "failed", "reason": where + first["reason"]}
+    with suppress(OSError, ValueError):
+        if code == 0:
+            result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            return result
+    died = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+    return {**outcome, "status": "crashed", "reason": f"its first process {died}"}
+
+
+def note_failure(folder: Path, error: Exception, reason: str) -> None:
+    """Leave why this process failed, for who waits; each process has its own file."""
+    lines = traceback.format_exception(error)
+    told = {"rank": rank(), "time": time.time(), "reason": reason, "traceback": "".join(lines)}
+    write_atomically(folder / f"failure_{rank()}.json", json.dumps(told))
+
+
+def rank() -> int:
+    """The place of this process among those of its run, as far as Lightning has said."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+
+
+def end_with_parent() -> None:
+    """Be killed when the process dies that started this one, on Linux; and have those that this one starts be, too.
+
+    Nothing happens to one that a person has started.
+    """
+    parent = os.environ.get(PARENT)
+    os.environ[PARENT] = str(os.getpid())
+    if parent is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(parent):  # it has died already
+        os._exit(1)
+
+
+def reason_of(error: Exception) -> str:
+    """The exception, and the first line of what it says."""
+    said = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {said}".encode("utf-8", "backslashreplace").decode()

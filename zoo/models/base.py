@@ -1,0 +1,331 @@
+"""The base of all models: steps, loss, metrics, optimizer and schedule."""
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import lightning.pytorch as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from datamodules.errors import choose, require
+
+from ..parts.initializers import fill_hidden_biases, initialize
+from ..parts.metrics import LossMean, make_metrics
+from ..parts.optim import OPTIMIZERS, PLANNED, SCHEDULES, check_plan, make_optimizer, make_schedule
+from .registry import MODELS
+
+Batch = tuple[Tensor, Tensor]
+SPLITS = ("train", "val", "test")
+
+
+class ZooModule(L.LightningModule):
+    """A classifier, or with `num_classes=1` a regression, that knows how to train itself.
+
+    A subclass builds `self.net` in its constructor and then calls `init_weights`. Hyperparameters are plain strings and
+    numbers and go into the checkpoint. Losses and metrics are gathered by batch and computed once an epoch, over the
+    ranks together.
+
+    Args:
+        input_shape: Shape of one input, without the batch axis.
+        num_classes: The number of classes, so of logits; 1 makes it a regression with one output.
+        initializer: How weights start: default, zeros, normal, uniform, xavier_uniform, xavier_normal,
+            xavier_fan_in_uniform, xavier_fan_in_normal, kaiming_uniform, kaiming_normal, lecun_normal, orthogonal.
+        init_scale: Standard deviation of the initializer `normal`, bound of `uniform`.
+        bias_init: What every bias of a layer with an activation behind it starts at; null leaves the initializer's own.
+            A norm behind the layer takes it out again.
+        optimizer: sgd, adam, adamw or rmsprop.
+        lr: Learning rate.
+        momentum: Momentum of `sgd`.
+        weight_decay: Decay of weights (not of biases and norms): an L2 penalty, in `adamw` decoupled.
+        schedule: constant, step, exponential, cosine, warmup_cosine, one_cycle or plateau.
+        warmup_epochs: Length of the rise of `warmup_cosine`, in epochs.
+        step_size: Epochs between the drops of `step`.
+        gamma: Factor of `step` (null: .1), `exponential` (null: .95) and `plateau` (null: .1).
+        plateau_patience: Epochs without improvement of val/loss before `plateau` drops.
+        label_smoothing: Share of the target spread over all classes, in [0, 1) (Szegedy et al. 2016).
+        class_weights: Loss weight of each class; `balanced` for n/(C·n_c) of the training split; null for none.
+        compile: Train through torch.compile: up to a minute of compiling for steps that may be faster, in long runs of
+            larger nets; needs a C++ compiler. Nets that can be packed train faster without it.
+
+    Raises:
+        InputError: An unknown name, a value out of range, or no compiler.
+    """
+
+    net: nn.Module
+    class_weight: Tensor | None
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        *,
+        initializer: str = "default",
+        init_scale: float = 0.05,
+        bias_init: float | None = None,
+        optimizer: str = "adam",
+        lr: float = 1e-3,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        schedule: str = "constant",
+        warmup_epochs: float = 5.0,
+        step_size: int = 10,
+        gamma: float | None = None,
+        plateau_patience: int = 5,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        require(len(input_shape) >= 1 and min(input_shape) >= 1, f"input_shape must hold sizes, got {input_shape}.")
+        require(num_classes >= 1, f"num_classes must be at least 1, got {num_classes}.")
+        finite = bias_init is None or math.isfinite(bias_init)
+        require(finite, f"model.bias_init must be a finite number, got {bias_init}; null leaves the initializer's own.")
+        choose("optimizer", optimizer, OPTIMIZERS)
+        choose("schedule", schedule, SCHEDULES)
+        require(0 < lr < math.inf, f"model.lr must be positive, got {lr}.")
+        require(0 <= momentum < 1, f"model.momentum must lie in [0, 1), got {momentum}.")
+        require(weight_decay >= 0, f"model.weight_decay must not be negative, got {weight_decay}.")
+        require(warmup_epochs >= 0, f"model.warmup_epochs must not be negative, got {warmup_epochs}.")
+        require(step_size >= 1, f"model.step_size must be at least 1 epoch, got {step_size}.")
+        require(gamma is None or 0 < gamma < 1, f"model.gamma must lie between 0 and 1 (exclusive), got {gamma}.")
+        require(plateau_patience >= 0, f"model.plateau_patience must not be negative, got {plateau_patience}.")
+        require(0 <= label_smoothing < 1, f"model.label_smoothing must lie in [0, 1), got {label_smoothing}.")
+        self._check_class_weights(num_classes, label_smoothing, class_weights)
+        compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
+        require(
+            not compile or any(map(shutil.which, compilers)),
+            "model.compile needs a C++ compiler, and there is no g++; install one, or leave it out.",
+        )
+        self.save_hyperparameters()
+        self.num_classes = num_classes
+        fixed = class_weights is not None and class_weights != "balanced"
+        given = torch.tensor(class_weights, dtype=torch.float32) if fixed else None
+        self.register_buffer("class_weight", given, persistent=False)
+        self.metrics = nn.ModuleDict()
+        for split in SPLITS:  # "train" and "test" alone would hide methods of nn.Module
+            self.metrics[f"{split}_metrics"] = make_metrics(num_classes, train=split == "train")
+            self.metrics[f"{split}_loss"] = LossMean()
+        self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {split: [] for split in SPLITS}
+        self._batches_seen = 0
+        self._n_ranks = 1
+        self.started: float | None = None
+        self.diverged_step: int | None = None
+        self.data_card: dict[str, Any] = {}
+        self.config: dict[str, Any] | None = None
+
+    def init_weights(self, activation: str) -> None:
+        """Draw the weights of `net` as `initializer` says, gains following `activation`; then fill in `bias_init`."""
+        initialize(self.net, self.hparams["initializer"], activation, self.hparams["init_scale"])
+        if self.hparams["bias_init"] is not None:
+            fill_hidden_biases(self.net, self.hparams["bias_init"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs (B, *input_shape) to logits (B, num_classes), in a regression (B, 1) standardised targets."""
+        return self.net(x)
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The training loss of a batch, label smoothing and class weights included."""
+        x, y = batch
+        logits = self(x)
+        if self._n_ranks == 1:
+            loss = mean = self._training_loss(logits, y)
+        else:
+            loss, mean = self._share_of_loss(logits, y, batch_idx)
+        self._batches["train"].append((mean.detach(), logits.detach(), y))
+        return loss
+
+    def _training_loss(self, logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+        if self.num_classes == 1:
+            return F.mse_loss(logits.squeeze(1), y, reduction=reduction)
+        smoothing = self.hparams["label_smoothing"]
+        return F.cross_entropy(logits, y, self.class_weight, reduction=reduction, label_smoothing=smoothing)
+
+    def _share_of_loss(self, logits: Tensor, y: Tensor, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """What a rank's share of a batch adds to the loss of the whole.
+
+        A strategy averages gradients over the ranks, each counting alike. But the last batch's shares may differ in
+        size, and with class weights any batch's in the sum of weights, by which a mean divides. So a rank divides its
+        sum by the whole batch's.
+
+        Returns:
+            What to minimise, whose mean over the ranks is the whole batch's loss, and what to log, whose mean over the
+            samples of all ranks is that.
+        """
+        loader: Any = self.trainer.train_dataloader
+        if not hasattr(loader, "targets"):  # a loader of others, whose sampler gives all ranks equally many
+            loss = self._training_loss(logits, y)
+            return loss, loss
+        targets = loader.targets(batch_idx)
+        whole = len(targets) if self.class_weight is None else self.class_weight[targets].sum()
+        loss = self._training_loss(logits, y, "sum") * (self._n_ranks / whole)
+        return loss, loss.detach() * (len(targets) / (self._n_ranks * max(len(y), 1)))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather a batch's plain loss and logits."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather a batch's plain loss and logits."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities (B, num_classes), or in a regression predictions (B,) in the target's units."""
+        return self.predictions(self(batch[0]))
+
+    def predictions(self, logits: Tensor) -> Tensor:
+        """What a person reads: probabilities (B, num_classes), or values (B,) in the target's units."""
+        return self.in_units(logits.squeeze(1)) if self.num_classes == 1 else logits.float().softmax(1)
+
+    def plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Cross entropy, or squared error of the standardised target, without smoothing or weights."""
+        return F.mse_loss(logits.squeeze(1), y) if self.num_classes == 1 else F.cross_entropy(logits, y)
+
+    def gathered(self, split: str) -> tuple[Tensor, Tensor]:
+        """The logits (N, num_classes) and targets (N,) of the batches seen so far in an epoch; N may be 0."""
+        batches = self._batches[split]
+        if not batches:
+            kind = torch.float32 if self.num_classes == 1 else torch.int64
+            return torch.empty(0, self.num_classes, device=self.device), torch.empty(0, dtype=kind, device=self.device)
+        return torch.cat([logits for _, logits, _ in batches]), torch.cat([y for _, _, y in batches])
+
+    # --- epochs -----------------------------------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        """Learn among how many ranks batches are divided, and note when they have met."""
+        self._n_ranks, self.started = self.trainer.world_size, time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean training loss and metrics; stop a run whose loss is no longer a number."""
+        losses = torch.stack([loss for loss, _, _ in self._batches["train"]])
+        finite = losses.isfinite()
+        if self._n_ranks > 1:  # one rank's loss may overflow first, and all must stop together
+            finite = self.trainer.strategy.reduce(finite.int(), reduce_op="min").bool()
+        if not finite.all():
+            self._diverge(self._batches_seen + int((~finite).nonzero()[0]))
+        self._batches_seen += len(losses)
+        self._log_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation loss and metrics."""
+        if not self._log_epoch("val").isfinite():
+            self._diverge(self._batches_seen + len(self._batches["train"]))
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test loss and metrics."""
+        self._log_epoch("test")
+
+    def _evaluate(self, split: str, batch: Batch) -> None:
+        x, y = batch
+        if len(y) > 0:  # a rank's share of a tiny split may be empty
+            logits = self(x)
+            self._batches[split].append((self.plain_loss(logits, y), logits, y))
+
+    def _log_epoch(self, split: str) -> Tensor:
+        """Compute, log and reset a split's loss and metrics from the batches gathered; returns the loss."""
+        logits, y = self.gathered(split)
+        outputs = self.predictions(logits), self.in_units(y) if self.num_classes == 1 else y
+        batches, self._batches[split] = self._batches[split], []
+        metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
+        loss_mean = cast(LossMean, self.metrics[f"{split}_loss"])
+        if batches:
+            sizes = torch.tensor([len(targets) for _, _, targets in batches], device=self.device)
+            loss_mean.update(torch.stack([loss for loss, _, _ in batches]).float(), sizes)
+            metrics.update(*outputs)
+        else:  # a rank without a sample: what it sends must have as many axes as what others do
+            for metric in metrics.values():
+                if any(isinstance(state, list) for state in metric.metric_state.values()):
+                    metric.update(*outputs)
+        values = {"loss": loss_mean.compute(), **metrics.compute()}
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
+        loss_mean.reset()
+        metrics.reset()
+        return values["loss"]
+
+    def _diverge(self, step: int) -> None:
+        # Validation runs before the training epoch ends, but the training losses know the earlier step.
+        self.diverged_step = step if self.diverged_step is None else min(step, self.diverged_step)
+        self.trainer.should_stop = True
+
+    # --- optimizer --------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer and schedule that the hyperparameters name."""
+        h = self.hparams
+        fused = not self.trainer.precision.endswith("-mixed")
+        optimizer = make_optimizer(h["optimizer"], self, h["lr"], h["momentum"], h["weight_decay"], fused)
+        check_plan(h["schedule"], self.trainer.max_epochs)
+        epochs, steps, steps_per_epoch = self.trainer.max_epochs, 0, 0
+        if h["schedule"] in PLANNED:  # asking sets up the training data, which counts the batches
+            steps = int(self.trainer.estimated_stepping_batches)
+            steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+            epochs = math.ceil(steps / steps_per_epoch)
+        schedule = make_schedule(
+            h["schedule"],
+            optimizer,
+            epochs=epochs,
+            steps=steps,
+            warmup_steps=h["warmup_epochs"] * steps_per_epoch,
+            step_size=h["step_size"],
+            gamma=h["gamma"],
+            plateau_patience=h["plateau_patience"],
+            monitor="val/loss",
+        )
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    # --- data -------------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Learn from the data module what the model must carry: class names, normalisation, balanced class weights."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "card") and not self.data_card:
+            self.data_card = data.card()
+        if self.hparams["class_weights"] == "balanced" and stage == "fit":
+            require(hasattr(data, "class_counts"), "class_weights 'balanced' needs a data module that counts classes.")
+            self.balance_classes(data.class_counts().to(self.device))
+        if self.hparams["compile"] and stage == "fit":
+            self.net.compile()
+
+    def balance_classes(self, counts: Tensor) -> None:
+        """Weigh class c by n/(C·n_c) in the training loss, given the training rows of each class, (num_classes,)."""
+        self.class_weight = counts.sum() / (self.num_classes * counts.clamp(min=1).float())
+
+    def in_units(self, standardised: Tensor) -> Tensor:
+        """Regression targets or outputs (B,) in the target's own units."""
+        scale = self.data_card.get("target") or {"mean": 0.0, "std": 1.0}
+        return standardised.float() * scale["std"] + scale["mean"]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what `zoo.load` needs: the registered name, the data's card and the run's config."""
+        checkpoint["zoo"] = describe(self)
+
+    @staticmethod
+    def _check_class_weights(num_classes: int, label_smoothing: float, weights: str | Sequence[float] | None) -> None:
+        regression = num_classes == 1
+        require(not (regression and label_smoothing), "model.label_smoothing is for classes; this is a regression.")
+        require(not (regression and weights), "model.class_weights is for classes; this is a regression.")
+        if isinstance(weights, str):
+            choose("class_weights", weights, ["balanced"])
+        elif weights is not None:
+            require(
+                len(weights) == num_classes,
+                f"model.class_weights has {len(weights)} weights for {num_classes} classes.",
+            )
+            fine = all(0 <= weight < math.inf for weight in weights) and max(weights) > 0
+            require(fine, f"model.class_weights must be finite, not negative, not all zero; got {list(weights)}.")
+
+
+FORMAT = 1
+
+
+def describe(model: ZooModule) -> dict[str, Any]:
+    """What this zoo adds to a Lightning checkpoint, as plain values."""
+    name = MODELS.name_of(type(model))
+    return {"format": FORMAT, "model": name, "data": model.data_card, "config": model.config}

@@ -1,0 +1,1 @@
+"""What a run leaves: files, curve, result, checkpoint, provenance."""

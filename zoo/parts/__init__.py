@@ -1,0 +1,1 @@
+"""Named things that nets and their training are made of."""

@@ -1,0 +1,172 @@
+"""What metrics are called and which way is better; `zoo.parts.metrics` computes them. Imports no torch.
+
+Diagnosis callbacks (`zoo.callbacks`) add metrics of layers: `layer_1`, `layer_2`, ... are the linear and conv layers
+from the input on, the last being the output's; what speaks of activations has that of the layer ahead of them. They are
+columns of `metrics.csv`, and in `result.json` those of the epoch restored:
+
+- `gradient_flow`: `gradient_norm/layer_N` and `update_ratio/layer_N`, of weights, mean over sampled steps.
+- `gradient_clipping`: `gradient_norm/before_clipping`, `gradient_norm/after_clipping`, of all parameters, mean over
+  sampled steps, and `clipped_steps`, the share of these that were clipped.
+- `dead_units`: `dead_units/layer_N` and `saturated_units/layer_N`, shares of units, on validation.
+- `activation_statistics`: `activation_mean/layer_N`, `activation_std/layer_N`, and `signal_ratio`, on validation.
+
+`result.json` alone has what was measured of the initial weights, too, under the same names with `init/` ahead, but for
+`clipped_steps`; and what `throughput` measures of time and memory, whose names have no split and no layer.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+CLASSIFICATION = ("loss", "accuracy", "f1_macro", "auroc")
+REGRESSION = ("loss", "mse", "mae", "r2")
+LOWER_IS_BETTER = ("loss", "mse", "mae")
+# Of the callback `rare_class`.
+RARE_CLASS = ("val/f1_rare", "val/auprc", "test/f1_rare", "test/auprc", "test/f1_rare_at_half", "threshold")
+# Of the callback `throughput`, which also has the peak memory of each process, and where there are some, of GPUs.
+THROUGHPUT = (
+    "samples_per_second",
+    "data_seconds",
+    "step_seconds",
+    "validation_seconds",
+    "startup_seconds",
+    "peak_memory_bytes",
+)
+# Quantities by callback: those of each weighted layer, those of each activation layer, those of the whole net.
+DIAGNOSIS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "gradient_flow": (("gradient_norm", "update_ratio"), (), ()),
+    "gradient_clipping": ((), (), ("gradient_norm/before_clipping", "gradient_norm/after_clipping", "clipped_steps")),
+    "dead_units": ((), ("dead_units", "saturated_units"), ()),
+    "activation_statistics": ((), ("activation_mean", "activation_std"), ("signal_ratio",)),
+}
+FEWER_IS_BETTER = ("dead_units", "saturated_units")
+OF_THE_NET = ("clipped_steps", "signal_ratio")  # what has no slash in its name
+
+
+def metric_names(num_classes: int) -> tuple[str, ...]:
+    """The names measured on validation and test data, without the split's prefix."""
+    return REGRESSION if num_classes == 1 else CLASSIFICATION
+
+
+def direction(metric: str) -> str:
+    """`min` or `max`, whichever is better, by the last part of a metric's name; every gap is better small.
+
+    Fewer dead and saturated units are better, and fewer seconds and bytes. What else `is_diagnosis` has no better way,
+    nor has `threshold`: a study that compares it must say one, see `has_direction`.
+    """
+    last = metric.rpartition("/")[2]
+    lower = metric.startswith("gap/") or last in LOWER_IS_BETTER or last.endswith(("seconds", "bytes"))
+    return "min" if lower or _quantity(metric) in FEWER_IS_BETTER else "max"
+
+
+def is_diagnosis(metric: str) -> bool:
+    """Whether a diagnosis callback measures it, if only in a net with such a layer."""
+    return bool(callback_of(metric))
+
+
+def has_direction(metric: str) -> bool:
+    """Whether one way is the better one: a gradient norm of 1 is neither better than .1 nor worse."""
+    return metric != "threshold" and (not is_diagnosis(metric) or _quantity(metric) in FEWER_IS_BETTER)
+
+
+def is_known(metric: str) -> bool:
+    """Whether it is known which way is better by its last part alone, whatever the task that measures it."""
+    last = metric.rpartition("/")[2]
+    rare = {name.rpartition("/")[2] for name in RARE_CLASS} - {"threshold"}
+    return last in (*CLASSIFICATION, *REGRESSION, *rare) or metric in THROUGHPUT
+
+
+def callback_of(metric: str) -> str:
+    """The diagnosis callback that measures a metric; empty if none does."""
+    bare = metric.removeprefix("init/")
+    for name, (layers, activations, net) in DIAGNOSIS.items():
+        if bare in net or ("/layer_" in bare and _quantity(bare) in (*layers, *activations)):
+            return name
+    return ""
+
+
+def _quantity(metric: str) -> str:
+    return metric.removeprefix("init/").partition("/")[0]
+
+
+def is_metric(column: str) -> bool:
+    """Whether a column of `metrics.csv` is a metric, rather than the number of the step or a learning rate."""
+    return "/" in column or column in OF_THE_NET
+
+
+def diagnosing(callbacks: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the diagnosis callbacks that are on in a resolved config's section `callbacks`."""
+    return {name: callbacks[name] for name in DIAGNOSIS if callbacks.get(name) is not None}
+
+
+def diagnosis_names(callbacks: Iterable[str], n_layers: int, activations: Sequence[int]) -> list[str]:
+    """The final metrics that diagnosis callbacks measure.
+
+    Args:
+        callbacks: Those that are on.
+        n_layers: The linear and conv layers of the net.
+        activations: The numbers, counted from 1, of those that have an activation behind them.
+    """
+    names: list[str] = []
+    for callback in callbacks:
+        of_layers, of_activations, of_net = DIAGNOSIS[callback]
+        own = [f"{quantity}/layer_{n}" for quantity in of_layers for n in range(1, n_layers + 1)]
+        own += [f"{quantity}/layer_{n}" for quantity in of_activations for n in activations]
+        own += of_net if activations or callback != "activation_statistics" else ()
+        names += own + [f"init/{name}" for name in own if name != "clipped_steps"]
+    return names
+
+
+def measures_gap(callbacks: Mapping[str, Any]) -> bool:
+    """Whether `generalization_gap` is on in a resolved config's section `callbacks`, which lacks it where it is off."""
+    return callbacks.get("generalization_gap") is not None
+
+
+def measures_rare_class(callbacks: Mapping[str, Any]) -> bool:
+    """Likewise whether `rare_class` is on."""
+    return callbacks.get("rare_class") is not None
+
+
+def measures_throughput(callbacks: Mapping[str, Any]) -> bool:
+    """Likewise whether `throughput` is on."""
+    return callbacks.get("throughput") is not None
+
+
+def comparable_names(
+    num_classes: int, gap: bool, diagnosed: Sequence[str] = (), *, rare_class: bool = False, throughput: bool = False
+) -> list[str]:
+    """The final metrics that a study can compare.
+
+    Args:
+        num_classes: The number of classes; 1 for a regression.
+        gap: Whether `measures_gap` holds.
+        diagnosed: See `diagnosis_names`.
+        rare_class: Whether `measures_rare_class` holds.
+        throughput: Whether `measures_throughput` holds.
+    """
+    splits = ("test", "val", "train_eval", "gap") if gap else ("test", "val")
+    names = [f"{split}/{name}" for split in splits for name in metric_names(num_classes)]
+    return [*names, *(RARE_CLASS if rare_class else ()), *(THROUGHPUT if throughput else ()), *diagnosed]
+
+
+def gaps(trained: Mapping[str, float], tested: Mapping[str, float]) -> dict[str, float]:
+    """`train_eval/X` and `gap/X` of each metric X; a gap is positive where the training split came out better.
+
+    Args:
+        trained: Each X of the restored model on the training split.
+        tested: `test/X` of the same model.
+    """
+    measured = {f"train_eval/{name}": value for name, value in trained.items()}
+    for name, value in trained.items():
+        test = tested[f"test/{name}"]
+        measured[f"gap/{name}"] = value - test if direction(name) == "max" else test - value
+    return measured
+
+
+def is_timing(name: str) -> bool:
+    """Whether a metric tells time or memory, which no run repeats.
+
+    That is one whose name, after the last `/` or `.`, is or ends in `seconds`, `milliseconds`, `microseconds`,
+    `per_second`, `ms` or `bytes`, as in `fit_seconds`, `rows_per_second`, `time/ms` and `peak_memory_bytes`.
+    """
+    return bool(re.search(r"(^|[/._])((milli|micro)?seconds|per_second|ms|bytes)$", name))
