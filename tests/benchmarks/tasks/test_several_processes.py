@@ -161,7 +161,7 @@ def test_a_trial_that_takes_too_long_is_a_failed_row_and_ends(tmp_path, capsys):
 
 
 def as_command(monkeypatch, script: str) -> None:
-    monkeypatch.setattr(apart, "command", lambda folder: [sys.executable, "-c", script, str(folder)])
+    monkeypatch.setattr(own_process, "command", lambda folder: [sys.executable, "-c", script, str(folder)])
 
 
 def test_the_process_that_failed_first_is_the_reason(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
-import csv
+"""None"""
+
 import json
 import tempfile
 from functools import cache
@@ -8,43 +9,14 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from torch import nn
 
-import zoo
-from datamodules import create_datamodule
+from tests.zoo.pack.pack_runs import BASE, config, rows_of, state
 from zoo import train
-from zoo.config import merge, resolve
-from zoo.outputs.checkpoint import read_checkpoint
-from zoo.pack import Member, Pack, largest_pack, metrics, reason_to_run_alone, run
-from zoo.pack.shape import blocks_of
+from zoo.pack import Member, Pack
 from zoo.parts.layers import ACTIVATIONS
-from zoo.parts.metrics import make_metrics
 from zoo.parts.optim import OPTIMIZERS, SCHEDULES
 
-BASE = {
-    "model": {"name": "mlp", "hidden_dims": [32, 32], "schedule": "cosine", "lr": 3e-3},
-    "data": {"name": "wine", "batch_size": 32},
-    "trainer": {"max_epochs": 4, "accelerator": "cpu"},
-}
 REGRESSION = {"data": {"name": "diabetes", "batch_size": 13}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def config(seed=0, model=(), callbacks=(), **sections):
-    over = {"model": dict(model), "callbacks": dict(callbacks), **sections}
-    return resolve({**merge(merge(BASE, {"data": over.pop("data", BASE["data"])}), over), "seed_everything": seed})
-
-
-def rows_of(folder):
-    with (folder / "metrics.csv").open() as file:
-        return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
 
 
 # --- a member against the same run through Lightning ------------------------------------------------------------------
@@ -200,10 +172,6 @@ def trained(configs):
     return [repr((m.course.rows, m.course.best_epoch, m.tested, state(m.model))) for m in members], members
 
 
-def state(model):
-    return {name: tensor.tolist() for name, tensor in model.state_dict().items()}
-
-
 def models(seeds=(0, 1), **axes):
     """A config for each combination of seeds and the values of the axes."""
     cells = [{}]
@@ -290,158 +258,6 @@ def test_initial_weights_are_those_of_the_run_alone():
     given = config(7, {"initializer": "orthogonal"})
     torch.manual_seed(99)
     assert state(train.make_member(given, {}).model) == state(train.prepare(given)[0])
-
-
-# --- metrics ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("n", "n_classes"), [(2, 2), (50, 2), (333, 10), (1500, 4)])
-@pytest.mark.parametrize("ties", [False, True])
-def test_metrics_are_torchmetrics_own(n, n_classes, ties):
-    generator = torch.Generator().manual_seed(n)
-    logits = torch.randn(3, n_classes, n, generator=generator)
-    logits = logits.round() if ties else logits
-    y = torch.randint(n_classes, (3, n), generator=generator)
-    y[:, :n_classes] = torch.arange(n_classes)[:n]
-    y[2] = y[2].clamp(max=max(n_classes - 2, 0))  # a class that is not there
-    mine = metrics.classification(logits, y)
-    for member in range(3):
-        theirs = make_metrics(n_classes)
-        theirs.update(logits.softmax(1)[member].T, y[member])  # of another layout, rounding breaks other ties
-        own = {name: float(values[member]) for name, values in mine.items()}
-        assert own == pytest.approx({k: float(v) for k, v in theirs.compute().items()}, rel=1e-5, nan_ok=True)
-
-
-@pytest.mark.parametrize("unit", [1.0, 1e-6])
-@pytest.mark.parametrize("n", [1, 2, 77])
-def test_metrics_of_a_regression_are_those_of_a_run_alone(unit, n):
-    generator = torch.Generator().manual_seed(n)
-    out, y = (unit * (30 * torch.randn(3, n, generator=generator) + 90) for _ in range(2))
-    y[2] = 7 * unit
-    mine = metrics.regression(out, y)
-    for member in range(3):
-        theirs = make_metrics(1)
-        theirs.update(out[member], y[member])
-        own = {name: float(values[member]) for name, values in mine.items()}
-        assert own == pytest.approx({k: float(v) for k, v in theirs.compute().items()}, rel=1e-4, nan_ok=True)
-
-
-# --- what cannot be packed --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("over", "reason"),
-    [
-        ({"model": {"name": "cnn"}, "data": {"name": "digits"}}, "Conv2d cannot be stacked"),
-        ({"model": {"name": "lenet5"}, "data": {"name": "digits"}}, "ZeroPad2d cannot be stacked"),
-        ({"trainer": {"precision": "bf16-mixed"}}, "trainer.precision is given"),
-        ({"trainer": {"devices": 2}}, "other devices"),
-        ({"trainer": {"max_epochs": -1}}, "how many epochs"),
-        ({"trainer": {"max_epochs": 0}}, "how many epochs"),
-        ({"trainer": {"accumulate_grad_batches": 2}}, "trainer.accumulate_grad_batches is given"),
-    ],
-)
-def test_what_cannot_be_packed_says_why(over, reason):
-    given = resolve(merge(BASE, over))
-    assert reason in reason_to_run_alone(given, *train.prepare(given))
-
-
-def test_a_model_with_steps_of_its_own_runs_alone():
-    class Mine(zoo.ZooModule):
-        def __init__(self, input_shape, num_classes):
-            super().__init__(input_shape, num_classes)
-            self.net = nn.Sequential(nn.Flatten(), nn.Linear(13, num_classes))
-
-        def training_step(self, batch, batch_idx):
-            return super().training_step(batch, batch_idx)
-
-    data = create_datamodule("wine", seed=0)
-    data.setup()
-    assert "training_step of its own" in reason_to_run_alone(config(), Mine((13,), 3), data)
-
-
-@pytest.mark.parametrize(
-    ("layers", "reason"),
-    [
-        ([nn.Linear(4, 3), nn.LeakyReLU(0.3)], "LeakyReLU cannot be stacked"),
-        ([nn.Linear(4, 3), nn.ReLU(), nn.BatchNorm1d(3)], "BatchNorm1d cannot be stacked"),
-        ([nn.Linear(4, 3), nn.Dropout(1.0)], "Dropout cannot be stacked"),
-        ([layer := nn.Linear(4, 4), nn.ReLU(), layer], "share weights"),
-        ([nn.Linear(4, 3), nn.BatchNorm1d(3, momentum=0.5)], "BatchNorm1d cannot be stacked"),
-        ([nn.Linear(4, 3), nn.Dropout(0.1), nn.ReLU()], "ReLU cannot be stacked"),
-        ([nn.ReLU(), nn.Linear(4, 3)], "ReLU cannot be stacked"),
-        ([nn.Linear(4, 3).double()], "single precision"),
-        ([nn.Linear(4, 3).requires_grad_(False)], "frozen"),
-        ([nn.Linear(4, 3), nn.Flatten()], "flattens between"),
-        ([nn.Flatten()], "no linear layer"),
-    ],
-)
-def test_other_nets_are_not_stacked(layers, reason):
-    assert reason in blocks_of(nn.Sequential(*layers))
-
-
-def test_hooks_keep_a_net_out():
-    net = nn.Sequential(nn.Linear(4, 3))
-    net[0].register_forward_hook(lambda *args: None)
-    assert "cannot be stacked" in blocks_of(net)
-
-
-def test_what_pays_and_what_fits_bound_a_pack():
-    small, wide = (blocks_of(nn.Sequential(nn.Linear(w, w), nn.ReLU(), nn.Linear(w, 10))) for w in (32, 2048))
-    assert largest_pack(small, batch_size=64, n_rows=1000) == 100
-    assert largest_pack(wide, batch_size=64, n_rows=1000) == 1
-    assert largest_pack(small, batch_size=64, n_rows=1_000_000) == 8  # of 128 MB each, twice
-    assert largest_pack(small, batch_size=50_000, n_rows=1000) < 2
-    assert largest_pack(small, batch_size=64, n_rows=10**9) == 1
-
-
-def test_a_checkpoint_of_a_packed_run_is_like_any_other(tmp_path):
-    result = train.fit(config(2, {"norm": "batch"}), tmp_path)
-    model = zoo.load(tmp_path)
-    assert model.config["seed_everything"] == 2
-    data = create_datamodule(**model.config["data"])
-    x, y = data.arrays("test")
-    with torch.no_grad():
-        accuracy = (model(x).argmax(1) == y).float().mean()
-    assert result.metrics["test/accuracy"] == pytest.approx(float(accuracy))
-    assert type(model).load_from_checkpoint(tmp_path / "best.ckpt").hparams == model.hparams
-
-
-def test_a_diverged_run_leaves_the_weights_of_its_best_epoch(tmp_path):
-    over = {"trainer": {"max_epochs": 60, "gradient_clip_val": None}, "data": {"name": "diabetes"}}
-    given = config(0, {"hidden_dims": [16], "optimizer": "sgd", "lr": 0.3, "schedule": "constant"}, **over)
-    results = [train.fit(given, tmp_path / str(pack), pack=pack) for pack in (True, False)]
-    assert {result.status for result in results} == {"diverged"}
-    packed, alone = (read_checkpoint(tmp_path / str(pack)) for pack in (True, False))
-    assert packed["epoch"] == alone["epoch"]
-    assert packed["state_dict"].keys() == alone["state_dict"].keys()
-    for name, weights in packed["state_dict"].items():
-        assert weights.isfinite().all()
-        assert torch.allclose(weights, alone["state_dict"][name], rtol=1e-3, atol=1e-4), name
-
-
-def test_a_run_that_is_ended_leaves_its_best_epoch_so_far(tmp_path, monkeypatch):
-    def end(bar, member):
-        if len(member.course.rows) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "SAVE_EVERY", -1)
-    monkeypatch.setattr(run._Bar, "show", end)
-    given = config(0, {"norm": "batch"})
-    with pytest.raises(KeyboardInterrupt):
-        train.fit(given, tmp_path)
-    assert [row["epoch"] for row in rows_of(tmp_path)] == [0, 1]
-    saved = read_checkpoint(tmp_path)
-    assert saved["epoch"] in (0, 1)
-    assert int(saved["state_dict"]["net.2.num_batches_tracked"]) == saved["global_step"] > 0
-    assert not torch.equal(saved["state_dict"]["net.1.weight"], train.prepare(given)[0].state_dict()["net.1.weight"])
-
-
-def test_no_bar_where_none_is_wanted(tmp_path, capsys):
-    train.fit(config(trainer={"enable_progress_bar": False}), tmp_path / "off", progress=True)
-    assert "epochs" not in capsys.readouterr().err
-    train.fit(config(), tmp_path / "on", progress=True)
-    assert "epochs" in capsys.readouterr().err
 
 
 def test_members_of_a_fixed_split_share_its_data():

@@ -2,43 +2,24 @@
 
 import operator
 import os
-import shlex
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks.cli import main
 from benchmarks.records.store import Store
 from benchmarks.study.file import load_study
 from datamodules.errors import InputError
+from tests.benchmarks.running.engines.ray_studies import NOOP, assert_as_if_undisturbed, children, run, until
 from zoo.outputs.provenance import git_state
 
 # It tells ray to be quiet before it is imported.
 open_ray = pytest.importorskip("benchmarks.running.engines.ray", reason="needs ray").open_ray
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
-
-PATIENCE = 180.0  # seconds until a test gives up: a guard, nothing is timed by it
-SMALL = 80 * 2**20  # bytes of a node's object store
-NOOP = """\
-# Does it survive?
-task: noop
-base: {sleep: 0.2, noise: 1.0}
-vary:
-  returns: [{value: 1.0}, {value: 2.0}]
-baseline: {returns: {value: 1.0}}
-metric: {name: value, mode: max}
-seeds: 10
-"""
 DEADLY = """\
 # What becomes of trials that come to no good end?
 task: noop
@@ -86,118 +67,6 @@ def look(config, folder):
     (folder / "deep/left.txt").write_text(config["name"])
     return {"seed": config["seed_everything"], SEEN: Path(config["file"]).exists()}
 """
-
-
-# --- a cluster --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    """Ray's folder; the paths of sockets below it must stay short."""
-    folder = Path(tempfile.mkdtemp(prefix="r"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def cluster(home):
-    """Two nodes with one CPU each."""
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 1, "object_store_memory": SMALL, "include_dashboard": False, "temp_dir": str(home)}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        cluster.add_node(num_cpus=1, object_store_memory=SMALL)
-        yield cluster
-    finally:
-        cluster.shutdown()
-
-
-def raylet(node) -> int:
-    return node.all_processes["raylet"][0].process.pid
-
-
-@pytest.fixture
-def more_nodes(cluster) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
-    """Starts further nodes as commands, and ends them with the test."""
-    import ray
-
-    started = []
-
-    def start(options: str, before: str = "true", **environment: str) -> "subprocess.Popen[bytes]":
-        ray_start = f"{sys.executable} -m ray.scripts.scripts start --address {cluster.address} --num-cpus 1"
-        script = f"{before} && exec {ray_start} --object-store-memory {SMALL} {options} --block"
-        command = ["unshare", "-rm", "sh", "-c", script] if before != "true" else ["sh", "-c", script]
-        nodes = len(cluster.global_state._live_node_ids())
-        node = subprocess.Popen(
-            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-        )
-        started.append(node)
-        until(lambda: node.poll() is not None or len(cluster.global_state._live_node_ids()) > nodes)
-        assert node.poll() is None
-        return node
-
-    yield start
-    assert not ray.is_initialized()
-    for node in started:
-        node.terminate()
-        node.wait(PATIENCE)
-    until(lambda: len(cluster.global_state._live_node_ids()) == 2)
-
-
-def until(condition: Callable[[], object]) -> None:
-    limit = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < limit, f"it has not come about in {PATIENCE:g} s"
-        time.sleep(0.05)
-
-
-def children(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:
-        return []
-
-
-def at_work(pid: int) -> list[int]:
-    """The workers of a raylet that are at a trial."""
-    found = []
-    for child in children(pid):
-        with suppress(OSError):
-            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::serve"):
-                found.append(child)
-    return found
-
-
-# --- studies ----------------------------------------------------------------------------------------------------------
-
-
-def run(folder: Path, text: str, options: str, name: str = "study") -> int:
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.yaml").write_text(text)
-    return main(shlex.split(f"run {folder}/{name}.yaml --out {folder}/runs {options}"))
-
-
-def seen(trials: Path) -> dict[Path, tuple[bytes, int]]:
-    """The content of each record that is there, and when it was written."""
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in trials.glob("[!.]*/result.json")}
-
-
-def assert_as_if_undisturbed(folder: Path, before: dict[Path, tuple[bytes, int]], text: str) -> None:
-    """All is done with the numbers of local workers; what was done before is as it was, and no trial ran again."""
-    study = folder / "runs/study"
-    assert run(folder / "undisturbed", text, "--workers 2") == 0
-    trials, others = (
-        pd.read_csv(at / "trials.csv").drop(columns="train_seconds")
-        for at in (study, folder / "undisturbed/runs/study")
-    )
-    pd.testing.assert_frame_equal(trials, others, check_exact=True)
-    assert (trials["status"] == "done").all()
-    for path, (content, written) in before.items():
-        assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, written)
-    assert sorted(path.name for path in (study / "trials").iterdir()) == sorted(trials["key"])
-    assert not list(study.glob("trials/*/attempts"))
 
 
 def test_jobs_are_taken_only_as_the_cluster_has_room_and_workers_stay(cluster, tmp_path):
@@ -248,77 +117,6 @@ def test_numbers_are_those_of_local_workers(cluster, tmp_path, capsys, options):
         for part in ("code_version", "packages", "threads", "pack_size"):
             assert local["environment"][part] == ray["environment"][part]
         assert len({(store.trials / key / "metrics.csv").read_bytes() for store in stores}) == 1
-
-
-def test_killed_workers_and_a_killed_node_cost_nothing_that_is_done(cluster, tmp_path):
-    doomed = cluster.add_node(num_cpus=1, object_store_memory=SMALL)
-    trials = tmp_path / "runs/study/trials"
-    text = NOOP.replace("sleep: 0.2", "sleep: 0.8")  # so that it lasts until all four are killed
-    before, killed = {}, []
-
-    def kill() -> None:
-        for target in [*(raylet(node) for node in cluster.list_all_nodes()), 0]:
-            until(lambda target=target: len(seen(trials)) >= 2 and (not target or at_work(target)))
-            before.update(seen(trials))
-            for pid in at_work(target)[:1] if target else [raylet(doomed)]:
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
-
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    status = run(tmp_path, text, f"--engine ray --ray-address {cluster.address}")
-    killer.join()
-    cluster.remove_node(doomed)
-    assert status == 0
-    assert len(killed) == 4
-    assert 2 <= len(before) < 20
-    assert_as_if_undisturbed(tmp_path, before, text)
-
-
-@pytest.mark.slow  # Ray waits 7 minutes for an answer of its workers
-def test_a_node_that_was_given_up_and_comes_back_changes_nothing(cluster, tmp_path):
-    frozen, trials = [], tmp_path / "runs/study/trials"
-    text = NOOP.replace("seeds: 10", "seeds: 3")
-    lost = cluster.add_node(num_cpus=1, object_store_memory=SMALL)
-
-    def freeze() -> None:
-        until(lambda: at_work(raylet(lost)))
-        frozen.extend([raylet(lost), *children(raylet(lost))])
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
-
-    freezer = threading.Thread(target=freeze, daemon=True)
-    freezer.start()
-    try:
-        assert run(tmp_path, text, f"--engine ray --ray-address {cluster.address}") == 0
-        freezer.join()
-        before = seen(trials)
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
-    assert len(before) == 6
-    cluster.remove_node(lost)
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in frozen))
-    assert_as_if_undisturbed(tmp_path, before, text)
-
-
-def test_a_killed_driver_costs_nothing_that_is_done(cluster, tmp_path):
-    (tmp_path / "study.yaml").write_text(NOOP)
-    options = f"--engine ray --ray-address {cluster.address}"
-    command = f"-m benchmarks.cli run study.yaml --out runs {options}"
-    trials = tmp_path / "runs/study/trials"
-    with (tmp_path / "said").open("w") as said:
-        driver = subprocess.Popen([sys.executable, *shlex.split(command)], cwd=tmp_path, stderr=said, stdout=said)
-    try:
-        until(lambda: len(seen(trials)) >= 3 or driver.poll() is not None)
-    finally:
-        driver.kill()
-    assert driver.wait() == -signal.SIGKILL, (tmp_path / "said").read_text()
-    before = seen(trials)
-    assert len(before) < 20
-    assert run(tmp_path, NOOP, options) == 0
-    until(lambda: not any(at_work(raylet(node)) for node in cluster.list_all_nodes()))
-    assert_as_if_undisturbed(tmp_path, before, NOOP)
 
 
 def test_trials_that_raise_die_or_take_too_long_are_rows(cluster, tmp_path):
