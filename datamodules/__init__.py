@@ -1,4 +1,4 @@
-"""What to learn: named LightningDataModules whose arrays stay in memory and whose batches are slices.
+"""Data sets by name: LightningDataModules that keep their arrays in memory and slice batches from them.
 
 >>> import datamodules
 >>> datamodules.list_datamodules("m*")
@@ -44,14 +44,14 @@ for _name, _target in {
 
 
 def create_datamodule(name: str, **params: Any) -> "ArrayDataModule":
-    """Make a data module by name.
+    """Create a data module by name.
 
     Args:
         name: A name from `list_datamodules()`.
         **params: Its parameters, such as `batch_size`.
 
     Raises:
-        InputError: An unknown name or parameter, or a value out of range.
+        InputError: If a name or parameter is unknown, or a value is out of range.
     """
     from .parameters import check_parameters
 
@@ -61,5 +61,5 @@ def create_datamodule(name: str, **params: Any) -> "ArrayDataModule":
 
 
 def list_datamodules(pattern: str = "*") -> list[str]:
-    """The names of the data sets that match a glob pattern, sorted. Imports neither torch nor lightning."""
+    """List the data sets whose names match a glob pattern, sorted. Imports neither torch nor lightning."""
     return DATAMODULES.names(pattern)

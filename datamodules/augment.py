@@ -1,4 +1,4 @@
-"""Augmentation of whole batches of images, one random choice an image."""
+"""Augmentation of image batches, with an independent random choice for each image."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 class Augment:
-    """Random shift, crop and flip of a batch at once.
+    """Random shift, crop and flip of a batch of images.
 
     Args:
-        shift: Shift by up to so many pixels each way; what comes in is black.
-        crop: Mirror so many pixels over each border, and cut the original size out at random.
-        flip: Mirror left to right with probability one half.
-        black: The normalised value of a black pixel in each channel.
+        shift: Largest shift in each direction, in pixels; the uncovered border is black.
+        crop: Pad each side by this many mirrored pixels, then crop to the original size at a random position.
+        flip: Flip horizontally with probability 0.5.
+        black: Normalised value of a black pixel, for each channel.
     """
 
     def __init__(self, shift: int, crop: int, flip: bool, black: Sequence[float]) -> None:
@@ -22,7 +22,7 @@ class Augment:
         self.black = black
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment images (B, C, H, W) into new ones of the same shape, by the generator's draws."""
+        """Return augmented copies of images (B, C, H, W); all random numbers come from `generator`."""
         if self.shift:
             black = torch.tensor(self.black, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
             x = _cut(F.pad(x - black, [self.shift] * 4) + black, x.shape[-2:], generator)
@@ -35,7 +35,7 @@ class Augment:
 
 
 def _cut(padded: Tensor, size: Sequence[int], generator: torch.Generator) -> Tensor:
-    """A window of `size` (H, W) at a random place of each padded image (B, C, H', W')."""
+    """Crop each padded image (B, C, H', W') to `size` (H, W) at a random position."""
     batch, channels = padded.shape[:2]
     index = []
     for axis, length in ((2, size[0]), (3, size[1])):

@@ -1,4 +1,4 @@
-"""The base of all data modules: load, split, normalise, and cut batches from memory."""
+"""Base class of all data modules: load, split, normalise, and slice batches from memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,16 +19,17 @@ from .splits import TEST_FRACTION, TEST_SEED, split_off
 
 @dataclass(frozen=True)
 class Source:
-    """A whole data set as it comes, before any split.
+    """A complete data set, before splitting.
 
     Attributes:
-        x: Inputs, (N, *input_shape), any numeric type; or what `featurise` makes them of, (N, ...).
+        x: Inputs, (N, *input_shape), any numeric type; or raw values, (N, ...), that `featurise` turns into inputs.
         y: Class indices (N,) int64, or regression targets (N,) float64.
-        class_names: Names of the classes in the order of their indices; None makes it a regression.
-        n_official_test: The last so many rows are the official test split; 0 where there is none.
-        groups: Rows of one group, (N,), stay on one side of a split; None where rows are independent.
-        labelled: Whether `y` is known (it need not be for prediction).
-        extra: What the data module must know again to read another file alike; plain values.
+        class_names: Class names in index order; None for a regression.
+        n_official_test: Size of the official test split, which is at the end; 0 if there is none.
+        groups: Group of each row, (N,); rows of one group stay on the same side of every split. None if rows are
+            independent.
+        labelled: Whether `y` is known; it may be unknown for prediction.
+        extra: Plain values that the data module needs to read another file in the same way.
     """
 
     x: NDArray
@@ -41,25 +42,26 @@ class Source:
 
 
 class ArrayDataModule(L.LightningDataModule):
-    """Data that fits in memory: seeded disjoint splits, normalised on the training split, batches by slicing.
+    """Data in memory: seeded disjoint splits, normalised with training statistics, batches by slicing.
 
-    Subclasses say in `load` where the arrays come from. After `setup`, `input_shape`, `num_classes`, `class_names`
-    and `indices` describe the data, and `card()` holds what a checkpoint must carry.
+    Subclasses implement `load`. After `setup`, `input_shape`, `num_classes`, `class_names` and `indices` describe the
+    data, and `card()` returns what a checkpoint has to store about it.
 
     Args:
-        batch_size: Samples in a training batch, over all devices together.
-        val_fraction: Share of the training rows held out for validation, in (0, 1).
-        train_size: Learn from less: so many training rows (int) or such a share of them (float in (0, 1]), drawn after
-            validation is carved out, so that all sizes share one validation split and smaller ones lie within larger.
-        seed: Draws the validation split; null derives it from the run's seed. The test split never depends on it. Used
-            without `zoo fit`, a data module draws its training order from it, too.
-        root: Folder of downloaded sets, in torchvision's layout; null means $ZOO_DATA_DIR, or a cache in your home.
+        batch_size: Samples per training batch, over all devices together; at least 1.
+        val_fraction: Fraction of the training rows held out for validation, in (0, 1).
+        train_size: Number (int) or fraction (float in (0, 1]) of the training rows to train on; null uses all. All
+            sizes share the same validation split, and smaller subsets are contained in larger ones.
+        seed: Seed of the validation split; null derives it from the run's seed. The test split does not depend on it.
+            Without `zoo fit`, it also seeds the order of training samples.
+        root: Folder of downloaded data sets, in torchvision's layout; null means $ZOO_DATA_DIR, or
+            ~/.cache/ablation-zoo if that is not set.
 
     Raises:
-        InputError: A value out of range.
+        InputError: If a value is out of range.
     """
 
-    # Evaluation has no gradients to fit, so its batches can be larger: fewer, cheaper steps and the same numbers.
+    # Evaluation stores no gradients, so its batches can be larger: fewer steps give the same numbers.
     eval_batch_size = 1024
 
     def __init__(
@@ -73,9 +75,9 @@ class ArrayDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         require(batch_size >= 1, f"data.batch_size must be at least 1, got {batch_size}.")
-        require(0 < val_fraction < 1, f"data.val_fraction must lie between 0 and 1 (exclusive), got {val_fraction}.")
+        require(0 < val_fraction < 1, f"data.val_fraction must be between 0 and 1 (exclusive), got {val_fraction}.")
         if isinstance(train_size, float):
-            require(0 < train_size <= 1, f"data.train_size as a share must lie in (0, 1], got {train_size}.")
+            require(0 < train_size <= 1, f"data.train_size as a fraction must be in (0, 1], got {train_size}.")
         elif train_size is not None:
             require(train_size >= 1, f"data.train_size must be at least 1 row, got {train_size}.")
         require(seed is None or seed >= 0, f"data.seed must not be negative, got {seed}.")
@@ -93,36 +95,36 @@ class ArrayDataModule(L.LightningDataModule):
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters that say which data this is, for naming a trial: not where it lies."""
+        """Return the parameters that determine the data, for a trial's key; its location is not one of them."""
         return {name: value for name, value in params.items() if name != "root"}
 
     @property
     def folder(self) -> Path:
-        """Where downloaded sets live: `root`, else $ZOO_DATA_DIR, else a cache in the home folder."""
+        """Folder of downloaded data sets: `root`, else $ZOO_DATA_DIR, else ~/.cache/ablation-zoo."""
         return data_folder(self.root)
 
-    # --- what subclasses give ---------------------------------------------------------------------------------------
+    # --- overridden by subclasses -----------------------------------------------------------------------------------
 
     def load(self) -> Source:
         """Read the whole data set."""
         raise NotImplementedError
 
     def featurise(self, source: Source) -> Source:
-        """Make inputs of what was read, where that takes the training split, which `indices` says by now."""
+        """Turn raw values into inputs, where this needs the training split; `indices` is already set."""
         return source
 
     def statistics(self, x: NDArray) -> dict[str, Any]:
-        """The `normalisation` of a card, from the training inputs alone: images by channel, tables by feature."""
+        """Compute mean and standard deviation of the training inputs: per channel for images, else per feature."""
         return _mean_std(x, (0, 2, 3) if x.ndim == 4 else (0,))
 
     def train_transform(self) -> Transform | None:
-        """What augments a training batch, or None."""
+        """Return the augmentation of training batches, or None."""
         return None
 
     # --- Lightning's hooks ------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
-        """Load, split, make features and normalise, once."""
+        """Load, split, compute features and normalise; later calls do nothing."""
         if self._arrays:
             return
         source = self.load()
@@ -138,7 +140,7 @@ class ArrayDataModule(L.LightningDataModule):
             self._arrays[split] = x, self._targets(source.y[rows])
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled batches of the training split, anew each epoch, on the model's device."""
+        """Batches of the training split on the model's device, reshuffled every epoch."""
         order_seed = self.seed if self.order_seed is None else self.order_seed
         return self._loader(
             "train",
@@ -161,10 +163,10 @@ class ArrayDataModule(L.LightningDataModule):
         return self.test_dataloader()
 
     def eval_dataloader(self, split: str) -> BatchLoader:
-        """Any split in a fixed order, each sample once and not augmented."""
+        """Any split in a fixed order, each sample exactly once, without augmentation."""
         return self._loader(split, self.eval_batch_size)
 
-    # --- what models and checkpoints ask ----------------------------------------------------------------------------
+    # --- read by models and checkpoints -----------------------------------------------------------------------------
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -173,7 +175,7 @@ class ArrayDataModule(L.LightningDataModule):
 
     @property
     def class_names(self) -> list[str] | None:
-        """Names of the classes in the order of their indices; None for a regression."""
+        """Class names in index order; None for a regression."""
         return self.card()["class_names"]
 
     @property
@@ -183,7 +185,7 @@ class ArrayDataModule(L.LightningDataModule):
 
     @property
     def smallest_batch(self) -> int:
-        """Samples in the smallest batch of training: a last one too small for batch norm joins the one before."""
+        """Size of the smallest training batch; a last batch too small for batch norm is merged with the previous."""
         self.setup()
         return min(self.batch_size, len(self.indices["train"]))
 
@@ -191,7 +193,10 @@ class ArrayDataModule(L.LightningDataModule):
         """The normalised arrays of "train", "val" or "test": x (N, *input_shape), y (N,)."""
         self.setup()
         if split not in self._arrays:
-            raise InputError(f"this data is none that the model was trained on: it has no {split} split, only a test.")
+            raise InputError(
+                f"this data has no {split} split, only a test split, because the model was not trained on it; evaluate "
+                "it with `zoo test`."
+            )
         return self._arrays[split]
 
     def class_counts(self) -> Tensor:
@@ -199,17 +204,18 @@ class ArrayDataModule(L.LightningDataModule):
         return torch.bincount(self.arrays("train")[1], minlength=self.num_classes)
 
     def card(self) -> dict[str, Any]:
-        """What a checkpoint must carry of the data, as plain values: shapes, class names, normalisation, target scale.
+        """Return what a checkpoint stores about the data: shapes, class names, normalisation, target scale.
 
-        `normalisation` and `target` hold `mean` and `std`, of each channel or feature and of a regression's target.
+        All are plain values. `normalisation` and `target` have the keys `mean` and `std`: for each channel or feature,
+        and for the target of a regression.
         """
         self.setup()
         return self._card
 
     def restore(self, card: dict[str, Any]) -> None:
-        """Use the class names, normalisation and target scale of a checkpoint's `card()` in place of this data's own.
+        """Use the class names, normalisation and target scale of a checkpoint's `card()` instead of computing them.
 
-        To be called before `setup`.
+        Must be called before `setup`.
         """
         self._restored = card
 
@@ -234,11 +240,12 @@ class ArrayDataModule(L.LightningDataModule):
             keep = self.train_size if isinstance(self.train_size, int) else round(self.train_size * len(train))
             require(
                 1 <= keep <= len(train),
-                f"data.train_size asks for {keep} training rows, but {len(train)} are there after validation and test.",
+                f"data.train_size must select between 1 and {len(train)} training rows, the number left after the "
+                f"validation and test splits, but selects {keep}.",
             )
             train = train[:keep]
         for name, part in {"training": train, "validation": val, "test": test}.items():
-            require(len(part) > 0, f"{len(rows)} rows are too few: nothing is left for the {name} split.")
+            require(len(part) > 0, f"{len(rows)} rows are too few: the {name} split would be empty; add more rows.")
         return {"train": train, "val": val, "test": test}
 
     def _describe(self, source: Source) -> dict[str, Any]:
@@ -246,9 +253,9 @@ class ArrayDataModule(L.LightningDataModule):
         card: dict[str, Any] = {"input_shape": list(source.x.shape[1:]), "class_names": names, **(source.extra or {})}
         if self._restored is not None:
             was, now = self._restored["input_shape"], card["input_shape"]
-            require(was == now, f"the model was trained on inputs of shape {was}; this data has {now}.")
+            require(was == now, f"the model was trained on inputs of shape {was}, but this data has shape {now}.")
             was, now = self._restored["class_names"], card["class_names"]
-            require(was == now, f"the model was trained on the classes {was}; this data has {now}.")
+            require(was == now, f"the model was trained on the classes {was}, but this data has the classes {now}.")
             return card | {k: self._restored[k] for k in ("normalisation", "target")}
         train = self.indices["train"]
         card["normalisation"] = self.statistics(source.x[train])
@@ -263,15 +270,15 @@ class ArrayDataModule(L.LightningDataModule):
 
 
 def _normalise(x: NDArray, mean: NDArray, std: NDArray) -> NDArray[np.float32]:
-    """(x - mean) / std, in double precision but for grey values, which float32 holds exactly at half the memory."""
+    """Compute (x - mean) / std, in float64; in float32 for uint8 images, to halve the memory."""
     if x.dtype == np.uint8:
         x, mean, std = (values.astype(np.float32) for values in (x, mean, std))
     return ((x - mean) / std).astype(np.float32, copy=False)
 
 
 def _mean_std(values: NDArray, axes: tuple[int, ...]) -> dict[str, Any]:
-    """Mean and population standard deviation over `axes`, in float64; a constant's deviation counts as 1."""
-    if values.dtype == np.uint8:  # images: exact from the counts of each grey value, and many times faster
+    """Mean and population standard deviation over `axes`, in float64; std is 1 where values are constant."""
+    if values.dtype == np.uint8:  # images: counting each grey value is exact and much faster
         counts = np.stack([torch.bincount(torch.from_numpy(c).flatten(), minlength=256) for c in values.swapaxes(0, 1)])
         grey, n = np.arange(256.0), counts.sum(1)
         mean = counts @ grey / n
@@ -279,6 +286,6 @@ def _mean_std(values: NDArray, axes: tuple[int, ...]) -> dict[str, Any]:
     else:
         mean, std = values.mean(axes, dtype=np.float64), values.std(axes, dtype=np.float64)
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):
-        raise InputError("the training data holds values that are not finite; clean them first.")
-    # Rounding leaves a constant a deviation of some 1e-16 of its size.
+        raise InputError("the training data contains NaN or infinite values; remove or replace them.")
+    # Because of rounding, the std of a constant can be about 1e-16 times its value.
     return {"mean": mean.tolist(), "std": np.where(std > 1e-12 * np.abs(mean), std, 1.0).tolist()}

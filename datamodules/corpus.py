@@ -1,4 +1,4 @@
-"""Texts and their classes, as vectors of their words."""
+"""Text classification data sets, vectorised by word n-grams."""
 
 import hashlib
 from collections import Counter
@@ -17,12 +17,12 @@ from .vectorizer import KINDS, Vectorizer, learn, no_words
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts as they are read.
+    """Texts as read from a file.
 
     Attributes:
         texts: The texts.
-        labels: The class of each, by name; None where they are not known.
-        groups: What the texts of one group have in common; they stay on one side of each split.
+        labels: Class name of each text; None if unknown.
+        groups: Group of each text; texts of one group stay on the same side of every split.
     """
 
     texts: list[str]
@@ -30,35 +30,34 @@ class Corpus:
     groups: list[str]
 
     def without(self, groups: list[str]) -> "Corpus":
-        """Those that are of none of the groups."""
+        """Return the texts whose group is not in `groups`."""
         gone = set(groups)
         rows = [row for row, group in enumerate(self.groups) if group not in gone]
         labels = None if self.labels is None else [self.labels[row] for row in rows]
         return Corpus([self.texts[row] for row in rows], labels, [self.groups[row] for row in rows])
 
     def digest(self) -> str:
-        """A hash of what was read, and not of a file's bytes, so that other line ends are no other file."""
+        """Hash the texts and labels, not the file's bytes, so that line endings make no difference."""
         return hashlib.sha256(repr((self.texts, self.labels)).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 class Texts(ArrayDataModule):
-    """Texts with classes, as vectors of their words.
+    """Texts with classes, vectorised by word n-grams.
 
-    Vocabulary and weights come from the training split alone, and so does the one number by which all features are
-    divided, so that inputs have a root mean square of 1 over it. It is one, not one a feature: rows keep their common
-    length and words their tf-idf weights, where each feature's own deviation would blow up the rarest words most and
-    undo both; and zero stays zero, which says that a word is absent. Without it inputs would be of a size of
-    1/sqrt(features), and initializers made for 1 would start every net with a signal that is all but gone.
+    Vocabulary and weights come from the training split. All features are divided by one number, chosen so that the
+    training inputs have a root mean square of 1: initializers expect inputs of that size, and tf-idf values alone are
+    about 1/sqrt(features). One number for all features preserves the row norms, the tf-idf weights and the zeros of
+    absent words; a separate number for each feature would inflate the rarest words.
 
     Args:
-        vectorizer: tfidf (term frequency times inverse document frequency, of the most frequent n-grams) or hashing
-            (signed counts in buckets, which needs no vocabulary). A checkpoint's own goes before it.
-        ngrams: Take sequences of up to so many words; 1 takes words alone.
-        max_features: At most so many features, with hashing exactly so many.
+        vectorizer: tfidf (the most frequent n-grams, weighted by inverse document frequency) or hashing (signed counts
+            in hash buckets, without a vocabulary). A checkpoint's own vectorizer takes precedence.
+        ngrams: Maximum length of an n-gram, in words; 1 uses single words only.
+        max_features: Maximum number of features; with hashing, the exact number.
     """
 
-    origin = ""  # what messages call the data
-    group: str | None = None  # the column whose equal values stay together
+    origin = ""  # name of the data in messages
+    group: str | None = None  # column whose equal values stay on the same side of a split
 
     def __init__(self, *, vectorizer: str = "tfidf", ngrams: int = 1, max_features: int = 1000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -69,18 +68,21 @@ class Texts(ArrayDataModule):
         self._whole = False
 
     def read(self) -> tuple[Corpus, Corpus | None]:
-        """The texts to train on, and those of the official test split if there is one."""
+        """Return the training texts, and those of the official test split or None."""
         raise NotImplementedError
 
     def load(self) -> Source:
-        """Texts (N,), without those of training whose group is in the test split, too.
+        """Texts (N,), without training texts whose group also occurs in the test split.
 
-        Files other than those that a checkpoint was trained on are tested and predicted whole.
+        A file that the checkpoint was not trained on becomes a test split as a whole.
         """
         train, test = self.read()
         digests = [train.digest(), None if test is None else test.digest()]
         if self._restored is not None:
-            require("vectorizer" in self._restored, "the model was trained on numbers, and these data are texts.")
+            require(
+                "vectorizer" in self._restored,
+                "the model was trained on numeric data, but this data set contains texts.",
+            )
             known = self._restored["sha256"]
             self._whole = digests != known
             if self._whole:
@@ -93,7 +95,10 @@ class Texts(ArrayDataModule):
         names = self._class_names(labels, train, test)
         index = {name: number for number, name in enumerate(names)}
         if labels is not None and (unseen := sorted(set(labels) - set(index))):
-            raise InputError(f"{self.origin}: the model was trained on the classes {names}; it does not know {unseen}.")
+            raise InputError(
+                f"{self.origin}: the model was trained on the classes {names}, which do not include {unseen}; remove "
+                "the rows of other classes."
+            )
         y = np.full(len(texts), -1) if labels is None else np.array([index[label] for label in labels], np.int64)
         return Source(
             np.array(texts, dtype=object),
@@ -106,7 +111,7 @@ class Texts(ArrayDataModule):
         )
 
     def featurise(self, source: Source) -> Source:
-        """Vectors (N, F) in place of the texts, by the vocabulary of the training split, or of the checkpoint."""
+        """Turn the texts into vectors (N, F), with the vocabulary of the training split or of the checkpoint."""
         if self._restored is not None:
             make = Vectorizer(**self._restored["vectorizer"])
         else:
@@ -114,7 +119,7 @@ class Texts(ArrayDataModule):
         return replace(source, x=make(source.x), extra={**(source.extra or {}), "vectorizer": asdict(make)})
 
     def statistics(self, x: NDArray) -> dict[str, Any]:
-        """One scale for all features: the root mean square of the training inputs."""
+        """Use one scale for all features: the root mean square of the training inputs."""
         scale = float(np.sqrt(np.square(x, dtype=np.float64).mean()))
         if scale == 0:
             raise no_words()
@@ -124,27 +129,28 @@ class Texts(ArrayDataModule):
         return {"test": np.arange(len(source.x))} if self._whole else super()._split(source)
 
     def _class_names(self, labels: list[str] | None, train: Corpus, test: Corpus | None) -> list[str]:
-        """The checkpoint's, else those of the data in alphabetical order, each with enough to train on."""
+        """Return the checkpoint's class names, else those of the data, sorted and checked for size."""
         if self._restored is not None:
             return self._restored["class_names"]
         names = sorted(set(labels or ()))
-        require(len(names) > 1, f"{self.origin} has one class only, {', '.join(map(repr, names))}.")
-        # Those of one group stand together, so they count as one.
+        found = ", ".join(map(repr, names))
+        require(len(names) > 1, f"{self.origin} has only one class, {found}; classification needs at least two.")
+        # Texts of one group stay together, so they count as one.
         counts = Counter(label for label, _ in set(zip(train.labels or (), train.groups, strict=True)))
         refuse_rare(self.origin, names, [counts[name] for name in names], "text", own_test=test is not None)
         return names
 
 
 def column_of(table: pd.DataFrame, name: str, path: str) -> list[str]:
-    """A column's values, none of them blank.
+    """Return the values of a column, none of which may be blank.
 
     Args:
         table: The table.
-        name: The column.
-        path: Its file, for messages.
+        name: Name of the column.
+        path: File of the table, for messages.
 
     Raises:
-        InputError: There is no such column, or a value is missing.
+        InputError: If the column does not exist, or a value is missing.
     """
     if name not in table:
         raise unknown(f"column of {path}", name, table.columns)
@@ -152,7 +158,7 @@ def column_of(table: pd.DataFrame, name: str, path: str) -> list[str]:
     blank = np.flatnonzero(values.str.strip() == "")
     if len(blank):
         raise InputError(
-            f"{path}: column {name!r} has {len(blank)} empty values, the first in row {blank[0] + 1}. Fill them in, or "
-            "delete those rows."
+            f"{path}: column {name!r} has {len(blank)} empty value{'s' * (len(blank) > 1)}, the first in row "
+            f"{blank[0] + 1}; fill them in or delete those rows."
         )
     return values.tolist()

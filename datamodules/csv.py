@@ -1,4 +1,4 @@
-"""A table of the user's own."""
+"""A CSV or ARFF file of the user's."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,25 @@ from .tablefile import find, read_bytes
 
 
 class CSV(Table):
-    """A CSV or ARFF file of your own: every column but the target is a numeric feature; labels may be text.
+    """A CSV or ARFF file of your own: every column except the target is a numeric feature; labels may be text.
 
-    A fifth of the rows becomes the test split, by a constant; equal rows stay on one side of each split. A file other
-    than the one that a checkpoint was trained on is tested and predicted whole.
+    20 % of the rows become the test split, drawn with a fixed seed; identical rows stay on the same side of every
+    split. A file that a checkpoint was not trained on is used as a test split as a whole.
 
     Args:
-        path: The file; must be given. One that is not there is looked for below the data root. A name that ends in
-            .arff says that it is one: `sep` and `header` say nothing then, nominal targets are classes, `?` is missing.
-        target: The column to predict, which must be given; where the file has no header, its number, from 0.
-        task: `classification`, `regression`, or `auto`: classes where the target is text, or whole numbers of at most
-            20 different values.
-        drop: Columns to leave out.
-        sep: What separates the columns.
-        header: Whether the first line names the columns.
-        missing: What fills in a missing feature (an empty field): `mean` or `median` of its column over the training
-            split; null refuses files that miss any. A missing target is always refused.
+        path: CSV or ARFF file (required). A path that does not exist is looked up below the data root. Files that end
+            in .arff are read as ARFF: `sep` and `header` are ignored, nominal targets are classes, `?` is missing.
+        target: Column to predict (required); its index, starting at 0, if the file has no header.
+        task: classification, regression or auto. auto means classification if the target is text or has at most 20
+            different values, all integers.
+        drop: Columns to ignore.
+        sep: Column separator.
+        header: Whether the first line contains the column names.
+        missing: How to fill in missing features (empty fields): mean or median of the column over the training split;
+            null makes them an error. Missing targets are always an error.
 
     Raises:
-        InputError: The file cannot be used; the message names the column and row.
+        InputError: If the file cannot be used; the message names the column and row.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class CSV(Table):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        require(path != "", "the data set 'csv' needs a file: --data.path FILE.")
-        require(target != "", "the data set 'csv' needs a column to predict: --data.target COLUMN.")
+        require(path != "", "the data set 'csv' needs a file; pass --data.path FILE.")
+        require(target != "", "the data set 'csv' needs a column to predict; pass --data.target COLUMN.")
         choose("data.task", task, ["auto", "classification", "regression"])
         require(len(sep) > 0, "data.sep must not be empty.")
         check_missing(missing)
@@ -58,12 +58,12 @@ class CSV(Table):
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        """As in the base, with the file's content in place of its path."""
+        """See the base class; the file's content replaces its path."""
         digest = hashlib.sha256(read_bytes(find(params["path"], params.get("root")))).hexdigest()
         return super().identity({**params, "path": digest})
 
     def setup(self, stage: str | None = None) -> None:
-        """Load, split and normalise, once; for prediction the target column may be missing."""
+        """Load, split and normalise; the target column may be missing if `stage` is "predict"."""
         self._predicting = stage == "predict"
         super().setup(stage)
 

@@ -1,20 +1,20 @@
-"""The one exception for bad input, so that a command can answer it with a sentence instead of a traceback."""
+"""The exception for invalid input, which commands print as one sentence instead of a traceback."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Input that a person can mend: the message names the culprit and the remedy."""
+    """Invalid input; the message names the culprit and how to fix it."""
 
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
-    """An `InputError` for a name that is not among `choices`, with the nearest match and the list.
+    """Make an `InputError` for an unknown name, with the nearest match and the list of valid names.
 
     Args:
-        kind: What the name should have been, such as "model".
-        name: What was given.
-        choices: The names that exist.
+        kind: Kind of name, such as "model".
+        name: The unknown name.
+        choices: Valid names.
     """
     names = sorted(choices)
     nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
@@ -23,7 +23,7 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
 
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
-    """`name` itself if it is among `choices`, else raise `unknown`."""
+    """Return `name` if it is in `choices`; otherwise raise the error of `unknown`."""
     names = list(choices)
     if name not in names:
         raise unknown(kind, name, names)

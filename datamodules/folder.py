@@ -1,9 +1,9 @@
-"""Where data lie that come with no package."""
+"""Location of data files that no package provides."""
 
 import os
 from pathlib import Path
 
 
 def data_folder(root: str | None) -> Path:
-    """The data root: `root`, else $ZOO_DATA_DIR, else a cache in the home folder."""
+    """Return the data root: `root`, else $ZOO_DATA_DIR, else ~/.cache/ablation-zoo."""
     return Path(root or os.environ.get("ZOO_DATA_DIR") or "~/.cache/ablation-zoo").expanduser()

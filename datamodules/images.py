@@ -1,4 +1,4 @@
-"""What all data sets of images can have done to their images, once and for all splits alike."""
+"""Fixed transformations of image data sets, applied to all splits once."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ _PERMUTATION_SEED = 13
 
 
 class ImageDataModule(ArrayDataModule):
-    """Images, which can be padded, shifted and permuted, in this order, before anything is split off.
+    """Images that can be padded, shifted and permuted, in this order, before splitting.
 
     Args:
-        pad: Add a black border of so many pixels on each side.
-        shift: Move each image of all splits by an offset of its own, of up to so many pixels each way; what comes in is
-            black, what goes out is lost. An image's offset is always the same: this is no augmentation.
-        permute_pixels: true puts the pixels of all images into one random order, always the same (as in permuted MNIST;
-            Goodfellow et al. 2013), so that what was near is no longer near. Channels of a pixel stay together.
+        pad: Width of a black border to add on each side, in pixels.
+        shift: Move each image of all splits by its own random offset of up to this many pixels in each direction; the
+            uncovered border is black. The offsets are fixed: this is not an augmentation.
+        permute_pixels: Whether to apply one fixed random permutation to the pixels of all images (permuted MNIST;
+            Goodfellow et al. 2013), which destroys neighbourhoods. The channels of a pixel stay together.
     """
 
     def __init__(
@@ -38,15 +38,15 @@ class ImageDataModule(ArrayDataModule):
         self.pad, self.shift, self.permute_pixels = pad or 0, shift or 0, bool(permute_pixels)
 
     def arrange(self, images: NDArray) -> NDArray:
-        """The images of the whole set, (N, C, H, W), padded, shifted and permuted: (N, C, H + 2 pad, W + 2 pad).
+        """Pad, shift and permute all images (N, C, H, W), giving (N, C, H + 2 pad, W + 2 pad).
 
         Raises:
-            InputError: A border wider than the image, or a shift that leaves nothing of it.
+            InputError: If the border is wider than the image, or the shift could move all of it out.
         """
         side = min(images.shape[2:])
         require(self.pad <= side, f"data.pad must be at most the image's side of {side} pixels, got {self.pad}.")
         side += 2 * self.pad
-        size = f"{side} pixels{', its border included' if self.pad else ''}"
+        size = f"{side} pixels{' (with its border)' if self.pad else ''}"
         require(self.shift < side, f"data.shift must be less than the image's side of {size}, got {self.shift}.")
         images = _bordered(images, self.pad) if self.pad else images
         images = shifted(images, self.shift) if self.shift else images
@@ -54,7 +54,7 @@ class ImageDataModule(ArrayDataModule):
 
 
 def shifted(images: NDArray, most: int) -> NDArray:
-    """Each image (N, C, H, W) moved by an offset of up to `most` pixels each way, drawn for its place among the N."""
+    """Move each image (N, C, H, W) by an offset of up to `most` pixels, which depends on its index only."""
     starts = np.random.default_rng(_SHIFT_SEED).integers(0, 2 * most + 1, (len(images), 2))
     # (N, C, 2 most + 1, 2 most + 1, H, W), a view
     windows = np.lib.stride_tricks.sliding_window_view(_bordered(images, most), images.shape[2:], axis=(2, 3))
@@ -62,7 +62,7 @@ def shifted(images: NDArray, most: int) -> NDArray:
 
 
 def permuted(images: NDArray) -> NDArray:
-    """All images (N, C, H, W) with their pixels in one random order, that of the size H·W."""
+    """Apply one fixed permutation of the H·W pixels to all images (N, C, H, W)."""
     order = np.random.default_rng(_PERMUTATION_SEED).permutation(images.shape[2] * images.shape[3])
     return np.take(images.reshape(*images.shape[:2], -1), order, axis=2).reshape(images.shape)
 

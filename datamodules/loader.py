@@ -1,4 +1,4 @@
-"""Batches cut from arrays in memory, sharded across ranks."""
+"""Batches sliced from arrays in memory, sharded across ranks."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,25 +11,26 @@ Transform = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class BatchLoader:
-    """Iterates over `(x, y)` batches of arrays that stay in memory, where they lie (CPU or GPU).
+    """Iterates over `(x, y)` batches of arrays in memory, on the CPU or GPU.
 
-    A stand-in for `DataLoader` where the data set fits in memory: slicing tensors costs microseconds a batch, a
-    Python call per sample several times the training of a small net.
+    Replaces `DataLoader` for data sets that fit in memory: slicing a tensor takes microseconds per batch, while one
+    Python call per sample takes several times as long as training a small net.
 
-    `batch_size` counts the samples of all ranks together. Every rank draws the same permutation and takes its share of
-    each batch, so ranks are disjoint, cover every sample once without padding, and run equally many steps: those of one
-    process. A last batch of one sample, too small for batch norm, joins the one before. Other last batches may be cut
-    into unequal shares, some of them empty, unless there is batch norm: then every rank has two samples in each batch.
+    `batch_size` counts the samples of all ranks together. Every rank draws the same permutation and takes its part of
+    each batch. Ranks are therefore disjoint, cover every sample once without padding, and take as many steps as a
+    single process. A last batch of one sample, too small for batch norm, is merged with the previous one. Other last
+    batches may be divided unequally, and some parts may be empty, unless the model has batch norm: then every rank
+    has at least two samples in each batch.
 
     Args:
         x: Inputs, (N, *input_shape).
         y: Targets, (N,).
-        batch_size: Samples in a batch, over all ranks.
-        shuffle_seed: Seeds a fresh order for each epoch; None keeps the order.
-        rank: This process's rank.
-        world_size: The number of ranks.
-        transform: Applied to each batch of inputs, with a generator seeded by epoch; for augmentation.
-        batch_norm: Whether every rank needs two samples in a batch.
+        batch_size: Samples per batch, over all ranks together.
+        shuffle_seed: Seed of the order, which is different in every epoch; None keeps the order of the arrays.
+        rank: Rank of this process.
+        world_size: Number of ranks.
+        transform: Augmentation of input batches, called with a generator that is seeded for each epoch.
+        batch_norm: Whether every rank needs at least two samples in each batch.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class BatchLoader:
         self._bounds = batch_bounds(len(x), batch_size, smallest_last(batch_size, world_size, batch_norm))
 
     def __len__(self) -> int:
-        """The number of batches in an epoch."""
+        """Number of batches per epoch."""
         return len(self._bounds)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of batches: x (B, *input_shape), y (B,); the next call shuffles anew."""
+        """Yield the batches of one epoch, x (B, *input_shape) and y (B,); the next call reshuffles."""
         epoch, self.epoch = self.epoch, self.epoch + 1
         if self.shuffle_seed is None:
             self._order, augment = None, torch.Generator().manual_seed(epoch)
@@ -69,25 +70,25 @@ class BatchLoader:
             part = self._part(number, self.rank, self.world_size)
             if self.transform is None:
                 yield self.x[part], self.y[part]
-            else:  # of the whole batch, so that each image is augmented as it would be in one process
+            else:  # augment the whole batch, so that each image is augmented as in a single process
                 x = self.transform(self.x[self._part(number)], augment)
                 yield x[self.rank :: self.world_size], self.y[part]
 
     def targets(self, number: int) -> Tensor:
-        """The targets of all ranks together, (B,), in a batch of the epoch under way, counted from 0."""
+        """Return the targets of all ranks, (B,), for batch `number` (from 0) of the current epoch."""
         return self.y[self._part(number)]
 
     def _part(self, number: int, first: int = 0, step: int = 1) -> slice | Tensor:
-        """Which rows a batch holds, or a share of them: every `step`-th from `first` on."""
+        """Return the rows of a batch, or every `step`-th of them from `first` on."""
         start, stop = self._bounds[number]
         part = slice(start + first, stop, step)
         return part if self._order is None else self._order[part]
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> tuple[Tensor, torch.Generator]:
-    """The order of n samples in an epoch, (n,), and the generator of its augmentation.
+    """Return the order of n samples in an epoch, (n,), and the generator for its augmentation.
 
-    Seeded by (seed, epoch) and not by what ran before: any epoch's order can be had by itself.
+    Both depend on (seed, epoch) only, so any epoch can be reproduced on its own.
     """
     order_seed, augment_seed = np.random.SeedSequence([seed, epoch]).generate_state(2).tolist()
     order = torch.randperm(n, generator=torch.Generator().manual_seed(order_seed))
@@ -95,17 +96,17 @@ def epoch_order(seed: int, epoch: int, n: int) -> tuple[Tensor, torch.Generator]
 
 
 def has_batch_norm(model: nn.Module | None) -> bool:
-    """Whether a model normalises by batches, so that one sample is too few."""
+    """Whether a model has batch norm, which needs more than one sample per batch."""
     return model is not None and any(isinstance(layer, _BatchNorm) for layer in model.modules())
 
 
 def smallest_last(batch_size: int, world_size: int, batch_norm: bool) -> int:
-    """How many samples a last batch must have, over all ranks, not to join the one before."""
+    """Minimum size of the last batch, over all ranks; a smaller one is merged with the previous batch."""
     return min(2 * world_size if batch_norm else 2, batch_size)
 
 
 def batch_bounds(n: int, batch_size: int, smallest: int) -> list[tuple[int, int]]:
-    """(start, stop) of each batch of n samples; a last one below `smallest` joins the one before."""
+    """Return (start, stop) of each batch of n samples; a last batch below `smallest` is merged with the previous."""
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] < smallest:
         starts.pop()

@@ -1,4 +1,4 @@
-"""Which parameters a class's constructor takes, inherited ones included."""
+"""Parameters of a class's constructor, including inherited ones."""
 
 import inspect
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from .errors import InputError, unknown
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """The named parameters of a class's constructor, following `**kwargs` into its bases, own ones first."""
+    """Return the named parameters of a constructor, own ones first, following `**kwargs` into base classes."""
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         own = base.__dict__.get("__init__")
@@ -24,16 +24,16 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def check_parameters(owner: str, cls: type, given: Iterable[str], without: Iterable[str] = ()) -> None:
-    """Refuse a parameter that the class does not take, and the lack of one that it needs.
+    """Check for unknown and for missing required parameters.
 
     Args:
-        owner: The class in words, for the message.
+        owner: Description of the class, for messages.
         cls: The class.
-        given: The names given.
-        without: Names that are filled in later, neither allowed nor needed here.
+        given: Names of the parameters given.
+        without: Parameters that are filled in later; they are neither allowed nor required here.
 
     Raises:
-        InputError: With the nearest match and the list.
+        InputError: If a parameter is unknown (with the nearest match and the list) or a required one is missing.
     """
     known: dict[str, Any] = {k: v for k, v in parameters(cls).items() if k not in set(without)}
     given = list(given)

@@ -1,4 +1,4 @@
-"""Published tables that come with no package: each is a file below the data root, where a person has put it."""
+"""Published tables that no package provides: each is a file that you place below the data root."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,12 +10,12 @@ from .tablefile import TableFile, read_file
 
 
 class _Published(Table):
-    """A table of known shape.
+    """A table whose shape is known and checked.
 
     Attributes:
-        origin: Where it comes from, in words.
-        shape: Its rows and features.
-        n_rare: Rows of its second class; None for a regression.
+        origin: Description of its source.
+        shape: Number of rows and of features.
+        n_rare: Number of rows of the second class; None for a regression.
     """
 
     origin: str
@@ -26,26 +26,26 @@ class _Published(Table):
         """Features (N, F).
 
         Raises:
-            InputError: The file is not there, or is another.
+            InputError: If the file is missing, or has other contents than expected.
         """
         file = self._file()
         require(
             file.is_file(),
-            f"there is no {file}. The data root is $ZOO_DATA_DIR or --data.root; the file is {self.origin}, and is not "
-            "downloaded.",
+            f"{file} does not exist and is not downloaded automatically. Put the file there ({self.origin}), or set "
+            "ZOO_DATA_DIR or --data.root to the folder that contains tabular/.",
         )
         try:
             source = super().load()
         except InputError as error:
-            raise InputError(f"{error} The file should be {self.origin}.") from None
+            raise InputError(f"{error} Expected {self.origin}.") from None
         found = f"{source.x.shape[0]:,} rows of {source.x.shape[1]} features"
         n_rare = None if self.n_rare is None else int((source.y == 1).sum())
         if n_rare is not None:
             found += f", {n_rare} of class {self._names()[1]!r}"
         require(
             source.x.shape == self.shape and n_rare == self.n_rare,
-            f"{file} is not the file expected: it holds {found}. It should be "
-            f"{self.origin}; read another with --data csv.",
+            f"{file} is not the expected file: it contains {found}. Expected {self.origin}; use --data csv for other "
+            "tables.",
         )
         return source
 
@@ -62,8 +62,8 @@ class _Published(Table):
 class Mammography(_Published):
     """Mammography: 11,183 rows of 6 features, 2.32 % microcalcifications (Woods et al. 1993, OpenML 310).
 
-    `tabular/mammography.csv` below the data root, without header, the last column '-1' or '1'. Of its rows 7,848
-    differ; equal ones stay on one side of each split.
+    Reads `tabular/mammography.csv` below the data root, which has no header; its last column is '-1' or '1'. Only
+    7,848 rows are distinct; identical rows stay on the same side of every split.
     """
 
     path = "tabular/mammography.csv"
@@ -76,14 +76,15 @@ class Mammography(_Published):
 class PolishBankruptcy(_Published):
     """Polish companies: 7,027 rows of 64 financial ratios, 3.86 % bankrupt five years later (UCI 365, first year).
 
-    `tabular/polish_bankruptcy_1year.arff` below the data root (Zięba et al. 2016). 5,835 values are missing. Where its
-    denominator comes near zero a ratio lies dozens of standard deviations out, so that, standardised alone, the middle
-    half of most ratios fits into a few hundredths of one, and nets learn little; hence the ranks.
+    Reads `tabular/polish_bankruptcy_1year.arff` below the data root (Zięba et al. 2016). 5,835 values are missing.
+    Ratios with a denominator near zero are dozens of standard deviations from the mean, so standardisation alone
+    squeezes the middle half of most ratios into a few hundredths of a standard deviation, and nets learn little.
+    Ratios are therefore replaced by ranks.
 
     Args:
-        missing: What fills in a missing ratio: `median` or `mean` of its column over the training split.
-        ranks: Put the normal quantile of its rank among the training rows, by 100 quantiles, in each ratio's place, and
-            standardise that; false standardises the ratios themselves.
+        missing: How to fill in missing ratios: median or mean of the column over the training split.
+        ranks: Whether to replace each ratio by the normal quantile of its rank among the training rows (from 100
+            quantiles) before standardising; false standardises the ratios themselves.
     """
 
     path = "tabular/polish_bankruptcy_1year.arff"
@@ -101,7 +102,7 @@ class PolishBankruptcy(_Published):
 class CaliforniaHousing(_Published):
     """California housing: 20,640 rows of 8 features, a regression of house values (Pace & Barry 1997, StatLib).
 
-    `tabular/california_housing.csv` below the data root.
+    Reads `tabular/california_housing.csv` below the data root.
     """
 
     path = "tabular/california_housing.csv"

@@ -1,4 +1,4 @@
-"""Names for classes whose modules load only when a name is used, so that listing names costs no import of torch."""
+"""Registry of names whose modules are imported on first use, so that listing names does not import torch."""
 
 import ast
 import fnmatch
@@ -13,10 +13,10 @@ from .errors import InputError, choose
 
 
 class Registry:
-    """Maps a snake_case name to a class, or to the "package.module:Class" that holds it.
+    """Maps a snake_case name to a class, or to "package.module:Class".
 
     Args:
-        kind: What is registered, in words for messages ("model").
+        kind: Kind of the registered classes for messages, such as "model".
     """
 
     def __init__(self, kind: str) -> None:
@@ -24,10 +24,10 @@ class Registry:
         self._targets: dict[str, str | type] = {}
 
     def register(self, name: str, target: str | None = None) -> Callable[[type], type]:
-        """Register `target` ("package.module:Class") now, or the class that this decorates.
+        """Register `target` ("package.module:Class") if given; otherwise return a decorator that registers a class.
 
         Raises:
-            InputError: The name is taken.
+            InputError: If the name is already registered.
         """
         if name in self._targets:
             raise InputError(f"{self.kind} {name!r} is already registered; choose another name.")
@@ -43,22 +43,22 @@ class Registry:
         return decorate
 
     def names(self, pattern: str = "*") -> list[str]:
-        """The registered names that match a glob pattern, sorted."""
+        """Return the registered names that match a glob pattern, sorted."""
         return sorted(fnmatch.filter(self._targets, pattern))
 
     def check(self, name: str) -> str:
-        """The name itself, if it is registered.
+        """Return the name itself if it is registered.
 
         Raises:
-            InputError: No such name; the message has the nearest match and the list.
+            InputError: If the name is unknown, with the nearest match and the list.
         """
         return choose(self.kind, name, self._targets)
 
     def load(self, name: str) -> Any:
-        """The class behind a name, importing its module if need be.
+        """Return the class of a name, importing its module if necessary.
 
         Raises:
-            InputError: No such name; the message has the nearest match and the list.
+            InputError: If the name is unknown, with the nearest match and the list.
         """
         target = self._targets[self.check(name)]
         if isinstance(target, str):
@@ -67,12 +67,12 @@ class Registry:
         return target
 
     def name_of(self, cls: type) -> str | None:
-        """The name under which a class is registered, or None."""
+        """Return the name under which a class is registered, or None."""
         full_name = f"{cls.__module__}:{cls.__qualname__}"
         return next((n for n, t in self._targets.items() if t is cls or t == full_name), None)
 
     def summary(self, name: str) -> str:
-        """The first line of a class's docstring, read from its source so that nothing heavy is imported."""
+        """Return the first line of a class's docstring, read from source to avoid importing its module."""
         target = self._targets[name]
         if not isinstance(target, str):
             return (inspect.getdoc(target) or "").partition("\n")[0]

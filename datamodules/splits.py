@@ -7,19 +7,19 @@ from numpy.typing import NDArray
 
 from .errors import require
 
-# The test split of a set that comes without one: a constant, so that no later command, whatever its seed, tests on rows
-# that a model was trained on.
+# Seed of the test split of data sets without an official one. It is a constant, so that no later command can test on
+# rows that a model was trained on, whatever its seed.
 TEST_SEED = 20_240_229
 TEST_FRACTION = 0.2
 
 
 def stratified_order(labels: NDArray | None, n: int, seed: int) -> NDArray[np.int64]:
-    """A random order of `range(n)` in which every prefix holds each class in about its overall share.
+    """Return a random permutation of `range(n)` in which every prefix is approximately stratified by class.
 
     Args:
         labels: Class of each row, (n,), or None for a plain permutation.
-        n: The number of rows.
-        seed: Seeds the order.
+        n: Number of rows.
+        seed: Seed of the permutation.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)
@@ -29,7 +29,7 @@ def stratified_order(labels: NDArray | None, n: int, seed: int) -> NDArray[np.in
     position = np.empty(n)
     for label in np.unique(labels):
         members = order[labels[order] == label]
-        # The r-th of c members stands at a random place in the r-th of c equal parts of [0, 1).
+        # The r-th of c members gets a random position in the r-th of c equal parts of [0, 1).
         position[members] = (np.arange(len(members)) + jitter[members]) / len(members)
     return np.argsort(position, kind="stable")
 
@@ -37,17 +37,17 @@ def stratified_order(labels: NDArray | None, n: int, seed: int) -> NDArray[np.in
 def split_off(
     rows: NDArray[np.int64], fraction: float, seed: int, labels: NDArray | None = None, groups: NDArray | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split `rows` into a part of about `fraction` and the rest, both in random order, neither empty where avoidable.
+    """Split `rows` into a part of about `fraction` and the rest, both in random order; neither is empty if avoidable.
 
     Args:
-        rows: The row indices to split, (n,).
-        fraction: The share of the first part, in (0, 1).
-        seed: Seeds the split.
-        labels: Class of each row of the whole set, indexed by `rows`; None splits without regard to class.
-        groups: Group of each row of the whole set; rows of one group land on the same side.
+        rows: Row indices to split, (n,).
+        fraction: Fraction of the first part, in (0, 1).
+        seed: Seed of the split.
+        labels: Class of each row of the whole data set, indexed by `rows`; None disables stratification.
+        groups: Group of each row of the whole data set; rows of one group stay on the same side.
 
     Returns:
-        (part, rest), each an array of row indices.
+        (part, rest), two arrays of row indices.
     """
     own = np.arange(len(rows)) if groups is None else groups[rows]
     _, first, group_of = np.unique(own, return_index=True, return_inverse=True)
@@ -61,22 +61,22 @@ def split_off(
 
 
 def refuse_rare(origin: str, names: Sequence[str], counts: Sequence[int], what: str, own_test: bool = False) -> None:
-    """Refuse a class with too few samples for one in each split.
+    """Check that every class has enough samples for one in each split.
 
     Args:
-        origin: Where the data are from.
-        names: The classes.
-        counts: Of each class, the samples that differ, since equal ones stay together.
-        what: A sample in words.
-        own_test: Whether the test split is none of them.
+        origin: Name of the data, for messages.
+        names: Class names.
+        counts: Number of distinct samples of each class; identical samples stay together.
+        what: What a sample is called, such as "row".
+        own_test: Whether there is a separate test split.
 
     Raises:
-        InputError: With the first such class.
+        InputError: For the first class with too few samples.
     """
     least, splits = (2, "training and validation") if own_test else (3, "training, validation and test")
     for name, n in zip(names, counts, strict=True):
         require(
             n >= least,
-            f"{origin}: the class {name!r} has {n} different {what}{'s' * (n != 1)}, but {splits} take one each. Find "
-            "more of them, or delete the class.",
+            f"{origin}: the class {name!r} has {n} different {what}{'s' * (n != 1)}, but {splits} need one each; add "
+            "more, or delete the class.",
         )

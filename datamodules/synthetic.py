@@ -1,4 +1,4 @@
-"""Made-up data whose difficulty is known. Each is drawn from a constant seed: a run's seed never changes the task."""
+"""Synthetic data of known difficulty, generated with a fixed seed: a run's seed never changes the task."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ _DATA_SEED = 7
 
 
 class _Synthetic(ArrayDataModule):
-    """A synthetic set of `n_samples` points.
+    """A synthetic data set of `n_samples` points.
 
     Args:
-        n_samples: The number of points, all splits together.
-        noise: Standard deviation of the noise added to each coordinate.
+        n_samples: Total number of points in all splits; at least 10.
+        noise: Standard deviation of the Gaussian noise added to each coordinate.
     """
 
     def __init__(self, *, n_samples: int = 1000, noise: float = 0.1, **kwargs: Any) -> None:
@@ -30,7 +30,7 @@ class _Synthetic(ArrayDataModule):
 
 
 class XOR(_Synthetic):
-    """Exclusive or: noisy corners of the unit square in 2 classes; a linear boundary gets at best 3 of 4 corners."""
+    """Exclusive or: noisy corners of the unit square in 2 classes; a linear classifier gets at most 3 of 4 right."""
 
     def load(self) -> Source:
         """Points (N, 2); the class is a XOR b of the corner (a, b)."""
@@ -58,7 +58,7 @@ class Spirals(_Synthetic):
         """Points (N, 2); the second spiral is the first turned by 180 degrees."""
         rng = np.random.default_rng(_DATA_SEED)
         label = np.arange(self.n_samples) % 2
-        # The square root spreads the points evenly along the arm.
+        # The square root distributes the points evenly along the arm.
         turn = 3 * np.pi * np.sqrt(rng.random(self.n_samples))
         angle = turn + np.pi * label
         return Source(
@@ -67,11 +67,11 @@ class Spirals(_Synthetic):
 
 
 class Fraud(ArrayDataModule):
-    """Synthetic insurance claims: 8,000 rows of 20 features, exactly 3 % fraudulent, no linear giveaway.
+    """Synthetic insurance claims: 8,000 rows of 20 features, exactly 3 % fraudulent, not linearly separable.
 
-    Stands in for the chapter's private fraud data, of which only the size and the share are known. A claim's risk is a
-    sum of interactions and bumps of eight features plus noise; the riskiest 3 % are the frauds. Six features are
-    log-normal, as amounts are; the last twelve say nothing.
+    Replaces the chapter's private fraud data, of which only the size and the class shares are known. The risk of a
+    claim is a nonlinear function of the first eight features plus noise, and the riskiest 3 % are fraudulent. Six
+    features are log-normal, like amounts of money; the last twelve are uninformative.
     """
 
     def load(self) -> Source:
@@ -93,21 +93,21 @@ class Fraud(ArrayDataModule):
 
 
 class Sawtooth(_Synthetic):
-    """The tent map composed k times: a regression on [0, 1] whose graph is a saw of 2^(k-1) teeth (Telgarsky 2015).
+    """The tent map composed k times: a regression on [0, 1] with 2^(k-1) teeth (Telgarsky 2015).
 
-    The target is piecewise linear with 2^k pieces. A net of k hidden layers of two ReLU units is equal to it, with
-    6k + 1 parameters; one hidden layer has at most one piece more than units, so it needs at least 2^k - 1 of them.
+    The target is piecewise linear with 2^k pieces. A net of k hidden layers of two ReLU units can represent it exactly,
+    with 6k + 1 parameters. A single hidden layer of n units has at most n + 1 pieces, so it needs at least 2^k - 1.
 
     Args:
-        k: How often the tent map is composed, at least 1.
-        n_samples: The number of points, all splits together.
-        noise: Standard deviation of the noise added to the target.
+        k: Number of times the tent map is composed, from 1 to 50.
+        n_samples: Total number of points in all splits; at least 10.
+        noise: Standard deviation of the Gaussian noise added to the target.
     """
 
     def __init__(self, *, k: int = 3, n_samples: int = 1000, noise: float = 0.0, **kwargs: Any) -> None:
         super().__init__(n_samples=n_samples, noise=noise, **kwargs)
-        # From 53 on, a point of double precision has no digits left.
-        require(1 <= k <= 50, f"data.k must lie between 1 and 50, got {k}.")
+        # From k = 53 on, no significant digits of a float64 are left.
+        require(1 <= k <= 50, f"data.k must be between 1 and 50, got {k}.")
         self.k = k
 
     def load(self) -> Source:
@@ -118,7 +118,7 @@ class Sawtooth(_Synthetic):
 
 
 def sawtooth(x: NDArray, k: int) -> NDArray:
-    """The tent map, 2x up to 1/2 and 2 - 2x from there on, composed k times; of points of [0, 1], of any shape."""
+    """Apply the tent map (2x below 1/2, 2 - 2x above) k times to points in [0, 1], of any shape."""
     for _ in range(k):
         x = 1 - np.abs(2 * x - 1)
     return x

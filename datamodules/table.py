@@ -1,4 +1,4 @@
-"""The base of tables that lie in a file: numeric features, a target, and what fills in missing values."""
+"""Base class of tables in a file: numeric features, a target, and imputation of missing values."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,23 +18,23 @@ STATISTICS: dict[str, Callable[..., NDArray[np.float64]]] = {"mean": np.nanmean,
 
 
 class Table(ArrayDataModule):
-    """A file with a row a sample: every column but the target is a numeric feature.
+    """A file with one row per sample: every column except the target is a numeric feature.
 
-    What is filled in for missing features, and the quantiles that ranks are taken by, are those of the training split
-    alone; they go into `card()` as `missing` and `quantiles`, so that a checkpoint reads another file alike. Equal rows
-    stay on one side of each split. Subclasses set the attributes.
+    Fill-in values and the quantiles for ranks are computed on the training split. They are stored in `card()` as
+    `missing` and `quantiles`, so that a checkpoint reads other files in the same way. Identical rows stay on the same
+    side of every split. Subclasses set the attributes.
 
     Attributes:
         path: The file.
-        target: The column to predict.
+        target: Column to predict.
         task: `classification`, `regression` or `auto`; see `CSV`.
-        drop: Columns to leave out.
-        sep: What separates the columns.
-        header: Whether the first line names the columns.
-        missing: What fills in a missing feature: the column's `mean` or `median`; None refuses it.
-        ranks: Whether features become the normal quantiles of their ranks among the training rows.
-        labels: The target's values in the file, in the order of the classes, with their names; None for those of the
-            file in sorted order.
+        drop: Columns to ignore.
+        sep: Column separator.
+        header: Whether the first line contains the column names.
+        missing: How to fill in missing features: `mean` or `median` of the column; None makes them an error.
+        ranks: Whether to replace features by the normal quantiles of their ranks among the training rows.
+        labels: Maps the target's values in the file to class names, in class order; None uses the values of the file,
+            sorted.
     """
 
     path: str
@@ -49,7 +49,7 @@ class Table(ArrayDataModule):
     _predicting = False
 
     def load(self) -> Source:
-        """Features (N, F) in the file's order of columns, or in the checkpoint's; NaN where one is missing."""
+        """Features (N, F) in the column order of the file or of the checkpoint; missing values are NaN."""
         file = self._read()
         table = file.rows
         for column in self.drop:
@@ -65,12 +65,12 @@ class Table(ArrayDataModule):
         require(len(features) > 0, f"{self.path} has no feature columns besides the target {self.target!r}.")
         x = np.stack([self._numbers(table[c], self.missing is not None) for c in features], axis=1)
         y, names = self._labels(table[self.target], file) if labelled else self._no_labels(len(x))
-        # NaN is not equal to itself, and an infinity stands nowhere.
+        # NaN is not equal to itself; infinities cannot occur here, so they can mark it.
         _, groups = np.unique(np.where(np.isnan(x), np.inf, x), axis=0, return_inverse=True)
         if names is not None and labelled and self._restored is None:
-            different = np.unique(groups.reshape(-1) * len(names) + y) % len(names)  # the class of each that differs
+            different = np.unique(groups.reshape(-1) * len(names) + y) % len(names)  # class of each distinct row
             refuse_rare(self.path, names, np.bincount(different, minlength=len(names)).tolist(), "row")
-        # Of what was read and not of the file's bytes, so that other line ends are no other file.
+        # Hash the contents, not the file's bytes, so that line endings make no difference.
         digest = hashlib.sha256(repr((features, names)).encode() + x.tobytes() + y.tobytes()).hexdigest()
         extra = {"features": features, "sha256": digest}
         return Source(x, y, names, groups=groups.reshape(-1), labelled=labelled, extra=extra)
@@ -79,7 +79,7 @@ class Table(ArrayDataModule):
         return read_file(self.path, self.root, self.sep, self.header)
 
     def featurise(self, source: Source) -> Source:
-        """Fill in missing features and take ranks, by the training split or as the checkpoint says."""
+        """Fill in missing features and compute ranks, using the training split or the checkpoint."""
         extra, rows, train = source.extra or {}, source.x, self.indices.get("train")
         fill, quantiles = (None if self._restored is None else self._restored.get(k) for k in ("missing", "quantiles"))
         if self._restored is None and self.missing is not None:
@@ -88,8 +88,8 @@ class Table(ArrayDataModule):
             rows, extra = np.where(np.isnan(rows), np.array(fill), rows), {**extra, "missing": fill}
         require(
             not np.isnan(rows).any(),
-            f"{self.path} has missing values, and the model was trained without data.missing, so its checkpoint does "
-            "not say what to fill in; fill them in yourself, or delete those rows.",
+            f"{self.path} has missing values, but the model was trained without data.missing, so its checkpoint has no "
+            "fill-in values; fill them in yourself, or delete those rows.",
         )
         if self._restored is None and self.ranks:
             quantiles = _transformer().fit(rows[train]).quantiles_.tolist()
@@ -98,13 +98,13 @@ class Table(ArrayDataModule):
         return replace(source, x=rows, extra=extra)
 
     def _fill(self, train: NDArray, features: Sequence[str]) -> list[float]:
-        """What each feature is filled in with."""
+        """Return the fill-in value of each feature."""
         empty = np.isnan(train).all(axis=0)
         if empty.any():
             name = features[int(np.flatnonzero(empty)[0])]
             raise InputError(
-                f"{self.path}: column {name!r} has no value in the training split, so there is no {self.missing} "
-                f"to fill in; {_drop(name)}."
+                f"{self.path}: column {name!r} has only missing values in the training split, so its {self.missing} is "
+                f"undefined; {_drop(name)}."
             )
         return STATISTICS[self.missing or "mean"](train, axis=0).tolist()
 
@@ -115,12 +115,12 @@ class Table(ArrayDataModule):
     def _refuse_missing(self, column: "pd.Series[Any]") -> None:
         if column.isna().any():
             row = int(np.flatnonzero(column.isna())[0]) + 1
-            way_out = "Fill them in, or delete those rows."
+            n, way_out = int(column.isna().sum()), "fill them in or delete those rows"
             if column.name != self.target:
-                way_out = f"Fill them in, by --data.missing median or yourself, or {_drop(column.name)}."
+                way_out = f"fill them in with --data.missing median, or {_drop(column.name)}"
             raise InputError(
-                f"{self.path}: column {column.name!r} has {int(column.isna().sum())} missing values, the first in row "
-                f"{row}. {way_out}"
+                f"{self.path}: column {column.name!r} has {n} missing value{'s' * (n > 1)}, the first in row {row}; "
+                f"{way_out}."
             )
 
     def _numbers(self, column: "pd.Series[Any]", may_miss: bool = False) -> NDArray[np.float64]:
@@ -133,8 +133,8 @@ class Table(ArrayDataModule):
             own = column.name == self.target
             way_out = "predict classes with --data.task classification" if own else _drop(column.name)
             raise InputError(
-                f"{self.path}: column {column.name!r} must hold finite numbers, but row {row + 1} has "
-                f"'{column.iloc[row]}'. Encode it as numbers, or {way_out}."
+                f"{self.path}: column {column.name!r} must contain finite numbers, but row {row + 1} contains "
+                f"'{column.iloc[row]}'; encode it as numbers, or {way_out}."
             )
         return numbers
 
@@ -148,7 +148,11 @@ class Table(ArrayDataModule):
         elif self._is_classification(column, self.target in file.nominal):
             values = sorted(column.unique(), key=lambda v: (isinstance(v, str), v))
             names = list(dict.fromkeys(_class_name(v) for v in values))
-            require(len(names) > 1, f"{self.path}: the target {self.target!r} has one class only, {names[0]!r}.")
+            require(
+                len(names) > 1,
+                f"{self.path}: the target {self.target!r} has only one class, {names[0]!r}; classification needs at "
+                "least two.",
+            )
         else:
             names = None
         if names is None:
@@ -158,8 +162,11 @@ class Table(ArrayDataModule):
         text = text.map(lambda name: known.get(name, name))
         if unseen := sorted(set(text) - set(index)):
             if self._restored is None:
-                raise InputError(f"{self.path}: its target holds {unseen}, and its classes are {list(known)}.")
-            raise InputError(f"{self.path}: the model was trained on the classes {names}; it does not know {unseen}.")
+                raise InputError(f"{self.path}: the target contains {unseen}, but its classes must be {list(known)}.")
+            raise InputError(
+                f"{self.path}: the model was trained on the classes {names}, which do not include {unseen}; remove the "
+                "rows of other classes."
+            )
         return text.map(index).to_numpy(np.int64), tuple(names)
 
     def _no_labels(self, n: int) -> tuple[NDArray, tuple[str, ...] | None]:
@@ -178,17 +185,17 @@ class Table(ArrayDataModule):
 
 
 def check_missing(missing: str | None) -> None:
-    """Refuse what no missing value can be filled in with.
+    """Check the option `missing`.
 
     Raises:
-        InputError: With the nearest match and the list.
+        InputError: If it is unknown, with the nearest match and the list.
     """
     if missing is not None:
         choose("data.missing", missing, STATISTICS)
 
 
 def _transformer(quantiles: list[list[float]] | None = None) -> Any:
-    """Scikit-learn's transformer to normal ranks, fitted if it is given the quantiles of each feature, (100, F)."""
+    """Return scikit-learn's transformer to normal ranks, fitted if `quantiles` (100, F) are given."""
     from sklearn.preprocessing import QuantileTransformer
 
     made = QuantileTransformer(n_quantiles=100, output_distribution="normal", subsample=None)

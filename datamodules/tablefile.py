@@ -1,4 +1,4 @@
-"""Reads a file with a table: CSV, or by its suffix ARFF."""
+"""Reads tables from CSV and ARFF files."""
 
 import csv
 import io
@@ -16,11 +16,11 @@ from .folder import data_folder
 
 
 class TableFile(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
-        rows: Its rows under the names of its columns; what is missing is NaN. Not to be changed: others share it.
-        nominal: Columns that the file itself says hold classes; a CSV file says nothing of its columns.
+        rows: The table; missing values are NaN. It is cached, so do not modify it.
+        nominal: Columns declared as nominal by an ARFF file; empty for CSV files.
     """
 
     rows: pd.DataFrame
@@ -28,52 +28,52 @@ class TableFile(NamedTuple):
 
 
 def read_file(path: str, root: str | None, sep: str = ",", header: bool = True) -> TableFile:
-    """Read a table, each content once in a process.
+    """Read a table; tables are cached by the file's contents.
 
     Args:
-        path: The file; a path that is not there is looked for below the data root.
+        path: The file; a path that does not exist is looked up below the data root.
         root: The data root, see `data_folder`.
-        sep: What separates the columns of a CSV file.
-        header: Whether the first line of a CSV file names the columns.
+        sep: Column separator of a CSV file.
+        header: Whether the first line of a CSV file contains the column names.
 
     Raises:
-        InputError: The file cannot be read, or is no table.
+        InputError: If the file cannot be read or parsed.
     """
     return _parse(path, read_bytes(find(path, root)), sep, header)
 
 
 def find(path: str, root: str | None) -> str:
-    """The path, or where it is not there and is below the data root, that one."""
+    """Return the path itself, or the same path below the data root if only that exists."""
     below = data_folder(root) / path
     return str(below) if not Path(path).exists() and below.is_file() else path
 
 
 def read_table(path: str, sep: str, header: bool = True, option: str = "data.path", **how: Any) -> pd.DataFrame:
-    """A CSV file's table, its columns named by text; only an empty field is missing.
+    """Read a CSV file; column names are strings, and only empty fields are missing.
 
     Args:
         path: The file.
-        sep: What separates the columns.
-        header: Whether the first line names the columns.
-        option: What said the path, for messages.
-        **how: Further options for pandas.
+        sep: Column separator.
+        header: Whether the first line contains the column names.
+        option: Option that gave the path, for messages.
+        **how: Further arguments of `pandas.read_csv`.
 
     Raises:
-        InputError: The file cannot be read, or is no table.
+        InputError: If the file cannot be read or parsed.
     """
     return _parse_csv(path, read_bytes(path, option), sep, header, **how)
 
 
 def read_bytes(path: str, option: str = "data.path") -> bytes:
-    """A file's content.
+    """Read the bytes of a file.
 
     Raises:
-        InputError: It cannot be read; the message names the option that said so.
+        InputError: If it cannot be read; the message names the option that gave the path.
     """
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}. Check --{option}.") from None
+        raise InputError(f"cannot read {path}: {error.strerror}; check --{option}.") from None
 
 
 @lru_cache(maxsize=4)
@@ -89,7 +89,7 @@ def _parse_csv(path: str, content: bytes, sep: str, header: bool, **how: Any) ->
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            # Left to itself, pandas takes a surplus column for row names, and so shifts all the others.
+            # By default, pandas uses a surplus column as the index, which shifts all other columns.
             table = pd.read_csv(
                 io.BytesIO(content),
                 sep=sep,
@@ -99,45 +99,45 @@ def _parse_csv(path: str, content: bytes, sep: str, header: bool, **how: Any) ->
                 keep_default_na=False,
                 na_values=[""],
                 engine=engine,
-                # Chunks of a column must not be typed apart; the Python engine has none.
+                # Chunks of a column must not get different types; the Python engine has no chunks.
                 low_memory=engine != "c",
                 encoding="utf-8-sig",
                 **how,
             )
     except pd.errors.ParserWarning:
-        raise InputError(f"{path}: rows have more fields than the header has names.") from None
+        raise InputError(f"{path}: a row has more fields than the header has names; check --data.sep.") from None
     except (pd.errors.ParserError, UnicodeDecodeError, ValueError, re.error) as error:
         cause = " ".join(str(error).split())
-        raise InputError(f"{path} is not a table in UTF-8 separated by {sep!r}: {cause}") from None
-    require(len(table) > 0, f"{path} has a header and no rows.")
+        raise InputError(f"{path} is not a UTF-8 table with the separator {sep!r}: {cause}") from None
+    require(len(table) > 0, f"{path} has a header but no rows.")
     return table.rename(columns=str)
 
 
 def _parse_arff(path: str, content: bytes) -> TableFile:
-    """A file in Weka's format, dense, with numeric and nominal attributes; `?` is missing."""
+    """Parse a dense ARFF file (Weka's format) with numeric and nominal attributes; `?` is missing."""
     from scipy.io import arff
 
     require(content.strip() != b"", f"{path} is empty.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not in UTF-8: {error}.") from None
-    # scipy refuses these, too, without saying which.
+        raise InputError(f"{path} is not encoded in UTF-8: {error}.") from None
+    # scipy rejects string attributes as well, but without naming them.
     if texts := re.findall(r"^\s*@attribute\s+('[^']+'|\S+)\s+string\b", text, re.IGNORECASE | re.MULTILINE):
         raise InputError(
-            f"{path}: the attribute {texts[0]} holds text, and only numeric and nominal ones can be read; delete it "
-            "from the file, or save the table as CSV."
+            f"{path}: the attribute {texts[0]} contains text, but only numeric and nominal attributes are supported; "
+            "delete it from the file, or save the table as CSV and pass --data.drop."
         )
     try:
         found, about = arff.loadarff(io.StringIO(text))
     except StopIteration:
-        raise InputError(f"{path} is no ARFF file: it has no line @data.") from None
+        raise InputError(f"{path} is not an ARFF file: it has no @data line.") from None
     except IndexError:
         raise InputError(f"{path}: a row has fewer fields than there are attributes.") from None
     except (arff.ArffError, NotImplementedError, ValueError, csv.Error) as error:
         cause = " ".join(str(error).split())
-        raise InputError(f"{path} is no ARFF file that can be read: {cause}") from None
-    require(len(found) > 0, f"{path} has a header and no rows.")
+        raise InputError(f"{path} is not a supported ARFF file: {cause}") from None
+    require(len(found) > 0, f"{path} has a header but no rows.")
     _refuse_surplus(path, text, len(about.names()))
     columns = {name: found[name] for name in about.names()}
     nominal = {name for name, kind in zip(about.names(), about.types(), strict=True) if kind == "nominal"}
@@ -145,13 +145,13 @@ def _parse_arff(path: str, content: bytes) -> TableFile:
         if name in nominal:
             words = np.char.decode(values, "utf-8").astype(object)
             columns[name] = np.where(words == "?", np.nan, words)
-        elif values.dtype.kind != "f":  # a date, which pandas would take for a number
+        elif values.dtype.kind != "f":  # a date, which pandas would convert to a number
             columns[name] = values.astype(str).astype(object)
     return TableFile(pd.DataFrame(columns), frozenset(nominal))
 
 
 def _refuse_surplus(path: str, text: str, n_attributes: int) -> None:
-    """Refuse rows with more fields than attributes, of which scipy drops the rest without a word."""
+    """Check for rows with more fields than attributes; scipy silently drops the additional ones."""
     rows = re.split(r"^\s*@data.*$", text, maxsplit=1, flags=re.IGNORECASE | re.MULTILINE)[-1].splitlines()
     rows = [row for row in rows if row.strip() and not row.startswith("%")]
     for number, row in enumerate(rows, 1):

@@ -1,4 +1,4 @@
-"""Small real data sets that ship with scikit-learn: nothing to download."""
+"""Small real data sets that ship with scikit-learn and need no download."""
 
 from functools import cache
 from typing import Any
@@ -18,7 +18,7 @@ class Digits(ImageDataModule):
     """Handwritten digits: 1,797 images of 1×8×8 in 10 classes (UCI 80, through scikit-learn)."""
 
     def load(self) -> Source:
-        """Images as (N, 1, 8, 8), so that conv nets can have them; an MLP flattens them."""
+        """Images (N, 1, 8, 8); the channel axis is for convolutional nets, an MLP flattens them."""
         bunch = _load("digits")
         names = tuple(str(name) for name in bunch.target_names)
         return Source(self.arrange(bunch.images[:, None]), bunch.target, names)
@@ -30,7 +30,7 @@ class _Table(ArrayDataModule):
     source = ""
 
     def load(self) -> Source:
-        """Features as (N, F)."""
+        """Features (N, F)."""
         bunch = _load(self.source)
         names = getattr(bunch, "target_names", None)
         return Source(bunch.data, bunch.target, None if names is None else tuple(str(name) for name in names))

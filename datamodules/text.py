@@ -1,4 +1,4 @@
-"""Texts of the user's own."""
+"""A CSV file of texts of the user's."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,22 +10,22 @@ from .tablefile import read_bytes, read_table
 
 
 class Text(Texts):
-    """A CSV file of your own with a column of texts and one of classes.
+    """A CSV file of your own with a column of texts and a column of classes.
 
-    A fifth of the rows becomes the test split, by a constant, unless there is a file for it; what stands in that one
-    is left out of training. Files other than those that a checkpoint was trained on are tested and predicted whole.
+    20 % of the rows become the test split, drawn with a fixed seed, unless `test_path` is given; texts that also occur
+    there are removed from training. A file that a checkpoint was not trained on is used as a test split as a whole.
 
     Args:
-        path: The file; must be given. Its first line names the columns.
-        text: The column of texts, which must be given.
-        target: The column of classes to predict, which must be given.
-        test_path: A file alike that is the test split.
-        group: A column whose equal values stay on one side of each split, such as who wrote the text; null for the
-            texts themselves, so that equal ones do.
-        sep: What separates the columns.
+        path: CSV file (required). Its first line contains the column names.
+        text: Column of texts (required).
+        target: Column of classes to predict (required).
+        test_path: CSV file with the same columns to use as test split; null splits it from `path`.
+        group: Column whose equal values stay on the same side of every split, such as the author; null keeps identical
+            texts together.
+        sep: Column separator.
 
     Raises:
-        InputError: A file cannot be used; the message names the column and row.
+        InputError: If a file cannot be used; the message names the column and row.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Text(Texts):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        require(path != "", "the data set 'text' needs a file: --data.path FILE.")
-        require(text != "", "the data set 'text' needs a column of texts: --data.text COLUMN.")
-        require(target != "", "the data set 'text' needs a column of classes: --data.target COLUMN.")
-        require(text != target, f"data.text and data.target are both {text!r}; a text cannot be its own class.")
+        require(path != "", "the data set 'text' needs a file; pass --data.path FILE.")
+        require(text != "", "the data set 'text' needs a column of texts; pass --data.text COLUMN.")
+        require(target != "", "the data set 'text' needs a column of classes; pass --data.target COLUMN.")
+        require(text != target, f"data.text and data.target are both {text!r}; they must be different columns.")
         require(len(sep) > 0, "data.sep must not be empty.")
         self.path, self.text, self.target = path, text, target
         self.test_path, self.group, self.sep = test_path, group, sep
@@ -52,18 +52,18 @@ class Text(Texts):
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        """As in the base, with the files' content in place of their paths."""
+        """See the base class; the files' contents replace their paths."""
         paths = {name: params[name] for name in ("path", "test_path") if params.get(name) is not None}
         digests = {name: hashlib.sha256(read_bytes(path, f"data.{name}")).hexdigest() for name, path in paths.items()}
         return super().identity({**params, **digests})
 
     def setup(self, stage: str | None = None) -> None:
-        """As in the base; for prediction the column of classes may be missing."""
+        """See the base class; the column of classes may be missing if `stage` is "predict"."""
         self._predicting = stage == "predict"
         super().setup(stage)
 
     def read(self) -> tuple[Corpus, Corpus | None]:
-        """The file, and the test file if there is one."""
+        """Return the texts of the file, and those of the test file or None."""
         test = None if self.test_path is None else self._read(self.test_path, "data.test_path")
         return self._read(self.path, "data.path"), test
 
@@ -73,7 +73,7 @@ class Text(Texts):
         texts = column_of(table, self.text, path)
         labels = column_of(table, self.target, path) if labelled else None
         group = self.group
-        if self._restored:  # its own file must be split as it was; another one is not split, so it needs no groups
+        if self._restored:  # the checkpoint's own file must be split as before; other files are not split
             group = self._restored.get("group")
             group = group if group in table else None
         return Corpus(texts, labels, texts if group is None else column_of(table, group, path))

@@ -1,4 +1,4 @@
-"""Short spoken commands: a corpus, and a synthetic one in its shape for machines without that."""
+"""Short spoken commands: a real corpus, and a synthetic substitute of the same shape."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ class NLUHome(Texts):
     """Spoken commands to a home robot: 9,627 + 1,076 short texts in 18 scenarios or 64 intents (Liu et al. 2019).
 
     One fold of HWU64, from "Benchmarking Natural Language Understanding Services for building Conversational Agents"
-    (IWSDS 2019), CC BY 4.0; `text/nlu_home_hwu/{train,test}.csv` below the data root. Of 9,960 training rows those 333
-    are left out whose `answerid` stands in the test file, too (128 ids; one of them is `null`, of texts of unknown
-    origin). Texts are the column `answer_from_anno`, what was said, in plain words: `answer_annotation` marks slots,
-    such as [date : tomorrow], whose names give the class away, and `answer_from_user`, as typed, has such marks left in
-    78 rows, placeholders such as `xxx`, and texts that stand in both files.
+    (IWSDS 2019), CC BY 4.0. Reads `text/nlu_home_hwu/{train,test}.csv` below the data root. Of 9,960 training rows, 333
+    are dropped because their `answerid` also occurs in the test file (128 ids, one of which is `null`, for texts of
+    unknown origin). The texts are the column `answer_from_anno`. The other two columns are not suitable:
+    `answer_annotation` marks slots such as [date : tomorrow], whose names reveal the class; `answer_from_user` still
+    contains such marks in 78 rows, placeholders such as `xxx`, and texts that occur in both files.
 
     Args:
-        target: scenario (18 classes) or intent (64: an intent within its scenario, such as alarm_set).
+        target: Column to predict: scenario (18 classes) or intent (64 classes, such as alarm_set).
     """
 
     origin = "nlu_home"
@@ -41,9 +41,9 @@ class NLUHome(Texts):
         for file in (folder / "train.csv", folder / "test.csv"):
             require(
                 file.is_file(),
-                f"the corpus nlu_home is not here: there is no {file}. Point ZOO_DATA_DIR or --data.root to a folder "
-                "that has text/nlu_home_hwu/train.csv and test.csv (HWU64, from github.com/xliuhw/"
-                "NLU-Evaluation-Data), or take the synthetic --data utterances, which stands in for it.",
+                f"{file} of the data set 'nlu_home' does not exist. Point ZOO_DATA_DIR or --data.root to a folder that "
+                "contains text/nlu_home_hwu/train.csv and test.csv (HWU64, from github.com/xliuhw/"
+                "NLU-Evaluation-Data), or use the synthetic substitute --data utterances.",
             )
         return self._read(str(folder / "train.csv")), self._read(str(folder / "test.csv"))
 
@@ -52,24 +52,24 @@ class NLUHome(Texts):
         texts, scenarios, intents, ids = (
             column_of(table, column, path) for column in ("answer_from_anno", "scenario", "intent", "answerid")
         )
-        # `query` is an intent of many scenarios: only together are they the 64.
+        # The intent `query` occurs in many scenarios: only the pairs give 64 classes.
         both = [f"{scenario}_{intent}" for scenario, intent in zip(scenarios, intents, strict=True)]
         return Corpus(texts, scenarios if self.target == "scenario" else both, ids)
 
 
 class Utterances(Texts):
-    """Synthetic short texts: about 9,600 + 1,076 of them in 18 classes of unequal size, a stand-in for `nlu_home`.
+    """Synthetic short texts: about 9,600 + 1,076 in 18 classes of unequal size, a substitute for `nlu_home`.
 
-    A class has .87 of the texts of the one before, as in that corpus, so that the largest has 14 % and the smallest a
-    tenth of that. A text has two words or more, seven on average, drawn by Zipf's law: three of ten from 40 that its
-    class prefers, some of which other classes prefer, too, and the rest from 3,000 that are the same for all. A text of
-    these alone says nothing of its class, so that no net can be always right.
+    Each class has 0.87 times as many texts as the previous one, as in `nlu_home`: the largest has 14 % of the texts,
+    the smallest a tenth of that. A text has at least two words, seven on average, drawn by Zipf's law: 30 % of them
+    from 40 words that are typical of its class (some are typical of other classes as well), the rest from 3,000 words
+    common to all classes. Texts of common words only are not predictable, so no net can be always right.
     """
 
     origin = "utterances"
 
     def read(self) -> tuple[Corpus, Corpus | None]:
-        """Always the same texts."""
+        """Return the training and test texts, which are always the same."""
         rng = np.random.default_rng(_SEED)
         n = _N_TRAIN + _N_TEST
         shares = 0.87 ** np.arange(_N_CLASSES)
@@ -87,6 +87,6 @@ class Utterances(Texts):
 
 
 def _zipf(rng: np.random.Generator, size: int, n: int) -> NDArray[np.int64]:
-    """Ranks below `size`, (n,), each with a probability proportional to one over it."""
+    """Draw n indices below `size`, (n,), with probability proportional to 1 / (index + 1)."""
     weight = 1 / np.arange(1, size + 1)
     return rng.choice(size, n, p=weight / weight.sum())

@@ -1,4 +1,4 @@
-"""Texts become vectors of word n-grams, by scikit-learn."""
+"""Vectors of word n-grams, computed by scikit-learn."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,16 +13,16 @@ KINDS = ("tfidf", "hashing")
 
 @dataclass(frozen=True)
 class Vectorizer:
-    """Makes a vector of a text, as plain values that a checkpoint can carry.
+    """A fitted text vectorizer, made of plain values that a checkpoint can store.
 
-    Words are runs of two or more letters, digits or underscores, in lower case.
+    Words are sequences of two or more letters, digits or underscores, in lower case.
 
     Attributes:
         kind: `tfidf` or `hashing`.
-        ngrams: The most words of an n-gram.
-        max_features: Of `hashing` the number of features, of `tfidf` the most that there may be.
-        vocabulary: The n-gram of each feature; empty for `hashing`, which needs none.
-        idf: The weight of each feature, likewise.
+        ngrams: Maximum length of an n-gram, in words.
+        max_features: Number of features for `hashing`, maximum number for `tfidf`.
+        vocabulary: The n-gram of each feature; empty for `hashing`.
+        idf: The weight of each feature; empty for `hashing`.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Vectorizer:
     idf: list[float] = field(default_factory=list)
 
     def __call__(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        """Vectors (N, F) of length 1, or 0 where a text has none of the n-grams."""
+        """Return vectors (N, F) of norm 1, or 0 for texts that contain none of the n-grams."""
         from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 
         words = (1, self.ngrams)
@@ -45,18 +45,19 @@ class Vectorizer:
 
 
 def learn(texts: Iterable[str], kind: str, ngrams: int, max_features: int) -> Vectorizer:
-    """The vectorizer of a training split: for `tfidf` its most frequent n-grams, with ln((1 + N)/(1 + n)) + 1 of each.
+    """Fit a vectorizer: for `tfidf`, the most frequent n-grams with the weights ln((1 + N)/(1 + n)) + 1.
 
-    N are the texts, n those with the n-gram (scikit-learn's smoothed inverse document frequency).
+    N is the number of texts, n the number of texts that contain the n-gram (scikit-learn's smoothed inverse document
+    frequency).
 
     Args:
-        texts: The training texts alone.
+        texts: The training texts.
         kind: `tfidf` or `hashing`.
-        ngrams: The most words of an n-gram.
+        ngrams: Maximum length of an n-gram, in words.
         max_features: See `Vectorizer`.
 
     Raises:
-        InputError: There is no word in them.
+        InputError: If the texts contain no words.
     """
     if kind == "hashing":
         return Vectorizer(kind, ngrams, max_features)
@@ -65,9 +66,9 @@ def learn(texts: Iterable[str], kind: str, ngrams: int, max_features: int) -> Ve
     counter = CountVectorizer(ngram_range=(1, ngrams))
     try:
         counts = counter.fit_transform(texts)
-    except ValueError:  # nothing else is wrong with a list of texts
+    except ValueError:  # for a list of strings, there is no other cause
         raise no_words() from None
-    # scikit-learn's own `max_features` breaks ties as its sort happens to; here by the alphabet, on every machine.
+    # scikit-learn's own `max_features` breaks ties by an unstable sort; here they are broken alphabetically.
     total = np.asarray(counts.sum(axis=0)).ravel()
     kept = np.sort(np.argsort(-total, kind="stable")[:max_features])
     idf = TfidfTransformer().fit(counts[:, kept]).idf_
@@ -75,8 +76,8 @@ def learn(texts: Iterable[str], kind: str, ngrams: int, max_features: int) -> Ve
 
 
 def no_words() -> InputError:
-    """The refusal of training texts that leave nothing to learn from."""
+    """Make the error for training texts without words."""
     return InputError(
-        "the training texts hold no word of two letters or more, so there is no vocabulary; say which column holds the "
+        "the training texts contain no word of two letters or more, so there is no vocabulary; pass the column of "
         "texts with --data.text COLUMN."
     )

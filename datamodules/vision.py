@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR-10, in torchvision's own folder layout."""
+"""MNIST, Fashion-MNIST and CIFAR-10, in torchvision's folder layout."""
 
 import gzip
 import zlib
@@ -20,9 +20,11 @@ class _Images(ImageDataModule):
     """Images that are downloaded once, with an official test split.
 
     Args:
-        random_shift: Shift each training image by up to so many pixels each way, filling with black.
-        random_crop: Mirror so many pixels over each border, and cut out the original size at random.
-        horizontal_flip: Mirror each training image left to right with probability one half.
+        random_shift: Augmentation: shift each training image by up to this many pixels in each direction, filling with
+            black; 0 disables it.
+        random_crop: Augmentation: pad each side by this many mirrored pixels and crop to the original size at a random
+            position; 0 disables it.
+        horizontal_flip: Augmentation: flip each training image horizontally with probability 0.5.
     """
 
     def __init__(
@@ -34,21 +36,25 @@ class _Images(ImageDataModule):
         augmented = bool(random_shift or random_crop or horizontal_flip)
         require(
             not (augmented and self.permute_pixels),
-            "data.permute_pixels leaves no neighbours to shift, crop or flip; leave out the augmentation.",
+            "data.permute_pixels cannot be combined with data.random_shift, data.random_crop or data.horizontal_flip, "
+            "because permuted images have no neighbourhoods; remove the augmentation.",
         )
         self.random_shift, self.random_crop, self.horizontal_flip = random_shift, random_crop, horizontal_flip
 
     def train_transform(self) -> Transform | None:
-        """The augmentation asked for."""
+        """Return the augmentation that the options ask for, or None."""
         if not (self.random_shift or self.random_crop or self.horizontal_flip):
             return None
         side = min(self.input_shape[1:])
-        require(self.random_crop < side, f"data.random_crop must be less than the image's side of {side} pixels.")
+        require(
+            self.random_crop < side,
+            f"data.random_crop must be less than the image's side of {side} pixels, got {self.random_crop}.",
+        )
         mean, std = (np.asarray(self.card()["normalisation"][k]) for k in ("mean", "std"))
         return Augment(self.random_shift, self.random_crop, self.horizontal_flip, black=(-mean / std).tolist())
 
     def _dataset(self, train: bool, download: bool) -> Any:
-        """Torchvision's data set, downloaded into `folder` if need be and allowed."""
+        """Return torchvision's data set, downloaded into `folder` if necessary and allowed."""
         import torchvision.datasets
 
         name = type(self).__name__
@@ -62,7 +68,7 @@ class _Images(ImageDataModule):
             cause = " ".join(str(error).split())
             raise InputError(
                 f"{name} is not in {self.folder} and could not be downloaded ({cause}). Point ZOO_DATA_DIR or "
-                "--data.root to a folder that holds it in torchvision's layout, or run once where there is a network."
+                "--data.root to a folder that contains it in torchvision's layout, or run once with network access."
             ) from None
 
 
@@ -72,7 +78,7 @@ class MNIST(_Images):
     classes: tuple[str, ...] = tuple("0123456789")
 
     def load(self) -> Source:
-        """Images (70000, 1, 28, 28), from `raw/*-ubyte` or `raw/*-ubyte.gz` as they lie there, unpacking nothing."""
+        """Images (70000, 1, 28, 28), read from `raw/*-ubyte` or `raw/*-ubyte.gz`, without unpacking files on disk."""
         folder = self.folder / type(self).__name__ / "raw"
         names = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
         files = [next((f for f in (folder / n, folder / f"{n}.gz") if f.is_file()), None) for n in names]
@@ -84,15 +90,15 @@ class MNIST(_Images):
             fit = images.shape[1:] == x.shape[1:] and images.ndim == 3 and labels.shape == images.shape[:1]
             require(
                 fit and labels.max(initial=0) < len(self.classes),
-                f"{folder}: the {split} files do not belong together: images of shape {images.shape}, labels of shape "
-                f"{labels.shape} up to {labels.max(initial=0)}; delete them and fetch them anew.",
+                f"{folder}: the {split} files do not match: images have shape {images.shape}, labels have shape "
+                f"{labels.shape} and values up to {labels.max(initial=0)}; delete both to download them again.",
             )
         images, labels = np.concatenate([x, x_test])[:, None], np.concatenate([y, y_test])
         return Source(self.arrange(images), labels, self.classes, n_official_test=len(x_test))
 
 
 class FashionMNIST(MNIST):
-    """Zalando's clothes: 60,000 + 10,000 images of 1×28×28 in 10 classes (Xiao et al. 2017)."""
+    """Zalando's articles of clothing: 60,000 + 10,000 images of 1×28×28 in 10 classes (Xiao et al. 2017)."""
 
     classes = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -111,10 +117,10 @@ class CIFAR10(_Images):
 
 @cache
 def _read_idx(path: str) -> NDArray[np.uint8]:
-    """An array in MNIST's idx format, gzipped or not.
+    """Read an array in MNIST's idx format, gzipped or not.
 
     Raises:
-        InputError: The file is cut short or no such file at all.
+        InputError: If the file is truncated or not an idx file.
     """
     try:
         content = Path(path).read_bytes()
@@ -124,5 +130,5 @@ def _read_idx(path: str) -> NDArray[np.uint8]:
         shape = np.frombuffer(content, ">i4", n_axes, offset=4)
         array = np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise InputError(f"{path} is damaged or no idx file ({error}); delete it and fetch it anew.") from None
+        raise InputError(f"{path} is damaged or not an idx file ({error}); delete it to download it again.") from None
     return array

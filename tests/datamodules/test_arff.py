@@ -61,34 +61,34 @@ def test_nominal_targets_are_classes_though_they_look_like_numbers(tmp_path):
 def test_question_marks_are_missing(tmp_path):
     lines = rows()
     lines[4] = "?,?,?,low"
-    with pytest.raises(InputError, match=r"column 'first ratio' has 1 missing values, the first in row 5"):
+    with pytest.raises(InputError, match=r"column 'first ratio' has 1 missing value, the first in row 5"):
         make(tmp_path, HEADER + "\n".join(lines))
     data = make(tmp_path, HEADER + "\n".join(lines), missing="median")
     train = [i for i in data.indices["train"] if i != 4]
     assert data.card()["missing"] == [np.median([i / 4 for i in train]), *np.median([[i % 9, i % 2] for i in train], 0)]
     lines[4] = "1,2,0,?"
-    with pytest.raises(InputError, match=r"column 'kind' has 1 missing values.*delete those rows"):
+    with pytest.raises(InputError, match=r"column 'kind' has 1 missing value.*delete those rows"):
         make(tmp_path, HEADER + "\n".join(lines), missing="median")
 
 
 SMALL = "@relation r\n@attribute a numeric\n@attribute y {no,yes}\n"
 BAD = {
-    "string": (SMALL.replace("a numeric", "note string"), "the attribute note holds text.*delete it from the file"),
-    "nominal": (SMALL.replace("a numeric", "a {red,blue}") + "@data\nred,no\nblue,yes\n", "but row 1 has 'red'"),
+    "string": (SMALL.replace("a numeric", "note string"), "the attribute note contains text.*delete it from the file"),
+    "nominal": (SMALL.replace("a numeric", "a {red,blue}") + "@data\nred,no\nblue,yes\n", "but row 1 contains 'red'"),
     "date": (
         SMALL.replace("a numeric", "a date yyyy-MM-dd") + "@data\n2020-01-31,no\n2020-02-01,yes\n",
-        "column 'a' must hold finite numbers, but row 1 has '2020-01-31'",
+        "column 'a' must contain finite numbers, but row 1 contains '2020-01-31'",
     ),
-    "no data": (SMALL, "it has no line @data"),
-    "no rows": (SMALL + "@data\n", "has a header and no rows"),
+    "no data": (SMALL, "it has no @data line"),
+    "no rows": (SMALL + "@data\n", "has a header but no rows"),
     "short": (SMALL + "@data\n1,no\n2\n", "a row has fewer fields than there are attributes"),
     "long": (SMALL + "@data\n1,no\n% a, b, c\n2,yes,3\n", r"row 2 has more fields than there are attributes \(2\)"),
-    "undeclared": (SMALL + "@data\n1,no\n2,maybe\n", "no ARFF file that can be read: maybe value not in"),
-    "sparse": (SMALL + "@data\n{0 1, 1 no}\n", "no ARFF file that can be read"),
-    "twice": (SMALL.replace("@attribute y", "@attribute a") + "@data\n1,no\n", "no ARFF file that can be read"),
-    "csv": ("a,y\n1,no\n2,yes\n", "it has no line @data"),
+    "undeclared": (SMALL + "@data\n1,no\n2,maybe\n", "is not a supported ARFF file: maybe value not in"),
+    "sparse": (SMALL + "@data\n{0 1, 1 no}\n", "is not a supported ARFF file"),
+    "twice": (SMALL.replace("@attribute y", "@attribute a") + "@data\n1,no\n", "is not a supported ARFF file"),
+    "csv": ("a,y\n1,no\n2,yes\n", "it has no @data line"),
     "empty": ("", "is empty"),
-    "one class": (SMALL + "@data\n1,no\n2,no\n", "the target 'y' has one class only, 'no'"),
+    "one class": (SMALL + "@data\n1,no\n2,no\n", "the target 'y' has only one class, 'no'"),
 }
 
 
@@ -101,7 +101,7 @@ def test_a_bad_file_gets_a_sentence(tmp_path, case):
 
 def test_a_file_not_in_utf8_gets_a_sentence(tmp_path):
     (tmp_path / "latin.arff").write_bytes((SMALL + "@data\n1,n\xf6\n").encode("latin-1"))
-    with pytest.raises(InputError, match=r"latin\.arff is not in UTF-8"):
+    with pytest.raises(InputError, match=r"latin\.arff is not encoded in UTF-8"):
         create_datamodule("csv", path=str(tmp_path / "latin.arff"), target="y").setup()
 
 

@@ -92,19 +92,25 @@ def test_regression_or_classes_comes_from_the_target_or_from_task(tmp_path, valu
 TEXT = {
     "empty": ("", r"bad\.csv is empty\."),
     "blank": (" \n\n", r"bad\.csv is empty\."),
-    "header only": ("a,b,label\n", r"bad\.csv has a header and no rows\."),
+    "header only": ("a,b,label\n", r"bad\.csv has a header but no rows\."),
     "no target": (
         "a,b,labels\n1,2,x\n",
         r"unknown column of .*bad\.csv 'label'\. Did you mean 'labels'\?.*a, b, labels",
     ),
     "no feature": ("label\nx\ny\n", r"has no feature columns besides the target 'label'"),
-    "text": ("a,b,label\n1,2,x\n2,red,y\n", r"column 'b' must hold finite numbers, but row 2 has 'red'.*--data\.drop"),
-    "missing": ("a,b,label\n1,2,x\n2,,y\n", r"column 'b' has 1 missing values, the first in row 2\. Fill them in"),
-    "missing label": ("a,b,label\n1,2,x\n2,3,\n", r"column 'label' has 1 missing values.*delete those rows"),
-    "infinite": ("a,b,label\n1,2,x\n2,inf,y\n", r"column 'b' must hold finite numbers, but row 2 has 'inf'"),
-    "one class": ("a,b,label\n1,2,x\n2,3,x\n", r"the target 'label' has one class only, 'x'\."),
-    "ragged": ("a,b,label\n1,2,x\n1,2,3,4,x\n", r"is not a table in UTF-8 separated by ','"),
-    "surplus": ("a,b,label\n1,2,x,0\n2,3,y,0\n", r"rows have more fields than the header has names"),
+    "text": (
+        "a,b,label\n1,2,x\n2,red,y\n",
+        r"column 'b' must contain finite numbers, but row 2 contains 'red'.*--data\.drop",
+    ),
+    "missing": ("a,b,label\n1,2,x\n2,,y\n", r"column 'b' has 1 missing value, the first in row 2; fill them in"),
+    "missing label": ("a,b,label\n1,2,x\n2,3,\n", r"column 'label' has 1 missing value.*delete those rows"),
+    "infinite": ("a,b,label\n1,2,x\n2,inf,y\n", r"column 'b' must contain finite numbers, but row 2 contains 'inf'"),
+    "one class": (
+        "a,b,label\n1,2,x\n2,3,x\n",
+        r"the target 'label' has only one class, 'x'; classification needs at least two\.",
+    ),
+    "ragged": ("a,b,label\n1,2,x\n1,2,3,4,x\n", r"is not a UTF-8 table with the separator ','"),
+    "surplus": ("a,b,label\n1,2,x,0\n2,3,y,0\n", r"a row has more fields than the header has names"),
     "too few": (
         "a,b,label\n1,2,x\n2,3,y\n",
         r"the class 'x' has 1 different row, but training, validation and test",
@@ -126,7 +132,7 @@ def test_a_bad_file_gets_a_sentence(tmp_path, case):
 
 
 def test_a_file_that_is_not_there_or_a_folder_gets_a_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"cannot read .*none\.csv: No such file or directory\. Check --data\.path\."):
+    with pytest.raises(InputError, match=r"cannot read .*none\.csv: No such file or directory; check --data\.path\."):
         make(tmp_path / "none.csv")
     with pytest.raises(InputError, match=r"cannot read .*: Is a directory"):
         make(tmp_path)
@@ -134,15 +140,15 @@ def test_a_file_that_is_not_there_or_a_folder_gets_a_sentence(tmp_path):
 
 def test_a_file_that_is_not_utf8_gets_a_sentence(tmp_path):
     (tmp_path / "latin.csv").write_bytes("a,label\n1,süß\n2,bitter\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"latin\.csv is not a table in UTF-8"):
+    with pytest.raises(InputError, match=r"latin\.csv is not a UTF-8 table"):
         make(tmp_path / "latin.csv")
 
 
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"target": "label"}, "needs a file: --data.path"),
-        ({"path": "x.csv"}, "needs a column to predict: --data.target"),
+        ({"target": "label"}, "needs a file; pass --data.path"),
+        ({"path": "x.csv"}, "needs a column to predict; pass --data.target"),
         ({"path": "x.csv", "target": "y", "task": "regresion"}, "Did you mean 'regression'"),
         ({"path": "x.csv", "target": "y", "sep": ""}, "data.sep must not be empty"),
     ],
@@ -178,15 +184,15 @@ def test_another_file_than_the_checkpoints_is_tested_whole_under_its_normalisati
     assert data.indices.keys() == {"test"}
     assert rows_of(data, "test") == list(range(1000, 1025))
     assert data.card()["normalisation"] == card["normalisation"]
-    with pytest.raises(InputError, match="it has no val split"):
+    with pytest.raises(InputError, match="this data has no val split, only a test split"):
         data.val_dataloader()
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"label": "perhaps"}, r"it does not know \['perhaps'\]"),
-        ({"a": "red"}, "column 'a' must hold finite numbers"),
+        ({"label": "perhaps"}, r"which do not include \['perhaps'\]"),
+        ({"a": "red"}, "column 'a' must contain finite numbers"),
     ],
 )
 def test_another_file_that_does_not_fit_the_checkpoint_is_refused(tmp_path, change, sentence):
@@ -319,11 +325,19 @@ def test_another_file_is_filled_in_as_the_checkpoint_says(tmp_path):
 @pytest.mark.parametrize(
     ("frame", "params", "sentence"),
     [
-        (holes(), {}, r"column 'b' has 12 missing values, the first in row 3\..*--data\.missing median.*--data\.drop"),
+        (holes(), {}, r"column 'b' has 12 missing values, the first in row 3;.*--data\.missing median.*--data\.drop"),
         (holes(), {"missing": "mode"}, r"unknown data\.missing 'mode'.*Available: mean, median"),
-        (table().assign(b=np.nan), {"missing": "mean"}, r"column 'b' has no value in the training split.*--data\.drop"),
+        (
+            table().assign(b=np.nan),
+            {"missing": "mean"},
+            r"column 'b' has only missing values in the training split.*--data\.drop",
+        ),
         (holes().assign(label=holes().b), {"missing": "mean"}, r"column 'label' has 12 missing.*delete those rows"),
-        (holes().assign(a="?"), {"missing": "mean"}, r"column 'a' must hold finite numbers, but row 1 has '\?'"),
+        (
+            holes().assign(a="?"),
+            {"missing": "mean"},
+            r"column 'a' must contain finite numbers, but row 1 contains '\?'",
+        ),
     ],
 )
 def test_what_cannot_be_filled_in_is_refused(tmp_path, frame, params, sentence):

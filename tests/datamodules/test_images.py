@@ -127,9 +127,13 @@ def test_images_from_files_can_be_arranged_too(tmp_path):
         ("digits", {"shift": -1}, r"data\.shift must not be negative, got -1"),
         ("digits", {"pad": 9}, r"data\.pad must be at most the image's side of 8 pixels, got 9"),
         ("digits", {"shift": 8}, r"data\.shift must be less than the image's side of 8 pixels, got 8"),
-        ("digits", {"pad": 1, "shift": 10}, r"less than the image's side of 10 pixels, its border included, got 10"),
+        ("digits", {"pad": 1, "shift": 10}, r"less than the image's side of 10 pixels \(with its border\), got 10"),
         ("iris", {"pad": 1}, r"unknown parameter of data set 'iris' 'pad'"),
-        ("mnist", {"permute_pixels": True, "random_shift": 1}, r"data\.permute_pixels leaves no neighbours"),
+        (
+            "mnist",
+            {"permute_pixels": True, "random_shift": 1},
+            r"data\.permute_pixels cannot be combined with data\.random_shift",
+        ),
     ],
 )
 def test_bad_values_get_a_sentence(name, params, sentence):

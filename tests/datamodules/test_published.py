@@ -111,7 +111,7 @@ def test_a_key_has_the_name_and_not_the_place(name):
 @pytest.mark.parametrize("name", FACTS)
 def test_a_file_that_is_not_there_or_is_another_gets_a_sentence(tmp_path, name):
     origin = {"mammography": "OpenML 310", "polish_bankruptcy": "UCI 365", "california_housing": "StatLib"}[name]
-    with pytest.raises(InputError, match=rf"there is no {tmp_path}/{FILES[name]}.*--data\.root; .*{origin}"):
+    with pytest.raises(InputError, match=rf"{tmp_path}/{FILES[name]} does not exist .*{origin}.*--data\.root"):
         create_datamodule(name, root=str(tmp_path)).setup()
     (tmp_path / "tabular").mkdir()
     (tmp_path / FILES[name]).write_text("no table")
@@ -120,10 +120,12 @@ def test_a_file_that_is_not_there_or_is_another_gets_a_sentence(tmp_path, name):
     rows = [f"{i},{i % 7},{i % 5},0,1,2,{q}" for i in range(40) for q in (["'-1'"] if i % 2 else ["'1'"])]
     if name == "mammography":
         (tmp_path / FILES[name]).write_text("\n".join(rows))
-        with pytest.raises(InputError, match=r"is not the file expected: it holds 40 rows of 6 features, 20 of class"):
+        with pytest.raises(
+            InputError, match=r"is not the expected file: it contains 40 rows of 6 features, 20 of class"
+        ):
             create_datamodule(name, root=str(tmp_path)).setup()
         (tmp_path / FILES[name]).write_text("\n".join(rows).replace("'-1'", "no"))
-        with pytest.raises(InputError, match=r"its target holds \['no'\], and its classes are"):
+        with pytest.raises(InputError, match=r"the target contains \['no'\], but its classes must be"):
             create_datamodule(name, root=str(tmp_path)).setup()
 
 

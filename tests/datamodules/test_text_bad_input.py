@@ -19,16 +19,22 @@ def make(folder, content=GOOD, card=None, **params):
 
 FILES = {
     "empty": ("", r"bad\.csv is empty\."),
-    "header only": ("said,kind\n", r"bad\.csv has a header and no rows\."),
+    "header only": ("said,kind\n", r"bad\.csv has a header but no rows\."),
     "no texts": (GOOD.replace("said", "says"), r"unknown column of .*bad\.csv 'said'\. Did you mean 'says'\?"),
     "no classes": (GOOD.replace("kind", "kin"), r"unknown column of .*bad\.csv 'kind'\. Did you mean 'kin'\?"),
-    "empty texts": (GOOD + ",a\n  ,b\n", r"column 'said' has 2 empty values, the first in row 31\. Fill them in, or"),
-    "empty class": (GOOD + "two,\n", r"column 'kind' has 1 empty values, the first in row 31.*delete those rows"),
-    "one class": (GOOD.replace(",a\n", ",b\n"), r"bad\.csv has one class only, 'b'\."),
+    "empty texts": (
+        GOOD + ",a\n  ,b\n",
+        r"column 'said' has 2 empty values, the first in row 31; fill them in or delete those rows",
+    ),
+    "empty class": (GOOD + "two,\n", r"column 'kind' has 1 empty value, the first in row 31.*delete those rows"),
+    "one class": (
+        GOOD.replace(",a\n", ",b\n"),
+        r"bad\.csv has only one class, 'b'; classification needs at least two\.",
+    ),
     "rare class": (GOOD + "two,c\n", r"the class 'c' has 1 different text, but training, validation and test"),
     "the same text thrice": (GOOD + "two,c\n" * 3, r"the class 'c' has 1 different text, .* or delete the class\."),
     "no words": ("said,kind\n" + "".join(f"{i % 10} !{'?' * i},{'ab'[i % 2]}\n" for i in range(30)), "no word of two"),
-    "ragged": (GOOD + "two,a,b,c\n", r"bad\.csv is not a table in UTF-8 separated by ','"),
+    "ragged": (GOOD + "two,a,b,c\n", r"bad\.csv is not a UTF-8 table with the separator ','"),
 }
 
 
@@ -47,17 +53,17 @@ def test_texts_without_words_leave_hashing_nothing_either(tmp_path):
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"path": ""}, r"needs a file: --data\.path FILE"),
-        ({"text": ""}, r"needs a column of texts: --data\.text COLUMN"),
-        ({"target": ""}, r"needs a column of classes: --data\.target COLUMN"),
+        ({"path": ""}, r"needs a file; pass --data\.path FILE"),
+        ({"text": ""}, r"needs a column of texts; pass --data\.text COLUMN"),
+        ({"target": ""}, r"needs a column of classes; pass --data\.target COLUMN"),
         ({"text": "kind"}, r"data\.text and data\.target are both 'kind'"),
         ({"sep": ""}, r"data\.sep must not be empty"),
         ({"vectorizer": "tfid"}, r"unknown data\.vectorizer 'tfid'\. Did you mean 'tfidf'\?"),
         ({"ngrams": 0}, r"data\.ngrams must be at least 1 word, got 0"),
         ({"max_features": 0}, r"data\.max_features must be at least 1, got 0"),
         ({"group": "id"}, r"unknown column of .*bad\.csv 'id'"),
-        ({"path": "none.csv"}, r"cannot read none\.csv: No such file or directory\. Check --data\.path\."),
-        ({"test_path": "none.csv"}, r"cannot read none\.csv: No such file or directory\. Check --data\.test_path\."),
+        ({"path": "none.csv"}, r"cannot read none\.csv: No such file or directory; check --data\.path\."),
+        ({"test_path": "none.csv"}, r"cannot read none\.csv: No such file or directory; check --data\.test_path\."),
     ],
 )
 def test_bad_parameters(tmp_path, params, sentence):
@@ -69,7 +75,7 @@ def test_bad_parameters(tmp_path, params, sentence):
     ("content", "sentence"),
     [
         ("said\nyes\n", r"unknown column of .*test\.csv 'kind'"),
-        ("said,kind\n,a\n", r"test\.csv: column 'said' has 1 empty values"),
+        ("said,kind\n,a\n", r"test\.csv: column 'said' has 1 empty value"),
         ("said,kind\nnew,c\n", r"the class 'c' has 0 different texts, but training and validation"),
         (GOOD, r"the class 'a' has 0 different texts, but training and validation"),  # all of training is in it
     ],
@@ -82,13 +88,13 @@ def test_a_bad_test_file(tmp_path, content, sentence):
 
 def test_what_does_not_fit_a_checkpoint(tmp_path):
     card = make(tmp_path).card()
-    with pytest.raises(InputError, match=r"trained on the classes \['a', 'b'\]; it does not know \['c'\]"):
+    with pytest.raises(InputError, match=r"trained on the classes \['a', 'b'\], which do not include \['c'\]"):
         make(tmp_path, "said,kind\none,c\n", card)
     with pytest.raises(InputError, match="unknown column of"):  # only prediction can do without classes
         make(tmp_path, "said\none\n", card)
     iris = create_datamodule("iris")
     iris.setup()
-    with pytest.raises(InputError, match="the model was trained on numbers, and these data are texts"):
+    with pytest.raises(InputError, match="the model was trained on numeric data, but this data set contains texts"):
         make(tmp_path, card=iris.card())
     iris = create_datamodule("iris")
     iris.restore(card)
@@ -104,7 +110,10 @@ def test_a_corpus_that_is_not_here_says_where_it_was_looked_for_and_what_stands_
         (folder / name).write_text("answerid\n1\n")
     monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
     missing = "test" if there else "train"
-    sentence = rf"there is no {folder}/{missing}\.csv\. Point ZOO_DATA_DIR or --data\.root .*--data utterances"
+    sentence = (
+        rf"{folder}/{missing}\.csv of the data set 'nlu_home' does not exist\. Point ZOO_DATA_DIR or --data\.root"
+    )
+    sentence += " .*--data utterances"
     with pytest.raises(InputError, match=sentence):
         create_datamodule("nlu_home").setup()
 

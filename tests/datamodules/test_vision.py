@@ -140,8 +140,8 @@ def test_statistics_of_images_are_those_of_the_training_rows(tmp_path):
 
 
 GOOD = idx(np.arange(40) % 10)
-DAMAGED = "damaged or no idx file .*; delete it and fetch it anew"
-APART = "files do not belong together"
+DAMAGED = "damaged or not an idx file .*; delete it to download it again"
+APART = "files do not match"
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,12 @@ CASES = {
     "csv without path": ("fit --model mlp --data csv", "--data.path FILE"),
     "csv not there": (CSV.replace("table", "none"), "cannot read none.csv"),
     "csv without target column": (CSV.replace("target y", "target z"), "unknown column of table.csv 'z'"),
-    "csv with text": (CSV + "--data.drop [gap,one]", "column 'city' must hold finite numbers, but row 1 has 'Rome'"),
-    "csv with gaps": (CSV + "--data.drop [city,one]", "column 'gap' has 1 missing values, the first in row 2"),
-    "csv with one class": (CSV.replace("target y", "target one") + "--data.drop [city,gap]", "one class only, '1'"),
+    "csv with text": (
+        CSV + "--data.drop [gap,one]",
+        "column 'city' must contain finite numbers, but row 1 contains 'Rome'",
+    ),
+    "csv with gaps": (CSV + "--data.drop [city,one]", "column 'gap' has 1 missing value, the first in row 2"),
+    "csv with one class": (CSV.replace("target y", "target one") + "--data.drop [city,gap]", "only one class, '1'"),
     "empty csv": (CSV.replace("table", "empty"), "empty.csv is empty"),
     "out is a file": (FIT + "--out table.csv", "--out table.csv is a file"),
     "no checkpoint given": ("test", "--ckpt_path FILE"),
@@ -119,4 +122,4 @@ def test_data_that_is_absent_while_the_network_is_too(monkeypatch, capsys):
 def test_a_checkpoint_refuses_data_of_another_shape(capsys):
     assert main(shlex.split("fit --model perceptron --data iris --trainer.max_epochs 1 --out run")) == 0
     assert main(shlex.split("test --ckpt_path run --data digits")) == 2
-    assert "trained on inputs of shape [4]; this data has [1, 8, 8]" in capsys.readouterr().err
+    assert "trained on inputs of shape [4], but this data has shape [1, 8, 8]" in capsys.readouterr().err

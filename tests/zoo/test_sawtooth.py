@@ -123,7 +123,7 @@ def test_noise_is_on_the_target_alone():
 
 @pytest.mark.parametrize("k", [0, 51])
 def test_a_k_out_of_range_is_refused(k):
-    with pytest.raises(InputError, match=f"data.k must lie between 1 and 50, got {k}"):
+    with pytest.raises(InputError, match=f"data.k must be between 1 and 50, got {k}"):
         create_datamodule("sawtooth", k=k)
 
 

@@ -220,7 +220,7 @@ def test_gradients_are_clipped_by_norm_one_by_default_by_another_norm_or_not_at_
         ({"model": {"name": "mlp", "lr": "fast"}}, r"model\.lr cannot be 'fast'; it takes float"),
         ({"model": "cnn"}, r"cnn needs images of shape \(channels, height, width\), but the inputs have shape \(13,\)"),
         ({"data": {"name": "diabetes"}, "model": {"name": "mlp", "class_weights": "balanced"}}, "this is a regression"),
-        ({"data": {"name": "wine", "val_fraction": 1.0}}, r"data\.val_fraction must lie between 0 and 1"),
+        ({"data": {"name": "wine", "val_fraction": 1.0}}, r"data\.val_fraction must be between 0 and 1"),
         ({"trainer": {"max_epoch": 3}}, r"Did you mean 'max_epochs'\?"),
         ({"seed_everything": -1}, "seed_everything must not be negative"),
         ({"modle": {}}, r"unknown section of a config 'modle'\. Did you mean 'model'\?"),
