@@ -178,7 +178,7 @@ def _gather_claims(folder: Path) -> int:
 
 
 def archive_verb(args: argparse.Namespace) -> int:
-    """`bench archive`: write `records.jsonl` and the derived files."""
+    """`bench archive`: write `records.zip` and the derived files."""
     from .records.archive import archive
     from .run import finish_report
 

@@ -12,8 +12,8 @@ from datamodules.errors import InputError, require
 from zoo.parts.metric_names import is_timing
 
 from ..records.agreement import Verdict, judge_rerun
-from ..records.reading import Record, Unreadable
-from ..records.store import Store, trials_of
+from ..records.reading import Record
+from ..records.store import Store, read_stored
 from ..running.engines.base import Engine
 from ..running.job import Job, PackJob
 from ..running.plan import Plan
@@ -48,13 +48,11 @@ def read_recorded(study: Study, store: Store) -> list[Recorded]:
         InputError: The store does not hold this study, or a record cannot be read.
     """
     found = []
-    for variant, seed, key in trials_of(study, store):
-        try:
-            record = store.record(key)
-        except Unreadable as error:
-            raise InputError(f"the record of {key} cannot be read: {error}. Run the study again first.") from None
-        if record is not None:
-            found.append(Recorded(variant.name, seed, record))
+    for trial in read_stored(study, store):
+        if trial.trouble:
+            raise InputError(f"the record of {trial.key} cannot be read: {trial.trouble}. Run the study again first.")
+        if trial.record is not None:
+            found.append(Recorded(trial.variant.name, trial.seed, trial.record))
     return found
 
 

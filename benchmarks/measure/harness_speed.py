@@ -26,7 +26,6 @@ from typing import NamedTuple
 from zoo.outputs.files import write_atomically
 from zoo.outputs.provenance import environment
 
-from ..records.archive import RECORDS
 from ..records.store import Store
 from ..running.engines.local import LocalEngine
 from ..running.planner import make_plan
@@ -161,9 +160,12 @@ def report_rows(folder: Path, shapes: Sequence[tuple[int, int]], repeats: int) -
     for shape, spent in zip(shapes, done, strict=True):
         yield f"`bench run`, {_shape(*shape)}, all done", str(spent), f"imports + {AGAIN_SECONDS} s"
     for shape, store in zip(shapes, stores[1:], strict=True):
+        for trial in (store / "trials").iterdir():
+            (trial / "metrics.csv").write_text(_curves(random.Random(trial.name)), encoding="utf-8")
         bench("archive", str(store), str(folder / "archive"))
+        for trial in (store / "trials").iterdir():
+            (trial / "metrics.csv").unlink()
         archived = folder / "archive" / store.name
-        _add_curves(archived / RECORDS)
         forms = ("", store), (" archived with curves,", archived)
         reports = medians(repeats, [partial(bench, "report", str(records)) for _, records in forms])
         for (form, _), spent in zip(forms, reports, strict=True):
@@ -264,15 +266,11 @@ def _fill(study: Path, out: Path) -> Path:
     return store.folder
 
 
-def _add_curves(records: Path) -> None:
-    """Give each line of an archive learning curves; line by line, as a child's peak is at least its parent's memory."""
-    draw = random.Random(0)
-    longer = records.with_suffix(".longer")
-    with records.open(encoding="utf-8") as source, longer.open("w", encoding="utf-8") as target:
-        for line in source:
-            curves = {f"val/metric_{n}": [draw.random() for _ in range(EPOCHS)] for n in range(CURVES)}
-            target.write(json.dumps({**json.loads(line), "curves": curves}) + "\n")
-    longer.replace(records)
+def _curves(draw: random.Random) -> str:
+    """A `metrics.csv` as long and as wide as one of `fit`."""
+    rows = [",".join(f"val/metric_{n}" for n in range(CURVES))]
+    rows += [",".join(str(draw.random()) for _ in range(CURVES)) for _ in range(EPOCHS)]
+    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":

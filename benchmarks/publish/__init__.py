@@ -17,8 +17,7 @@ from datamodules.errors import InputError
 from zoo.tracking.options import WandbOptions
 from zoo.tracking.session import Refused, Session, Unreachable, in_words
 
-from ..records.reading import Unreadable
-from ..records.store import Store, trials_of
+from ..records.store import Store, read_stored
 from ..study.study import Study
 from .comparison import publish_comparison
 from .ledger import Ledger
@@ -135,17 +134,14 @@ def _refusal(whose: str, done: Pushed) -> Iterator[None]:
 def _missing(study: Study, store: Store, ledger: Ledger, done: Pushed) -> list[Recorded]:
     """The trials that have a record and are not published as they are now; `done` counts the others."""
     found = []
-    for variant, seed, key in trials_of(study, store):
-        try:
-            record = store.record(key)
-        except Unreadable as error:
-            whose = f"{variant.name}, seed {seed} ({key})"
-            done.unreadable.append(f"the record of {whose} is left out: {error}; run the study again.")
-            record = None
-        if record is None:
+    for stored in read_stored(study, store):
+        if stored.trouble:
+            whose = f"{stored.variant.name}, seed {stored.seed} ({stored.key})"
+            done.unreadable.append(f"the record of {whose} is left out: {stored.trouble}; run the study again.")
+        if stored.record is None:
             done.pending += 1
             continue
-        trial = Recorded(variant, seed, record)
+        trial = Recorded(stored.variant, stored.seed, stored.record)
         if ledger.holds(trial_id(study, trial), trial.version):
             done.earlier += 1
         else:

@@ -14,7 +14,8 @@ from zoo.tracking import content
 from zoo.tracking.session import ELSEWHERE, Session
 
 from ..records.archive import archive
-from ..records.reading import RECORDS
+from ..records.compact import ARCHIVE
+from ..records.reading import OLD_ARCHIVE
 from ..records.store import Store
 from ..study.study import Study
 from .ledger import Ledger
@@ -44,7 +45,7 @@ def publish_comparison(study: Study, store: Store, session: Session, ledger: Led
         copy = Path(name)
         if read_report(store) is None:
             # What is in the study's folder stays as it is: the report is made again beside links to its records.
-            for part in ("study.yaml", "plan.json", "trials", RECORDS):
+            for part in ("study.yaml", "plan.json", "trials", ARCHIVE, OLD_ARCHIVE):
                 if (store.folder / part).exists():
                     (copy / part).symlink_to((store.folder / part).absolute())
             _, said = write_report(study, Store(copy))
@@ -60,7 +61,7 @@ def publish_comparison(study: Study, store: Store, session: Session, ledger: Led
         files = [folder / file for file in (*DERIVED, *SOMETIMES) if (folder / file).is_file()]
         try:
             kept = archive(study, store, copy / "archive").folder
-            records = [kept / RECORDS, kept / "study.yaml"]
+            records = [kept / ARCHIVE, kept / "study.yaml"]
         except InputError:  # of a record that cannot be read, which `push` tells
             records = [folder / "study.yaml"]
         is_new, waits_in = _publish(study, session, run_id, group, said, digest, files, records)

@@ -8,8 +8,9 @@ from typing import Any
 from zoo.tracking import content
 from zoo.tracking.session import ELSEWHERE, Session
 
+from ..records.columns import Curves
 from ..records.outcome import judge
-from ..records.reading import Curves, Record
+from ..records.reading import Record
 from ..study.study import Study, Variant
 
 LONGEST = 128  # characters of a name in W&B

@@ -2,23 +2,17 @@
 
 import csv
 import json
-import re
-from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from datamodules.errors import require
 
+from .columns import Column, Curves
+
 Record = dict[str, Any]
-
-
-Curves = dict[str, list[Any]]  # columns of metrics.csv, a value an epoch
-
-
-RECORDS = "records.jsonl"
-
-
+OLD_ARCHIVE = "records.jsonl"  # what `bench archive` wrote before `records.zip`, see `compact`
 SCHEMA = 1  # of records and configs; it goes into every key
+REMEDY = "restore the file, or move it away."
 
 
 class Unreadable(Exception):  # noqa: N818 - it names the record, not the event
@@ -32,7 +26,7 @@ def is_final(record: Record | None, retry_failed: bool = False) -> bool:
     )
 
 
-def read_curves(path: Path) -> Curves:
+def read_curves(path: Path) -> dict[str, list[Any]]:
     """The columns of a `metrics.csv`, by name; none where there is no such file."""
     if not path.is_file():
         return {}
@@ -41,8 +35,8 @@ def read_curves(path: Path) -> Curves:
     return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
 
 
-def _number(cell: str) -> float | int | str | None:
-    if cell == "":
+def _number(cell: str | None) -> float | int | str | None:
+    if not cell:  # None in a row that was cut off
         return None
     try:
         return int(cell) if cell.lstrip("-").isdigit() else float(cell)
@@ -50,31 +44,52 @@ def _number(cell: str) -> float | int | str | None:
         return cell
 
 
-def read_records(folder: Path, keys: Container[str] | None = None) -> Iterator[Record]:
-    """The records of an archive, in its order; none where there is no archive.
+class OldArchive:
+    """The records of a `records.jsonl`, in which each line is a complete record with its curves; read once.
 
-    Args:
-        folder: The study's folder.
-        keys: Only those of these trials, at a fraction of the cost.
+    Attributes:
+        path: The file.
+        records: One per trial, in the study's order, without their curves.
 
     Raises:
         InputError: A line cannot be read.
     """
-    path = folder / RECORDS
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if keys is not None and (named := re.search(r'"key": "(\w+)"', line[:1000])) and named[1] not in keys:
-                continue
-            try:
-                record = json.loads(line)
-                good = {"key", "variant", "seed", "status", "metrics"} <= record.keys()
-            except (ValueError, AttributeError):
-                good = False
-            require(good, f"line {number} of {path} is no trial's record; restore the file, or move it away.")
-            _check_schema(record, f"line {number} of {path}")
-            yield record
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: list[Record] = []
+        self._curves: dict[str, Curves] = {}
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                where = f"line {number} of {path}"
+                try:
+                    record = json.loads(line)
+                    curves = {name: Column.of(values) for name, values in (record.pop("curves", None) or {}).items()}
+                except (ValueError, AttributeError, TypeError):
+                    record, curves = None, {}
+                self.records.append(check_record(record, where))
+                if curves:
+                    self._curves[record["key"]] = curves
+
+    def curves(self, key: str) -> Curves:
+        """The curves of a trial; empty where it has none."""
+        return self._curves.get(key, {})
+
+
+def check_record(record: Any, where: str) -> Record:
+    """The record itself, if it is one.
+
+    Args:
+        record: What was read.
+        where: The line and the file, for the error.
+
+    Raises:
+        InputError: It is not a record, or of another schema.
+    """
+    good = isinstance(record, dict) and {"key", "variant", "seed", "status", "metrics"} <= record.keys()
+    require(good, f"{where} is not a trial's record; {REMEDY}")
+    _check_schema(record, where)
+    return record
 
 
 def _read(path: Path, key: str) -> Record:

@@ -9,13 +9,16 @@ import re
 import shutil
 import socket
 from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.errors import InputError, require
 from zoo.outputs.files import write_atomically
 
 from ..study.study import Study, Variant
-from .reading import Curves, Record, Unreadable, _read, is_final, read_curves, read_records
+from .columns import Curves
+from .compact import ARCHIVE, CompactArchive
+from .reading import OLD_ARCHIVE, OldArchive, Record, Unreadable, _read, is_final, read_curves
 
 # Where the folder is at fault, not the trial.
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE)
@@ -27,7 +30,8 @@ class Store:
 
     A trial's folder appears whole, by a rename, with its record `result.json` in it. What a trial writes before that
     goes to a folder whose name starts with a dot. Earlier attempts lie in `attempts/1`, ... of a trial's folder.
-    Records that `bench archive` has put into `records.jsonl` count as well.
+    Records that `bench archive` has put into `records.zip` count as well, and so do those of its old form,
+    `records.jsonl`.
 
     Args:
         folder: `DIR/NAME`.
@@ -36,6 +40,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.trials = folder / "trials"
+        self._archive: CompactArchive | OldArchive | None = None
         self._archived: dict[str, Record] | None = None
 
     # --- the study's own files ------------------------------------------------------------------------------------
@@ -63,7 +68,7 @@ class Store:
             plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             plan = {}
-            for record in read_records(self.folder):
+            for record in archive.records if (archive := self.archive()) else ():
                 plan.setdefault(record["variant"], []).append(record["key"])
         return plan
 
@@ -119,7 +124,8 @@ class Store:
                 self._appear(taken, record)
         for file in self.folder.glob(".*.*.*"):  # of a write that did not end, see `write_atomically`
             if re.fullmatch(
-                r"\.(study|plan|trials|table|table_tuned|summary|report|effects|main_effects|across|claims|speed|parity)\.\w+\.\d+",
+                r"\.(study|plan|records|trials|table|table_tuned|summary|report|effects|main_effects|across|claims|speed"
+                r"|parity)\.\w+\.\d+",
                 file.name,
             ):
                 file.unlink(missing_ok=True)
@@ -172,27 +178,39 @@ class Store:
             return self.archived().get(key)
         return _read(folder / "result.json", key)
 
-    def archived(self) -> dict[str, Record]:
-        """The records in `records.jsonl` by key, without their curves, read once.
+    def archive(self) -> CompactArchive | OldArchive | None:
+        """The archive in this folder, read once; None if there is none.
 
         Raises:
-            InputError: A line cannot be read.
+            InputError: It is damaged.
+        """
+        if self._archive is None:
+            for name, kind in ((ARCHIVE, CompactArchive), (OLD_ARCHIVE, OldArchive)):
+                if self._archive is None and (self.folder / name).is_file():
+                    self._archive = kind(self.folder / name)
+        return self._archive
+
+    def archived(self) -> dict[str, Record]:
+        """The records in the archive by key.
+
+        Raises:
+            InputError: It is damaged.
         """
         if self._archived is None:
-            records = ({k: v for k, v in r.items() if k != "curves"} for r in read_records(self.folder))
+            records = archive.records if (archive := self.archive()) else ()
             self._archived = {record["key"]: record for record in records if record["status"] != "pending"}
         return self._archived
 
     def curves(self, keys: Iterable[str]) -> dict[str, Curves]:
         """The learning curves of some trials, by key; those that have none are left out."""
-        wanted, found = set(keys), {}
-        for key in [key for key in wanted if (self.trials / key).is_dir()]:
-            wanted.remove(key)
-            if curves := read_curves(self.trials / key / "metrics.csv"):
+        found: dict[str, Curves] = {}
+        for key in keys:
+            if (folder := self.trials / key).is_dir():
+                curves: Curves = read_curves(folder / "metrics.csv")
+            else:
+                curves = archive.curves(key) if (archive := self.archive()) else {}
+            if curves:
                 found[key] = curves
-        for record in read_records(self.folder, wanted) if wanted else ():
-            if record.get("curves"):
-                found[record["key"]] = record["curves"]
         return found
 
     def settle(self, key: str, token: str, tokens: Iterable[str] | None = None) -> Record | None:
@@ -288,6 +306,40 @@ class Store:
             f"cannot write to {self.folder}: {error.strerror}. What is done is kept: {remedy} and give the same "
             "command again, or choose another --out."
         )
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial of a study that has been run or archived.
+
+    Attributes:
+        variant: Its variant.
+        seed: Its seed.
+        key: Its key.
+        record: Its record; None if it has not run, or if the record cannot be read.
+        trouble: Why its record cannot be read; empty if it can.
+    """
+
+    variant: Variant
+    seed: int
+    key: str
+    record: Record | None
+    trouble: str = ""
+
+
+def read_stored(study: Study, store: Store) -> list[StoredTrial]:
+    """The trials of a study with their records, read once, in the study's order.
+
+    Raises:
+        InputError: The folder holds another study, or a damaged archive.
+    """
+    trials = []
+    for variant, seed, key in trials_of(study, store):
+        try:
+            trials.append(StoredTrial(variant, seed, key, store.record(key)))
+        except Unreadable as error:
+            trials.append(StoredTrial(variant, seed, key, None, str(error)))
+    return trials
 
 
 def trials_of(study: Study, store: Store) -> list[tuple[Variant, int, str]]:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from zoo.outputs.files import write_atomically
 
-from ..records.reading import RECORDS
+from ..records.compact import ARCHIVE
+from ..records.reading import OLD_ARCHIVE
 from ..records.store import Store
 from ..study.study import Study
 
@@ -33,7 +34,7 @@ SOMETIMES = (
 
 def read_report(store: Store) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     """The trials and the summary (see `tables`) of a report that is newer than all records; None if there is none."""
-    sources = [store.folder / name for name in ("study.yaml", "plan.json", "trials", RECORDS)]
+    sources = [store.folder / name for name in ("study.yaml", "plan.json", "trials", ARCHIVE, OLD_ARCHIVE)]
     try:
         oldest = min((store.folder / name).stat().st_mtime_ns for name in DERIVED)
         if any(source.stat().st_mtime_ns >= oldest for source in sources if source.exists()):

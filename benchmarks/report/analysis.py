@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from ..records.store import Store
+from ..records.store import Store, read_stored
 from ..stats import choose_tuned, summarize, summarize_tuned
 from ..stats.across import Across, across_data_sets
 from ..stats.claims import judge_claims
@@ -51,13 +51,14 @@ class Analysis:
 
 
 def analyze(study: Study, store: Store) -> Analysis:
-    """Do all the statistics of a study from its records.
+    """Do all the statistics of a study from its records, which are read once.
 
     Raises:
         InputError: The store does not hold this study, or has records of another schema.
     """
-    trials, provenance = read_trials(study, store)
-    speed = read_speed(study, store)
+    stored = read_stored(study, store)
+    trials, provenance = read_trials(study, stored)
+    speed = read_speed(study, stored)
     choices = choose_tuned(study, trials) if study.tune else []
     grid = is_factorial(study)
     return Analysis(

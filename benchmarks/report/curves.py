@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..records.reading import Curves
+from ..records.columns import Column, Curves
 from ..stats.paired import Array, moments, t_interval
 from ..study.study import Study, Variant
 from .canvas import BLUE, ORANGE, drawn, extent, short_ticks, wrapped
@@ -90,14 +90,12 @@ def _range(means: Sequence[Array], natural: tuple[float, float]) -> tuple[float,
     return max(natural[0], float(low - reach)), min(natural[1], float(high + reach))
 
 
-def _band(curves: list[list[Any]]) -> tuple[Array, ...]:
+def _band(curves: Sequence[Sequence[Any]]) -> tuple[Array, ...]:
     """The mean and its interval, by epoch, over curves of several lengths."""
     longest = max(map(len, curves))
     y = np.full((len(curves), longest), np.nan)
     for row, curve in zip(y, curves, strict=True):
-        row[: len(curve)] = [np.nan if value is None else float(value) for value in curve]
-    with np.errstate(over="ignore"):
-        y = y.astype(np.float32).astype(float)  # an archive holds no more of them, and gives the same figure
+        row[: len(curve)] = Column.of(curve).floats()  # all that an archive holds, so it gives the same figure
     y = y[:, np.isfinite(y).sum(axis=0) * 2 >= len(curves)]
     return moments(y)[1], *t_interval(y)
 

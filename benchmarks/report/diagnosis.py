@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..records.reading import Curves
+from ..records.columns import Column, Curves
 from ..stats.paired import Array
 from ..study.study import Study
 from .canvas import drawn, wrapped
@@ -90,15 +90,14 @@ def layer_means(curves: Iterable[Curves], quantity: str) -> Array:
     """
     grids: list[dict[int, Sequence[object]]] = []
     for curve in curves:
-        columns = ((re.fullmatch(rf"{quantity}/layer_(\d+)", name), values) for name, values in curve.items())
-        grids.append({int(match[1]): values for match, values in columns if match})
+        matches = [match for name in curve if (match := re.fullmatch(rf"{quantity}/layer_(\d+)", name))]
+        grids.append({int(match[1]): curve[match[0]] for match in matches})
     layers = max((number for grid in grids for number in grid), default=0)
     epochs = max((len(values) for grid in grids for values in grid.values()), default=0)
     stacked = np.full((len(grids), layers, epochs), np.nan)
     for trial, grid in enumerate(grids):
         for number, values in grid.items():
-            numbers = [value if isinstance(value, int | float) else math.nan for value in values]
-            stacked[trial, number - 1, : len(values)] = numbers
+            stacked[trial, number - 1, : len(values)] = Column.of(values).floats()
     known = np.isfinite(stacked)
     counts = known.sum(axis=0)
     sums = np.where(known, stacked, 0).sum(axis=0)

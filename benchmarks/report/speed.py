@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import pandas as pd
 
 from ..records.outcome import judge
-from ..records.reading import Record, Unreadable
-from ..records.store import Store, trials_of
+from ..records.reading import Record
+from ..records.store import StoredTrial
 from ..stats.speed import MEASURED, RATE, speed_table
 from ..study.study import Study
 
@@ -31,24 +31,22 @@ SCALES = {"step_seconds": 1e3, "data_seconds": 1e3, "validation_seconds": 1e3, "
 SCALES |= {"peak_memory_bytes": 2.0**-20, "peak_gpu_memory_bytes": 2.0**-20}
 
 
-def read_speed(study: Study, store: Store) -> pd.DataFrame | None:
+def read_speed(study: Study, stored: Iterable[StoredTrial]) -> pd.DataFrame | None:
     """See `speed_table`; None where the study does not look at samples per second, or no trial has measured them.
 
-    Raises:
-        InputError: The store does not hold this study.
+    Args:
+        study: The study.
+        stored: Its trials with their records.
     """
     if RATE not in (study.metric, *study.further_metrics):
         return None
     names, rows = {variant.name for variant in study.compared}, []
-    for variant, seed, key in trials_of(study, store):
-        if variant.name not in names:
+    for trial in stored:
+        record = trial.record
+        if record is None or trial.variant.name not in names or judge(record, study.metric)[0] != "done":
             continue
-        try:
-            record = store.record(key)
-        except Unreadable:
-            continue
-        if record and judge(record, study.metric)[0] == "done" and record["metrics"].get(RATE) is not None:
-            rows.append({"variant": variant.name, "seed": seed, **_measured(record)})
+        if record["metrics"].get(RATE) is not None:
+            rows.append({"variant": trial.variant.name, "seed": trial.seed, **_measured(record)})
     types: dict[Hashable, Any] = dict.fromkeys(MEASURED, float)
     return speed_table(study, pd.DataFrame(rows).astype(types)) if rows else None
 

@@ -1,52 +1,51 @@
 """The trials of a study as a table, one row each."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import pandas as pd
 
 from ..records.outcome import judge
-from ..records.reading import Record, Unreadable
-from ..records.store import Store, trials_of
+from ..records.reading import Record
+from ..records.store import StoredTrial
 from ..study.study import Study, Variant, text
 from .provenance import Provenance
 
 
-def read_trials(study: Study, store: Store) -> tuple[pd.DataFrame, Provenance]:
+def read_trials(study: Study, stored: Iterable[StoredTrial]) -> tuple[pd.DataFrame, Provenance]:
     """One row a trial, in the study's order, with a column for each varied key; and what ran where.
 
     Columns: `study, key, variant, seed, status, reason, metric, value, best_epoch, epochs_run, train_seconds`, then the
     varied keys under their dotted names, those of a group after the group's own, then the further metrics that the
     study shows or tunes by. `value` and those are missing unless the status is `done`.
 
-    Raises:
-        InputError: The store does not hold this study.
+    Args:
+        study: The study.
+        stored: Its trials with their records.
     """
     columns = list(dict.fromkeys(name for axis in study.axes for name in (axis.name, *axis.keys)))
     rows, provenance = [], Provenance()
-    for variant, seed, key in trials_of(study, store):
-        record = _record(store, key)
+    for trial in stored:
+        record = _record(trial)
         provenance.add(record)
-        rows.append(_row(study, variant, seed, key, record) | _varied(variant, columns) | _further(study, record))
+        rows.append(_row(study, trial, record) | _varied(trial.variant, columns) | _further(study, record))
     types: dict[Hashable, Any] = {"value": float, "best_epoch": "Int64", "epochs_run": "Int64"}
     types |= dict.fromkeys(study.further_metrics, float)
     return pd.DataFrame(rows).astype(types), provenance
 
 
-def _record(store: Store, key: str) -> Record:
-    try:
-        return store.record(key) or {"status": "pending", "reason": "", "metrics": {}}
-    except Unreadable as error:
-        return {"status": "pending", "reason": f"its record cannot be read: {error}", "metrics": {}}
+def _record(trial: StoredTrial) -> Record:
+    reason = f"its record cannot be read: {trial.trouble}" if trial.trouble else ""
+    return trial.record or {"status": "pending", "reason": reason, "metrics": {}}
 
 
-def _row(study: Study, variant: Variant, seed: int, key: str, record: Record) -> dict[str, Any]:
+def _row(study: Study, trial: StoredTrial, record: Record) -> dict[str, Any]:
     status, reason = judge(record, study.metric)
     return {
         "study": study.name,
-        "key": key,
-        "variant": variant.name,
-        "seed": seed,
+        "key": trial.key,
+        "variant": trial.variant.name,
+        "seed": trial.seed,
         "status": status,
         "reason": reason,
         "metric": study.metric,

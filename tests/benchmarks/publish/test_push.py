@@ -132,7 +132,7 @@ def test_a_study_becomes_a_run_a_trial_and_a_comparison(wandb_runs, capfd, monke
         assert comparison.media(entry) == (folder / f"{name}.png").read_bytes()
     assert "tanh is no worse" in comparison.media({"path": row["report.path"]}).decode()
     kept = comparison.artifacts[group]
-    assert {"records.jsonl", "study.yaml", "report.html", "table.csv", "claims.csv", "figure.svg"} <= set(kept)
+    assert {"records.zip", "study.yaml", "report.html", "table.csv", "claims.csv", "figure.svg"} <= set(kept)
     assert comparison.summary["trials"] == 8
     assert comparison.summary["trials/skipped"] == 2
     assert comparison.summary["finding"] == json.loads((folder / "summary.json").read_text())["finding"]

@@ -123,7 +123,7 @@ def test_whatever_becomes_of_wandb_the_study_ends_as_it_ended(wandb_files, monke
     study = load_study("runs/größe/study.yaml")
     # W&B takes no other letters in the names of artifacts.
     (comparison,) = (one for one in runs if one.run.job_type == "comparison")
-    assert "records.jsonl" in comparison.artifacts[f"gr__e-{study_hash(study)}"]
+    assert "records.zip" in comparison.artifacts[f"gr__e-{study_hash(study)}"]
 
 
 def test_an_odd_exception_is_said_with_how_to_go_on(noop, monkeypatch, capfd):

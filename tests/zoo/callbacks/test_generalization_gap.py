@@ -11,6 +11,7 @@ import torch.nn.functional as F
 import yaml
 
 import zoo
+from benchmarks.records.store import Store
 from benchmarks.running.plan import trial_key
 from datamodules import DATAMODULES, create_datamodule
 from datamodules.tabular import Digits
@@ -19,7 +20,7 @@ from zoo.config import resolve
 from zoo.pack import Pack
 from zoo.parts.metric_names import comparable_names, gaps, metric_names
 
-RECORDS = Path(__file__).parents[3] / "results/activations/records.jsonl"
+ACTIVATIONS = Path(__file__).parents[3] / "results/activations"
 # Each makes train/loss another quantity than the loss of the restored model.
 MODEL = {"name": "mlp", "hidden_dims": [32], "dropout": 0.3, "norm": "batch", "lr": 0.01}
 SMOOTHED = {**MODEL, "label_smoothing": 0.1, "class_weights": "balanced"}
@@ -175,5 +176,5 @@ def test_keys_of_trials_are_what_they_were_before_it():
     plain = {"model": "mlp", "data": "iris"}
     assert key(resolve(plain)) == "c82efba27017acbf"
     assert key(resolve({**plain, "callbacks": {"generalization_gap": True}})) != "c82efba27017acbf"
-    records = [json.loads(line) for line in RECORDS.read_text().splitlines()]
+    records = Store(ACTIVATIONS).archive().records
     assert all(key(resolve(record["config"])) == record["key"] for record in records[::40])
