@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# As many testers as cores; tests/conftest.py says which tests come first and which stay together.
+PARALLEL := -n auto --dist loadscope --no-loadscope-reorder
 
 .PHONY: setup test test-slow bench lint format constraints clean
 
@@ -9,10 +11,10 @@ bench: setup  ## set up and print an ablation table of activations on real data
 	$(BIN)/bench run activations
 
 test: setup  ## set up and run the tests
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest $(PARALLEL)
 
-test-slow: setup  ## the tests that take minutes
-	$(BIN)/pytest -m slow
+test-slow: setup  ## the tests that take minutes: kill storms, clusters, many processes, all data sets
+	$(BIN)/pytest $(PARALLEL) -m slow
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

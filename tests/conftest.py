@@ -1,4 +1,5 @@
 import os
+import sys
 
 # Before torch is imported: small nets are faster on one thread, and numbers then do not depend on the machine's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Without byte code on disk, each fresh process compiles torch and Lightning again: 15 s of CPU to import them, not 6.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Files that take longest come first, so that no core waits for one of them at the end.
+LONGEST = (
+    "test_readme.py",
+    "test_two_processes.py",
+    "test_several_devices.py",
+    "test_kill.py",
+    "test_results.py",
+    "test_slurm.py",
+    "test_ray.py",
+    "test_several_processes.py",
+    "test_wandb_page.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give whole files to the testers, and all tests that start a Ray cluster to one: two clusters would collide."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if "test_ray" in file or "test_readme" in file else file
+
+    return ByFile(config, log)
+
 
 BLOCK, HEADER = 32 * 1024, 7
 FULL, FIRST, LAST = 1, 2, 4  # kinds of a piece of a record; 3 is one between

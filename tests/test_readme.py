@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 import benchmarks.cli
 import zoo.cli
 import zoo.config
@@ -23,7 +25,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def test_every_command_runs_in_order(tmp_path, monkeypatch, no_wandb):
+def needs_more_processes(command: list[str]) -> bool:
+    """Whether a command starts a cluster, or Lightning in further processes, which takes a minute or more."""
+    return bool({"--engine", "--trainer.devices"} & set(command)) or command[0] == "torchrun"
+
+
+@pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.slow, id="with clusters")])
+def test_every_command_runs_in_order(tmp_path, monkeypatch, no_wandb, alone):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ZOO_DATA_DIR", raising=False)
     ray = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)  # names of its sockets must stay short
@@ -39,7 +47,7 @@ def test_every_command_runs_in_order(tmp_path, monkeypatch, no_wandb):
     ran = 0
     for line in "\n".join(blocks("sh")).splitlines():
         command = shlex.split(line, comments=True)
-        if not command or command[0] in ("make", "export"):
+        if not command or command[0] in ("make", "export") or (alone and needs_more_processes(command)):
             continue
         if "fashion_mnist" in command:
             if not DATA.is_dir():

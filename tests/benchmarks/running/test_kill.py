@@ -24,7 +24,9 @@ from tests.benchmarks.running.drivers import (
 )
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
-WORKERS, DRIVERS, WRITERS = 48, 32, 20  # how many of each are killed; a hundred in all
+# How many workers, drivers and writers of a record are killed. In the storms a hundred in all, which takes minutes.
+SOME, STORM = (6, 4), pytest.param((48, 32), marks=pytest.mark.slow, id="storm")
+SOME_WRITERS, STORM_OF_WRITERS = 4, pytest.param(20, marks=pytest.mark.slow, id="storm")
 NOOP = """\
 # Does it survive?
 task: noop
@@ -73,17 +75,19 @@ LARGE, HUGE = many(5_000), many(20_000)  # a record takes long to write; a job d
 # --- killed from outside ----------------------------------------------------------------------------------------------
 
 
-def test_killed_workers_and_drivers_lose_nothing_and_run_nothing_again(drivers, tmp_path):
+@pytest.mark.parametrize("how_many", [pytest.param(SOME, id="some"), STORM])
+def test_killed_workers_and_drivers_lose_nothing_and_run_nothing_again(drivers, tmp_path, how_many):
+    enough_workers, enough_drivers = how_many
     draw = random.Random(0)
     trials, seen = tmp_path / "runs/study/trials", Seen()
     seeds, workers, shot = 32, 0, 0
-    while workers < WORKERS:
+    while workers < enough_workers:
         driver, started = drivers.start(NOOP, seeds), False
         for _ in ticks(0):
             time.sleep(draw.uniform(0, 0.3))
             there = driver.workers()
             started |= bool(there)
-            if workers == WORKERS or (started and not there):  # enough, or it reports already
+            if workers == enough_workers or (started and not there):  # enough, or it reports already
                 break
             if there:
                 workers += killed(draw.choice(there))
@@ -91,7 +95,7 @@ def test_killed_workers_and_drivers_lose_nothing_and_run_nothing_again(drivers, 
         shot += driver.shot()
         if look(trials, seen) == 2 * seeds:
             seeds += 5  # there must be something to kill them at
-    while shot < DRIVERS:
+    while shot < enough_drivers:
         driver = drivers.start(NOOP, seeds)
         # As it starts, or as trials come in; once all are done, as it starts or reports.
         more = draw.choice([0, 1, 2, 3])
@@ -100,11 +104,12 @@ def test_killed_workers_and_drivers_lose_nothing_and_run_nothing_again(drivers, 
         time.sleep(draw.uniform(0, 0.1 if more and len(seen) < 2 * seeds else 0.5))
         shot += driver.shot()
         look(trials, seen)
-    assert workers + shot >= WORKERS + DRIVERS
+    assert workers + shot >= enough_workers + enough_drivers
     assert_nothing_is_lost_or_runs_again(drivers, seen, NOOP, seeds)
 
 
-def test_records_are_whole_though_who_writes_them_is_killed(drivers, tmp_path):
+@pytest.mark.parametrize("enough", [pytest.param(SOME_WRITERS, id="some"), STORM_OF_WRITERS])
+def test_records_are_whole_though_who_writes_them_is_killed(drivers, tmp_path, enough):
     draw = random.Random(1)
     trials, seen = tmp_path / "runs/study/trials", Seen()
     seeds = 12
@@ -117,7 +122,7 @@ def test_records_are_whole_though_who_writes_them_is_killed(drivers, tmp_path):
             if killed(draw.choice([writer] * 9 + [driver.pid])) and half.exists():
                 hit.add(key)
         done = look(trials, seen) == 2 * seeds
-        if len(hit) >= WRITERS:
+        if len(hit) >= enough:
             break
         if done or driver.poll() is not None:
             driver.shot()

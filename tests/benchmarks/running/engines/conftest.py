@@ -15,7 +15,7 @@ from tests.benchmarks.running.engines.ray_studies import PATIENCE, SMALL, until
 # --- a cluster --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
     """Ray's folder; the paths of sockets below it must stay short."""
     folder = Path(tempfile.mkdtemp(prefix="r"))
@@ -23,9 +23,9 @@ def home() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(home):
-    """Two nodes with one CPU each."""
+    """Two nodes with one CPU each, shared by all tests of the run."""
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 1, "object_store_memory": SMALL, "include_dashboard": False, "temp_dir": str(home)}

@@ -19,7 +19,10 @@ from zoo.outputs.provenance import git_state
 
 # It tells ray to be quiet before it is imported.
 open_ray = pytest.importorskip("benchmarks.running.engines.ray", reason="needs ray").open_ray
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
+pytestmark = [
+    pytest.mark.slow,  # a real cluster: each of its workers imports all that a trial needs
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc"),
+]
 DEADLY = """\
 # What becomes of trials that come to no good end?
 task: noop
@@ -97,7 +100,7 @@ def test_jobs_are_taken_only_as_the_cluster_has_room_and_workers_stay(cluster, t
         assert time.monotonic() - before < 300.0, "it does not wait for what it ends"
 
 
-@pytest.mark.parametrize("options", ["--pack auto", *(pytest.param(one, marks=pytest.mark.slow) for one in DEAR)])
+@pytest.mark.parametrize("options", ["--pack auto", *DEAR])
 def test_numbers_are_those_of_local_workers(cluster, tmp_path, capsys, options):
     assert run(tmp_path / "local", IRIS, f"{options} --workers 2") == 0
     capsys.readouterr()
@@ -186,7 +189,6 @@ def test_trials_for_which_no_node_has_room_are_refused(cluster, refused, options
     assert sentence in refused(NOOP, f"--engine ray --ray-address {cluster.address} {options}")
 
 
-@pytest.mark.slow  # in CI the README's command starts one
 def test_a_cluster_of_its_own_ends_with_the_driver(home, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(home))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray leaves a token in the user's home

@@ -22,6 +22,12 @@ from tests.benchmarks.running.engines.ray_studies import (
     until,
 )
 
+pytest.importorskip("ray")
+pytestmark = [
+    pytest.mark.slow,  # a real cluster
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc"),
+]
+
 
 def test_killed_workers_and_a_killed_node_cost_nothing_that_is_done(cluster, tmp_path):
     doomed = cluster.add_node(num_cpus=1, object_store_memory=SMALL)
@@ -48,7 +54,7 @@ def test_killed_workers_and_a_killed_node_cost_nothing_that_is_done(cluster, tmp
     assert_as_if_undisturbed(tmp_path, before, text)
 
 
-@pytest.mark.slow  # Ray waits 7 minutes for an answer of its workers
+# Ray waits 7 minutes for an answer of its workers
 def test_a_node_that_was_given_up_and_comes_back_changes_nothing(cluster, tmp_path):
     frozen, trials = [], tmp_path / "runs/study/trials"
     text = NOOP.replace("seeds: 10", "seeds: 3")
