@@ -13,8 +13,8 @@ from .tracking.options import LOGGER, LOGGER_HELP, RUN_OPTIONS, take_logger
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-    from .config import Config
     from .outputs.result import Result
+    from .plain import Config
 
 USAGE = """\
 usage: zoo VERB [options]

@@ -25,8 +25,7 @@ from datamodules.parameters import check_parameters, parameters
 from .callbacks import CALLBACKS
 from .models.base import ZooModule
 from .models.registry import MODELS
-
-Config = dict[str, Any]
+from .plain import Config
 
 TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
 FROM_DATA = {"input_shape", "num_classes"}

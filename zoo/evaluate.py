@@ -12,10 +12,11 @@ from datamodules import create_datamodule
 from datamodules.base import ArrayDataModule
 from datamodules.errors import InputError
 
-from .config import Config, resolve
+from .config import resolve
 from .models.base import ZooModule
 from .outputs.checkpoint import load_model
 from .outputs.files import write_atomically
+from .plain import Config
 from .trainer import lightning_trainer, quiet
 
 

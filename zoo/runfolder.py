@@ -7,9 +7,10 @@ from pathlib import Path
 
 from datamodules.errors import InputError, require
 
-from .config import Config, resolve
+from .config import resolve
 from .devices import is_first_process
 from .outputs.result import FILES, Result
+from .plain import Config
 
 Run = Callable[[Config, Path], Result]
 

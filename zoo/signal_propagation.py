@@ -14,7 +14,6 @@ what follows z^0 is the input, z^i = f(W z^(i-1) + b) the activation of hidden l
 - `jacobian/mean_singular_value`: the mean of those of dz^L/dz^0, averaged over the same samples (Saxe et al. 2014).
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +26,8 @@ from .models.create import create_model
 from .parts.initializers import INITIALIZERS
 from .parts.layers import ACTIVATIONS
 from .parts.seeding import derive_seeds
+from .plain import Config, is_number
 
-Config = dict[str, Any]
 DEFAULTS: Config = {
     "depth": 10,
     "width": 256,
@@ -63,7 +62,7 @@ def resolve_signal_propagation(config: Mapping[str, Any]) -> Config:
     choose("activation", complete["activation"], ACTIVATIONS)
     choose("initializer", complete["initializer"], INITIALIZERS)
     scale = complete["init_scale"]
-    good = type(scale) in (int, float) and 0 < scale < math.inf
+    good = is_number(scale) and scale > 0
     require(good, f"init_scale must be a positive number, got {scale!r}.")
     return {**complete, "init_scale": float(scale)}
 

@@ -1,7 +1,6 @@
 """The one implementation of a run: the command line and the trials of a study both call `fit`."""
 
 import copy
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from datamodules.errors import InputError
 from .callbacks.layers import Diagnosis
 from .callbacks.rare_class import RareClass, rare_class_metrics, rare_class_of, why_not_rare
 from .callbacks.throughput import Throughput
-from .config import Config, resolve
+from .config import resolve
 from .devices import as_launched, reason_lacking
 from .models.base import ZooModule
 from .models.create import create_model
@@ -34,6 +33,7 @@ from .pack.run import fit_members
 from .parts.metric_names import gaps, is_metric, measures_gap, measures_rare_class
 from .parts.optim import check_plan
 from .parts.seeding import derive_seeds
+from .plain import Config, canonical
 from .tracking.watching import Watchers, Watching
 from .trainer import check_batches, check_division, check_processes, make_callbacks, make_trainer, quiet
 
@@ -210,7 +210,7 @@ def make_member(config: Config, shared: Shared) -> Member:
         InputError: A value out of range, or data that cannot be read or does not fit the model.
     """
     seed = config["seed_everything"] if config["data"]["seed"] is None else None  # else that draws the split
-    name = json.dumps([seed, config["data"]], sort_keys=True)
+    name = canonical([seed, config["data"]])
     model, data = prepare(config, shared.get(name))
     shared[name] = data
     return Member(config, model, data)

@@ -12,9 +12,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from datamodules.errors import InputError, require
 
 from .callbacks import CALLBACKS
-from .config import Config
 from .models.base import ZooModule
 from .outputs.curve import EpochCSVLogger
+from .plain import Config
 
 
 def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) -> tuple[L.Trainer, EpochCSVLogger]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from datamodules.errors import InputError, require
 from zoo.parts.metric_names import is_timing
+from zoo.plain import Config
 
 from ..records.agreement import Verdict, judge_rerun
 from ..records.reading import Record
@@ -18,7 +19,7 @@ from ..running.engines.base import Engine
 from ..running.job import Job, PackJob
 from ..running.plan import Plan
 from ..study.study import Study
-from ..tasks import Config, code_version_of
+from ..tasks import code_version_of
 
 LOCATIONS = ("root", "path", "test_path")  # where data lie, which is not in a key
 

@@ -40,9 +40,9 @@ from zoo.outputs.provenance import environment
 from zoo.pack import Pack
 from zoo.pack.diagnosis import Watch
 from zoo.parts.metric_names import DIAGNOSIS
+from zoo.plain import Config
 from zoo.train import fit, make_member
 
-Config = dict[str, Any]
 Run = Callable[[Config], float]  # the section `callbacks`, to seconds of training
 
 BOUND = 0.05

@@ -26,12 +26,12 @@ import torch
 from zoo.outputs.checkpoint import read_checkpoint
 from zoo.outputs.files import write_atomically
 from zoo.outputs.provenance import environment
+from zoo.plain import Config
 from zoo.train import fit
 
 from ..records.reading import read_curves
 from ..stats.paired import mean_interval
 
-Config = dict[str, Any]
 Row = dict[str, Any]
 
 EPOCHS = 20

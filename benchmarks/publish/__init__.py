@@ -58,6 +58,7 @@ class Pushed:
 
 def study_hash(study: Study) -> str:
     """Eight hexadecimal digits that stand for what a study compares."""
+    # Not `canonical`: ids of runs that are in W&B already were made of this text.
     said = json.dumps({name: getattr(study, name) for name in IDENTITY}, sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:8]
 

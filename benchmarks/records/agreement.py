@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.parts.metric_names import is_timing
+from zoo.plain import is_number
 
 Record = dict[str, Any]
 RELATIVE, SPREADS = 1e-3, 4
@@ -125,23 +126,19 @@ def allowed(metric: str, old: Any, others: Sequence[Record]) -> float:
         others: The records of the variant's other seeds.
     """
     values = [record["metrics"].get(metric) for record in others if record["status"] == "done"]
-    known = [value for value in values if _is_number(value)]
+    known = [value for value in values if is_number(value)]
     spread = statistics.stdev(known) if len(known) > 1 else 0.0
-    return max(RELATIVE * max(1.0, abs(old) if _is_number(old) else 0.0), SPREADS * spread)
+    return max(RELATIVE * max(1.0, abs(old) if is_number(old) else 0.0), SPREADS * spread)
 
 
 def _distance(old: Any, new: Any) -> float:
-    return abs(new - old) if _is_number(old) and _is_number(new) else math.inf
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return abs(new - old) if is_number(old) and is_number(new) else math.inf
 
 
 def _change(name: str, before: Record, after: Record) -> str:
     """A number before and after, with as many digits as tell them apart."""
     old, new = (values.get(name, "missing") for values in (before, after))
-    short = [f"{value:.4g}" if _is_number(value) else str(value) for value in (old, new)]
+    short = [f"{value:.4g}" if is_number(value) else str(value) for value in (old, new)]
     old, new = short if short[0] != short[1] else (repr(old), repr(new))
     return f"{name} {old} → {new}"
 

@@ -1,11 +1,12 @@
 """What the trials of a study measured of time and memory, and on what; see the callback `throughput`."""
 
-import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import pandas as pd
+
+from zoo.plain import canonical
 
 from ..records.outcome import judge
 from ..records.reading import Record
@@ -58,7 +59,7 @@ def _measured(record: Record) -> dict[str, Any]:
     return {
         "hardware": hardware(record),
         "devices": (record.get("environment") or {}).get("world_size") or 1,
-        "family": json.dumps(config, sort_keys=True),
+        "family": canonical(config),
         **{name: metrics.get(name) for name in MEASURED},
     }
 

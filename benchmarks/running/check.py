@@ -26,13 +26,14 @@ from zoo.parts.metric_names import (
     measures_throughput,
 )
 from zoo.parts.optim import check_plan
+from zoo.plain import Config, canonical
 from zoo.signal_propagation import names, resolve_signal_propagation
 from zoo.trainer import check_batches, check_division, make_trainer, quiet
 
 from ..study.blame import Resolved, find_plain_problems, find_problems
 from ..study.claims import make_claims
 from ..study.problems import Problem
-from ..study.study import Axis, Config, Study, Variant
+from ..study.study import Axis, Study, Variant
 from ..study.yaml_lines import Place
 from ..tasks import load_task
 from ..tasks.machine import lacking, n_processes, without_lacking
@@ -71,7 +72,7 @@ def check_study(study: Study) -> Checked:
         problems += _unmeasured_metrics(study, configs, sound=not problems)
         if problems:
             return Checked(problems=problems)
-        identities = [_identity(_canonical(config["data"])) for config in configs]
+        identities = [_identity(canonical(config["data"])) for config in configs]
         return Checked(configs, identities, [_packing(config) for config in configs])
 
 
@@ -86,7 +87,7 @@ def resolve_variants(study: Study) -> Iterator[Resolved]:
     references: dict[str, tuple[Variant, Config]] = {}
     patches: dict[str, Patch | str] = {}
     for variant in study.variants:
-        group = _canonical({name: variant.cell[name] for name in entangled})
+        group = canonical({name: variant.cell[name] for name in entangled})
         if group not in references:  # the first of a group that is sound
             config = _attempt(study.config(variant))
             if isinstance(config, dict):
@@ -97,7 +98,7 @@ def resolve_variants(study: Study) -> Iterator[Resolved]:
         config = copy.deepcopy(resolved)
         for axis in free:
             value = variant.cell[axis.name]
-            name = _canonical([group, axis.name, value])
+            name = canonical([group, axis.name, value])
             if name not in patches:
                 changed = study.variant({**reference.cell, axis.name: value})
                 after = _attempt(study.config(changed))
@@ -125,12 +126,12 @@ def _refusal(config: Config) -> str:
     """Why a resolved config could not run on any machine; empty if it could. Each section is built once."""
     n_devices = n_processes(config)
     config = without_lacking(config) if _lacking(config) else config
-    facts = _data_facts(_canonical(config["data"]))
+    facts = _data_facts(canonical(config["data"]))
     if isinstance(facts, str):
         return facts
     compiled = {"compile": config["model"].get("compile")}
-    sections = _canonical({"trainer": config["trainer"], "callbacks": config["callbacks"], "model": compiled})
-    model = _model_facts(_canonical(config["model"]), facts, config["trainer"]["max_epochs"])
+    sections = canonical({"trainer": config["trainer"], "callbacks": config["callbacks"], "model": compiled})
+    model = _model_facts(canonical(config["model"]), facts, config["trainer"]["max_epochs"])
     rare = facts.no_rare_class if measures_rare_class(config["callbacks"]) else ""
     divided = _division_refusal(facts.sizes[-1], n_devices)
     return model.refusal or _trainer_refusal(sections, facts.num_classes) or rare or divided
@@ -140,9 +141,9 @@ def _packing(config: Config) -> Packing:
     """How the trials of a resolved config that is not refused can be packed."""
     if reason := _lacking(config):
         return Packing(alone=f"they are skipped here ({reason})")
-    facts = _data_facts(_canonical(config["data"]))
+    facts = _data_facts(canonical(config["data"]))
     assert isinstance(facts, _DataFacts)
-    blocks = _model_facts(_canonical(config["model"]), facts, config["trainer"]["max_epochs"]).blocks
+    blocks = _model_facts(canonical(config["model"]), facts, config["trainer"]["max_epochs"]).blocks
     alone = flags_beyond(config) or facts.augmentation or (blocks if isinstance(blocks, str) else "")
     if alone or isinstance(blocks, str):
         return Packing(alone=alone)
@@ -150,7 +151,7 @@ def _packing(config: Config) -> Packing:
     shapes = [block.signature() for block in blocks]
     diagnosis = diagnosis_signature(config["callbacks"], blocks)
     epochs = config["trainer"]["max_epochs"]
-    signature = _canonical([shapes, facts.num_classes, facts.sizes, epochs, device, *diagnosis])
+    signature = canonical([shapes, facts.num_classes, facts.sizes, epochs, device, *diagnosis])
     *rows, batch_size = facts.sizes
     return Packing(signature, largest_pack(blocks, batch_size, sum(rows)), fixed=device != "cpu")
 
@@ -158,7 +159,7 @@ def _packing(config: Config) -> Packing:
 def _lacking(config: Config) -> str:
     """See `lacking`; each machine's worth of flags is looked at once."""
     compiled = {"compile": config["model"].get("compile")}
-    return _lacking_of(_canonical({"trainer": config["trainer"], "model": compiled}))
+    return _lacking_of(canonical({"trainer": config["trainer"], "model": compiled}))
 
 
 @cache
@@ -192,10 +193,10 @@ def _unmeasured(metric: str, place: Place, configs: list[Config]) -> list[Proble
     """Refuse a metric that some trial would not measure."""
     kinds: dict[tuple[Any, ...], None] = {}
     for config in configs:
-        facts = _data_facts(_canonical(config["data"]))
+        facts = _data_facts(canonical(config["data"]))
         assert isinstance(facts, _DataFacts)
         on = tuple(diagnosing(config["callbacks"]))
-        diagnosed = diagnosis_names(on, *_layers(_canonical(config["model"]), facts)) if on else []
+        diagnosed = diagnosis_names(on, *_layers(canonical(config["model"]), facts)) if on else []
         gap, rare = measures_gap(config["callbacks"]), measures_rare_class(config["callbacks"])
         timed = measures_throughput(config["callbacks"])
         kinds[facts.num_classes, gap, rare, timed, on, tuple(diagnosed)] = None
@@ -289,10 +290,6 @@ def _identity(section: str) -> Any:
     return DATAMODULES.load(params["name"]).identity(params)
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
 def _entangled(axes: list[Axis]) -> list[str]:
     """The axes whose values bear on what others may be: models, data sets, and options of one callback.
 
@@ -314,7 +311,7 @@ def _entangled(axes: list[Axis]) -> list[str]:
 
 def _difference(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     if not (isinstance(before, dict) and isinstance(after, dict)):
-        if _canonical(before) != _canonical(after):
+        if canonical(before) != canonical(after):
             yield path, after
         return
     for key in {**before, **after}:

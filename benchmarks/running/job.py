@@ -13,11 +13,12 @@ from typing import Any
 import yaml
 
 from zoo.outputs.provenance import environment, peak_memory_bytes, reset_peak_memory
+from zoo.plain import Config
 
 from ..records.outcome import outcome_of
 from ..records.reading import SCHEMA, Record
 from ..records.store import Store
-from ..tasks import Config, code_version_of, load_task
+from ..tasks import code_version_of, load_task
 from ..tasks.own_process import CONFIG, reason_of
 
 ENVIRONMENT = "environment.json"

@@ -1,18 +1,18 @@
 """A study becomes trials, each with its key. Imports neither torch nor lightning: what needs them runs in a worker."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from datamodules.errors import choose, unknown
+from zoo.plain import Config, canonical
 
 from ..records.reading import SCHEMA
 from ..study.file import split_setting
 from ..study.problems import Problem
-from ..study.study import Config, Study, Variant, text
+from ..study.study import Study, Variant, text
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ def trial_key(task: str, config: Config, data: Any, seed: int) -> str:
         data: What stands for its section `data`: what the data are, not where they lie; None for none.
         seed: The trial's seed.
     """
-    canonical = {**config, "seed_everything": seed, "task": task, "schema": SCHEMA}
+    whole = {**config, "seed_everything": seed, "task": task, "schema": SCHEMA}
     if data is not None:
-        canonical["data"] = data
-    return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+        whole["data"] = data
+    return hashlib.sha256(canonical(whole).encode()).hexdigest()[:16]
 
 
 def select(study: Study, filters: Sequence[str]) -> Callable[[Trial], bool]:

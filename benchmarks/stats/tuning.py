@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from zoo.plain import is_number
+
 from ..study.study import Study, Variant, text
 from .summary import summarize
 
@@ -51,7 +53,7 @@ def choose_tuned(study: Study, trials: pd.DataFrame) -> list[Choice]:
             if len(order)
             and axis.section == "tune"
             and len(axis.values) > 2
-            and all(type(value) in (int, float) for value in axis.values)
+            and all(is_number(value) for value in axis.values)
             and at.cell[axis.name] in (min(axis.values), max(axis.values))
         ]
         choices.append(Choice(variant, at, edges))
@@ -63,7 +65,7 @@ def summarize_tuned(study: Study, trials: pd.DataFrame, choices: list[Choice]) -
     table = summarize(study, trials, {choice.variant.name: choice.at.name for choice in choices})
     for place, name in enumerate(study.tune, 1):
         values = [choice.at.cell[name] for choice in choices]
-        if not all(type(value) in (int, float) for value in values):
+        if not all(is_number(value) for value in values):
             values = list(map(text, values))
         table.insert(place, name, pd.Series(values, dtype=object))
     return table

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from datamodules.errors import InputError, unknown
+from zoo.plain import Config
 
 from .problems import Problem
-from .study import Axis, Config, Study, Variant
+from .study import Axis, Study, Variant
 from .yaml_lines import Place
 
 Resolved = Config | str  # a variant's config, or why there is none

@@ -1,10 +1,11 @@
 """What a study claims before it is run: comparisons, thresholds and trends. Imports neither torch nor scipy."""
 
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 from datamodules.errors import InputError, choose, unknown
 from zoo.parts.metric_names import direction, is_known
+from zoo.plain import is_number
 
 from .study import OF_TRAINING, Study, same, text
 from .yaml_lines import Place
@@ -140,7 +141,7 @@ def _problems(study: Study, entry: Any) -> list[Problem]:
         found += _comparison(study, entry)
         found += _gain_over(study, entry) if "gain_over" in entry else []
     elif kind in ("below", "above") and (
-        not _is_number(entry[kind]) or (entry.get("scale") == "log" and entry[kind] <= 0)
+        not is_number(entry[kind]) or (entry.get("scale") == "log" and entry[kind] <= 0)
     ):
         found.append(((kind,), f"a threshold is a number, above 0 on a log scale; got {entry[kind]!r}."))
     elif kind in ("below", "above") and entry.get("metric") == DIVERGED and not 0 <= entry[kind] <= 1:
@@ -171,7 +172,7 @@ def _comparison(study: Study, entry: dict[str, Any]) -> list[Problem]:
     if entry["is"] in ("equivalent", "no worse") and margin is None:
         unit = ", in powers of ten" if entry.get("scale") == "log" else ""
         found.append((("is",), f"nothing is {entry['is']} without a margin; give the claim one{unit}."))
-    if "margin" in entry and not (_is_number(margin) and margin > 0):
+    if "margin" in entry and not (is_number(margin) and margin > 0):
         found.append((("margin",), f"'margin' is the smallest difference that matters, above 0; got {margin!r}."))
     return found + _with_itself(study, entry)
 
@@ -227,7 +228,3 @@ def _fixed(study: Study, kind: str, entry: dict[str, Any]) -> list[Problem]:
         sentence = f"the study has no variant {missing[0]!r}, as it varies one axis at a time; leave 'in' out."
         return [(("in",), sentence)]
     return []
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return type(value) in (int, float)

@@ -1,6 +1,5 @@
 """Study files: shipped ones by name, the user's own by path; what is wrong with one is said all at once, with lines."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 from datamodules.errors import InputError, choose, require, unknown
 from zoo.parts.metric_names import direction, has_direction, is_known
+from zoo.plain import canonical, is_number
 
 from ..tasks import check_name
 from .claims import claim_problems
@@ -148,7 +148,7 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
     good = isinstance(name, str) and bool(re.fullmatch(r"\w[\w.-]*", name))
     check(good, ("name",), f"'name', or else the file's, must be letters, digits, '_', '-' and '.'; got {name!r}.")
     check(type(seeds) is int and seeds >= 1, ("seeds",), f"seeds must be at least 1, got {seeds}.")
-    good = type(margin) in (int, float) and margin > 0
+    good = is_number(margin) and margin > 0
     check(good, ("margin",), f"'margin' is the smallest difference that matters, a number above 0; got {margin!r}.")
     once = content.get("one_at_a_time", False)
     check(type(once) is bool, ("one_at_a_time",), f"'one_at_a_time' must be true or false, got {once!r}.")
@@ -190,14 +190,14 @@ def _axis(name: str, values: Any, section: str = "vary") -> list[Problem]:
     seen: set[str] = set()
     shown: set[str] = set()
     for label, value in values.items() if isinstance(values, dict) else enumerate(values):
-        if json.dumps(value, sort_keys=True) in seen:
+        if canonical(value) in seen:
             problems.append(((section, name, label), f"the axis {name!r} holds {text(value)!r} twice; take one out."))
         elif isinstance(values, list) and text(value) in shown:
             sentence = (
                 f"tables would show two values of the axis {name!r} as {text(value)!r}; make it a group, with labels."
             )
             problems.append(((section, name, label), sentence))
-        seen.add(json.dumps(value, sort_keys=True))
+        seen.add(canonical(value))
         shown.add(text(value))
     return problems
 

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +11,10 @@ from typing import Any
 import yaml
 
 from zoo.parts.metric_names import is_timing
+from zoo.plain import Config, canonical
 
 from .yaml_lines import Dumper, Place
 
-Config = dict[str, Any]
 # What the task fit records of each trial beside its metrics, and claims and `also` may be about.
 OF_TRAINING = ("best_epoch", "epochs_run")
 OPTIONAL = ("baseline_per", "margin", "also", "tune", "claims")  # which a file leaves out where there is none
@@ -39,11 +38,11 @@ class Axis:
 
     def index(self, value: Any) -> int:
         """The place of a value among those of the axis."""
-        return self._places[json.dumps(value, sort_keys=True)]
+        return self._places[canonical(value)]
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {json.dumps(value, sort_keys=True): n for n, value in enumerate(self.values)}
+        return {canonical(value): n for n, value in enumerate(self.values)}
 
     @classmethod
     def of(cls, name: str, values: Any, section: str = "vary") -> "Axis":
@@ -280,7 +279,7 @@ def get_dotted(config: Config, key: str) -> Any:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two plain values are one; unlike for ==, true is not 1."""
-    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+    return canonical(a) == canonical(b)
 
 
 def text(value: Any) -> str:

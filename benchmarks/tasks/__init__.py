@@ -11,7 +11,6 @@ import os
 import random
 import re
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -23,10 +22,10 @@ from typing import Any
 from datamodules.errors import InputError, choose, require
 from zoo.outputs.provenance import code_version
 from zoo.parts.metric_names import measures_throughput
+from zoo.plain import Config, is_number
 
 from .own_process import run_apart
 
-Config = dict[str, Any]
 # Takes a resolved config and a folder for its files; returns its part of a record, with `metrics` at least.
 Run = Callable[..., dict[str, Any]]
 
@@ -81,21 +80,17 @@ def resolve_noop(config: Config) -> Config:
         choose("key of a noop trial", key, NOOP)
     config = {**NOOP, **config}
     for key in ("sleep", "noise"):
-        good = _is_number(config[key]) and config[key] >= 0
+        good = is_number(config[key]) and config[key] >= 0
         require(good, f"{key} must be a number, not negative; got {config[key]!r}.")
         config[key] = float(config[key])
     returns, raises = config["returns"], config["raises"]
-    good = isinstance(returns, dict) and all(map(_is_number, returns.values()))
+    good = isinstance(returns, dict) and all(map(is_number, returns.values()))
     require(good, f"returns must map names to numbers, got {returns!r}.")
     config["returns"] = {name: float(value) for name, value in returns.items()}
     require(raises is None or isinstance(raises, str), f"raises must be text or null, got {raises!r}.")
     if config["dies"] is not None:
         choose("signal", config["dies"], [s.name for s in signal.Signals])
     return config
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def signal_propagation(config: Config, folder: Path) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 import os
 import shutil
-from typing import Any
 
 from zoo.devices import reason_lacking
+from zoo.plain import Config
 
-Config = dict[str, Any]
 COMPILERS = ("g++", "clang++")
 # What a trainer's flags ask of the machine; without them it takes what there is.
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "precision", "sync_batchnorm")

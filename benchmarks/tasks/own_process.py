@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from zoo.outputs.files import write_atomically
+from zoo.plain import Config
 
 PARENT = "ABLATION_ZOO_PARENT"  # the process that this one must not outlive, as an environment variable
 CONFIG, OUTPUT = "trial.yaml", "output.txt"
@@ -28,8 +29,6 @@ ROOT = Path(__file__).parents[2]
 OF_ANOTHER_RUN = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 NO_STEP = {"SLURM_JOB_NAME": "bash"}  # Lightning then starts processes itself, also inside a SLURM job
 PR_SET_PDEATHSIG = 1  # see prctl(2)
-
-Config = dict[str, Any]
 
 
 def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dict[str, Any]:

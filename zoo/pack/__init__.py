@@ -10,9 +10,9 @@ import torch
 
 from datamodules.base import ArrayDataModule
 
-from ..config import Config
 from ..models.base import ZooModule
 from ..parts.metric_names import measures_throughput
+from ..plain import Config
 from .member import Member, diagnosis_signature
 from .shape import Block, blocks_of
 from .train import Pack

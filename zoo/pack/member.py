@@ -1,6 +1,5 @@
 """One run that is trained in a pack."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from datamodules.loader import batch_bounds
 from ..models.base import ZooModule
 from ..parts.metric_names import diagnosing
 from ..parts.seeding import derive_seeds
+from ..plain import canonical
 from .course import Course
 from .shape import Block, blocks_of
 
@@ -57,4 +57,4 @@ class Member:
 def diagnosis_signature(callbacks: Mapping[str, Any], blocks: Sequence[Block]) -> list[Any]:
     """What members of a pack have in common of a diagnosis: options, and where activations are; nothing without one."""
     options = diagnosing(callbacks)
-    return [json.dumps(options, sort_keys=True), *(block.activation is not None for block in blocks)] if options else []
+    return [canonical(options), *(block.activation is not None for block in blocks)] if options else []

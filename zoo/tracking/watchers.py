@@ -13,10 +13,10 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from datamodules.base import ArrayDataModule
 
-from ..config import Config
 from ..devices import is_first_process
 from ..models.base import ZooModule
 from ..outputs.result import Result
+from ..plain import Config
 from . import content
 from .loggers import make_logger
 from .options import run_options

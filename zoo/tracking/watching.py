@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from datamodules.base import ArrayDataModule
 from datamodules.errors import InputError
 
-from ..config import Config
 from ..models.base import ZooModule
 from ..outputs.checkpoint import load_model
 from ..outputs.result import Result
+from ..plain import Config
 from .session import in_words
 
 Row = Mapping[str, Any]  # of metrics.csv

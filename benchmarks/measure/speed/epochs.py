@@ -18,10 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from datamodules import create_datamodule
 from datamodules.base import ArrayDataModule
 from datamodules.errors import InputError
+from zoo.plain import Config
 from zoo.train import fit
-
-Config = dict[str, Any]
-
 
 # Named by their layers; the wide ones on as many of Fashion-MNIST's rows as make an epoch of some tenths of a second.
 DIGITS = {"model": {"name": "mlp", "hidden_dims": [64, 64]}, "data": {"name": "digits", "batch_size": 64}}
