@@ -16,7 +16,7 @@ from .layers import SampledSteps, norm
 class GradientFlowOptions:
     """Measures each layer's gradient norm and update ratio at sampled steps (gradient_norm/..., update_ratio/...).
 
-    Of the weights of each linear or conv layer, `layer_1` being next to the input: the norm of the gradient of the loss
+    Of the weights of each layer that has some, `layer_1` being next to the input: the norm of the gradient of the loss
     ahead of clipping, where vanishing gradients show (Glorot & Bengio 2010, sec. 4.2), and the norm of what the step
     changed over the norm of what was there before it. Biases are left out: most start at zero, of which there is no
     ratio, and ahead of batch norm their gradient is rounding error. A value is the mean over the epoch's sampled

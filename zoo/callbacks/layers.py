@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ..models.base import ZooModule
-from ..parts.layers import ACTIVATIONS
+from ..parts.layers import ACTIVATIONS, is_weighted
 
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ACTIVE = tuple(ACTIVATIONS.values())
 
 
@@ -21,7 +20,7 @@ class Layers:
     """The layers of a net.
 
     Attributes:
-        weighted: The linear and convolutional ones; the first, `layer_1`, is the one next to the input.
+        weighted: Those with weights (`zoo.parts.layers.WEIGHTED`); the first, `layer_1`, is next to the input.
         activations: Those behind a weighted one, by its number, counted from 1; of several behind one, the last.
         widths: The units, or channels, of each of `activations`.
         calls: The activation modules, each with what its calls in a forward pass are: the number of the layer ahead, or
@@ -42,7 +41,7 @@ def layers_of(model: ZooModule) -> Layers:
     found = Layers()
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, WEIGHTED):
+        if is_weighted(module):
             if module not in found.weighted:
                 found.weighted.append(module)
             return
@@ -54,7 +53,7 @@ def layers_of(model: ZooModule) -> Layers:
         if number is not None:
             found.activations[number], found.widths[number] = module, output.shape[1]
 
-    looked_at = [m for m in model.net.modules() if isinstance(m, WEIGHTED) or type(m) in ACTIVE]
+    looked_at = [m for m in model.net.modules() if is_weighted(m) or type(m) in ACTIVE]
     hooks = [module.register_forward_hook(note) for module in looked_at]
     modes = [(module, module.training) for module in model.modules()]
     parameter = next(model.parameters())
@@ -67,7 +66,7 @@ def layers_of(model: ZooModule) -> Layers:
             module.training = mode
         for hook in hooks:
             hook.remove()
-    found.weighted += [m for m in looked_at if isinstance(m, WEIGHTED) and m not in found.weighted]
+    found.weighted += [m for m in looked_at if is_weighted(m) and m not in found.weighted]
     return found
 
 

@@ -5,9 +5,10 @@ import math
 import torch
 from torch import nn
 
+from ..parts.layers import is_weighted, weights_by_output
 from .findings import Finding, above, below, worst
 from .subject import Subject, adam
-from .trace import ACTIVATIONS, BOUNDED, NORMS, WEIGHTED, ZERO_BELOW, by_unit, trace, weights
+from .trace import ACTIVATIONS, BOUNDED, NORMS, ZERO_BELOW, by_unit, trace, weights
 
 GRADIENT_STEPS = 5
 FLOW = (1e-2, 1e-5)
@@ -117,7 +118,7 @@ def dead_units(s: Subject) -> Finding:
     """
     worst_share, where, what = 0.0, "", ""
     for step in trace(s.calm_copy(), s.look[0]):
-        activations = by_unit(step.output)
+        activations = by_unit(step)
         bounds = next((b for cls, b in BOUNDED.items() if isinstance(step.module, cls)), None)
         if isinstance(step.module, ZERO_BELOW):
             share, kind = float((activations.abs() < 1e-6).all(0).float().mean()), "units output zero for every sample"
@@ -155,7 +156,7 @@ def initializer(s: Subject) -> Finding:
     signals = [float(by_unit_deviation(step.output)) for step in steps if isinstance(step.module, ACTIVATIONS)]
     name, activation = s.hparams.get("initializer"), s.hparams.get("activation")
     normed = any(isinstance(step.module, NORMS) for step in steps)
-    weighted = [step for step in steps if isinstance(step.module, WEIGHTED)]
+    weighted = [step for step in steps if is_weighted(step.module)]
     alike = [step.name for step in weighted[:-1] if _alike(step.module)]
     ratio = 1.0 if len(signals) < 2 else signals[-1] / signals[0] if signals[0] > 0 else math.nan
     numbers = {"signal_ratio": ratio, "activations": len(signals)}
@@ -182,9 +183,8 @@ def by_unit_deviation(output: torch.Tensor) -> torch.Tensor:
 
 
 def _alike(layer: nn.Module) -> bool:
-    weight = layer.weight
-    assert isinstance(weight, torch.Tensor)
-    return len(weight) > 1 and bool((weight == weight[:1]).all())
+    units = torch.cat([weight.flatten(1) for weight in weights_by_output(layer)])
+    return len(units) > 1 and bool((units == units[:1]).all())
 
 
 def _advice(activation: str | None) -> str:

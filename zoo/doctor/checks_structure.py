@@ -1,8 +1,9 @@
 """Checks of the order of layers."""
 
+from ..parts.layers import is_weighted
 from .findings import Finding
 from .subject import Subject
-from .trace import BATCH_NORMS, DROPOUTS, NORMS, WEIGHTED, Step, trace
+from .trace import BATCH_NORMS, DROPOUTS, NORMS, Step, trace
 
 
 def dropout_before_norm(s: Subject) -> Finding:
@@ -53,7 +54,7 @@ def _next_norm(steps: list[Step]) -> tuple[Step | None, bool, bool]:
     for step in steps[1:]:
         if isinstance(step.module, NORMS):
             return step, between, isinstance(step.module, BATCH_NORMS) or step.input is last
-        if isinstance(step.module, WEIGHTED):
+        if is_weighted(step.module):
             if between:
                 return None, True, False
             between = True

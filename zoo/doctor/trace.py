@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
+
+from ..parts.layers import CONVOLUTIONS, is_weighted
 
 DROPOUTS = (_DropoutNd,)
 BATCH_NORMS = (_BatchNorm,)
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-WEIGHTED = (nn.Linear, _ConvNd)
 ZERO_BELOW = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Mish)  # whose output is (nearly) zero far below zero
 BOUNDED = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0), nn.Softsign: (-1.0, 1.0)}
 SQUASHING = (*BOUNDED, nn.Softmax, nn.LogSoftmax, nn.ReLU, nn.ReLU6)
@@ -55,7 +55,10 @@ class Step:
         module: The layer.
         input: Its input; kept, so that its identity says whose output it was.
         output: Its output.
+        convolved: Whether the last layer with weights up to here is a convolution.
     """
+
+    convolved: bool = False
 
     def __init__(self, name: str, module: nn.Module, input: Tensor, output: Tensor) -> None:
         self.name, self.module, self.input, self.output = name, module, input, output
@@ -112,22 +115,30 @@ def trace(model: nn.Module, x: Tensor) -> list[Step]:
     finally:
         for handle in handles:
             handle.remove()
+    convolved = False
+    for step in steps:
+        convolved = isinstance(step.module, CONVOLUTIONS) if is_weighted(step.module) else convolved
+        step.convolved = convolved
     return steps
 
 
-def by_unit(output: Tensor) -> Tensor:
-    """Activations as (samples and positions, units): a unit is a channel of an image, the last axis of a sequence."""
-    if output.ndim >= 4:
+def by_unit(step: Step) -> Tensor:
+    """A step's output as (samples and positions, units).
+
+    A unit is a channel of an image, and of whatever comes from a convolution; otherwise it is the last axis.
+    """
+    output = step.output
+    if output.ndim >= 4 or (output.ndim == 3 and step.convolved):
         output = output.movedim(1, -1)
     return output.reshape(-1, output.shape[-1])
 
 
 def weights(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Parameter]]:
-    """The weights of the linear and convolutional layers in the order in which they run, each once.
+    """The weights of the layers that have some (`zoo.parts.layers.WEIGHTED`) in the order in which they run, each once.
 
     Where a model has no such layers: its parameters of at least two axes, as they are declared.
     """
-    found = {f"{s.name}.weight": s.module.weight for s in trace(model, x) if isinstance(s.module, WEIGHTED)}
+    found = {f"{s.name}.weight": s.module.weight for s in trace(model, x) if is_weighted(s.module)}
     if found:
         return [(name, weight) for name, weight in found.items() if isinstance(weight, nn.Parameter)]
     return [(name, p) for name, p in model.named_parameters() if p.ndim >= 2]

@@ -6,6 +6,7 @@ PReLU slopes keep their own start.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import choose, require
 
-from .layers import ACTIVATIONS, make_activation
+from .layers import ACTIVATIONS, TRANSPOSED, is_weighted, make_activation, weights_by_output
 
 
 def gain(activation: str) -> float:
@@ -31,66 +32,81 @@ def gain(activation: str) -> float:
     return float(1 / np.sqrt((weights * f**2).sum() / weights.sum()))
 
 
-def _fan_in(weight: Tensor) -> int:
-    return weight[0].numel()
+class Fans(NamedTuple):
+    """How many inputs each output of a layer sums up, and how many outputs each input goes into.
+
+    Of a convolution both count kernel positions, and neither the stride, as published (He et al. 2015). A transposed
+    convolution with a stride spreads its inputs, so that only a share of the kernel meets an output: 1/stride on each
+    axis, on average.
+    """
+
+    n_in: float
+    n_out: float
 
 
-def zeros(weight: Tensor, gain: float, scale: float) -> None:
+def fans_of(layer: nn.Module) -> Fans:
+    """The fans of a layer from `zoo.parts.layers.WEIGHTED`."""
+    weight = weights_by_output(layer)[0]
+    n_in, n_out = weight[0].numel(), weight[:, 0].numel()
+    return Fans(n_in / math.prod(layer.stride) if isinstance(layer, TRANSPOSED) else n_in, n_out)
+
+
+def zeros(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """All zero: the symmetric start from which hidden units never part."""
     nn.init.zeros_(weight)
 
 
-def normal(weight: Tensor, gain: float, scale: float) -> None:
+def normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """N(0, scale²)."""
     nn.init.normal_(weight, std=scale)
 
 
-def uniform(weight: Tensor, gain: float, scale: float) -> None:
+def uniform(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """U(-scale, scale)."""
     nn.init.uniform_(weight, -scale, scale)
 
 
-def xavier_uniform(weight: Tensor, gain: float, scale: float) -> None:
+def xavier_uniform(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """U(±sqrt(6/(n_in + n_out))), gain 1 as published (Glorot & Bengio 2010, eq. 16)."""
-    nn.init.xavier_uniform_(weight)
+    nn.init.uniform_(weight, -(bound := math.sqrt(3.0) * math.sqrt(2.0 / (fans.n_in + fans.n_out))), bound)
 
 
-def xavier_normal(weight: Tensor, gain: float, scale: float) -> None:
+def xavier_normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """N(0, 2/(n_in + n_out)), gain 1 as published (Glorot & Bengio 2010, eq. 12)."""
-    nn.init.xavier_normal_(weight)
+    nn.init.normal_(weight, std=math.sqrt(2.0 / (fans.n_in + fans.n_out)))
 
 
-def xavier_fan_in_uniform(weight: Tensor, gain: float, scale: float) -> None:
+def xavier_fan_in_uniform(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """U(±sqrt(3/n_in)), of variance 1/n_in: what Caffe and the chapter call Xavier."""
-    nn.init.uniform_(weight, -(bound := math.sqrt(3 / _fan_in(weight))), bound)
+    nn.init.uniform_(weight, -(bound := math.sqrt(3 / fans.n_in)), bound)
 
 
-def xavier_fan_in_normal(weight: Tensor, gain: float, scale: float) -> None:
+def xavier_fan_in_normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """N(0, 1/n_in): what deeplearning.ai and the chapter call Xavier; the same draws as `lecun_normal`."""
-    lecun_normal(weight, gain, scale)
+    lecun_normal(weight, fans, gain, scale)
 
 
-def lecun_normal(weight: Tensor, gain: float, scale: float) -> None:
+def lecun_normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """N(0, 1/n_in), gain 1 as published (LeCun et al. 1998, Efficient BackProp, eq. 16); selu's own start."""
-    nn.init.normal_(weight, std=1 / math.sqrt(_fan_in(weight)))
+    nn.init.normal_(weight, std=1 / math.sqrt(fans.n_in))
 
 
-def kaiming_uniform(weight: Tensor, gain: float, scale: float) -> None:
+def kaiming_uniform(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """U(±gain·sqrt(3/n_in)), the gain following the activation (He et al. 2015, eq. 10)."""
-    nn.init.uniform_(weight, -(bound := gain * math.sqrt(3 / _fan_in(weight))), bound)
+    nn.init.uniform_(weight, -(bound := gain * math.sqrt(3 / fans.n_in)), bound)
 
 
-def kaiming_normal(weight: Tensor, gain: float, scale: float) -> None:
+def kaiming_normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """N(0, gain²/n_in), the gain following the activation (He et al. 2015, eq. 10)."""
-    nn.init.normal_(weight, std=gain / math.sqrt(_fan_in(weight)))
+    nn.init.normal_(weight, std=gain / math.sqrt(fans.n_in))
 
 
-def orthogonal(weight: Tensor, gain: float, scale: float) -> None:
+def orthogonal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
     """A random orthogonal matrix times the activation's gain (Saxe et al. 2014)."""
     nn.init.orthogonal_(weight, gain)
 
 
-Initializer = Callable[[Tensor, float, float], None]
+Initializer = Callable[[Tensor, Fans, float, float], None]
 
 INITIALIZERS: dict[str, Initializer | None] = {
     "default": None,
@@ -109,7 +125,7 @@ INITIALIZERS: dict[str, Initializer | None] = {
 
 
 def initialize(module: nn.Module, name: str, activation: str, scale: float) -> None:
-    """Draw the weights of every linear and convolutional layer anew from torch's global generator.
+    """Draw the weights of every layer in `zoo.parts.layers.WEIGHTED` anew from torch's global generator.
 
     Args:
         module: The net.
@@ -126,22 +142,28 @@ def initialize(module: nn.Module, name: str, activation: str, scale: float) -> N
         return
     factor = gain(activation)
     for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            draw(layer.weight, factor, scale)
-            if layer.bias is not None:
+        if is_weighted(layer):
+            for weight in weights_by_output(layer):
+                drawn = (
+                    weight.contiguous()
+                )  # a copy where inputs are stored first: `orthogonal_` takes no such view
+                draw(drawn, fans_of(layer), factor, scale)
+                if drawn is not weight:
+                    weight.copy_(drawn)
+            if isinstance(layer.bias, Tensor):
                 nn.init.zeros_(layer.bias)
 
 
 def fill_hidden_biases(module: nn.Module, value: float) -> None:
-    """Set the biases of every linear and convolutional layer that has an activation behind it; draws nothing.
+    """Set the biases of every layer with weights that has an activation behind it; draws nothing.
 
     Args:
         module: The net, whose layers come in the order in which they compute.
         value: What each of those biases is set to. The output layer's, and those of norms, stay as they are.
     """
-    last: nn.Linear | nn.Conv2d | None = None
+    last: nn.Module | None = None
     for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
+        if is_weighted(layer):
             last = layer
-        elif type(layer) in ACTIVATIONS.values() and last is not None and last.bias is not None:
+        elif type(layer) in ACTIVATIONS.values() and last is not None and isinstance(last.bias, Tensor):
             nn.init.constant_(last.bias, value)

@@ -1,9 +1,10 @@
-"""Activations, norms, and the Linear > norm > activation > dropout block."""
+"""Layers with weights, activations, norms, and the Linear > norm > activation > dropout block."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from datamodules.errors import InputError, choose, require
 
@@ -23,6 +24,29 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "softsign": nn.Softsign,
 }
 NORMS = ("batch", "layer")
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+# The layers with weights: each output is a sum of inputs times the elements of `weight`. Initializers draw these
+# weights, weight decay shrinks them, diagnosis callbacks and the doctor measure them; nothing else has a list of its
+# own. `Bilinear` is one of them, its inputs being the products of two. Not among them: norms and PReLU, which scale
+# one value each; `Embedding`, whose output is a row of its table and no sum, so that neither a fan-in nor an update of
+# the whole table in each step means anything; recurrent and attention layers, whose parameters have other names.
+WEIGHTED = (nn.Linear, nn.Bilinear, *CONVOLUTIONS)
+
+
+def is_weighted(layer: nn.Module) -> bool:
+    """Whether a layer is one of those with weights, see `WEIGHTED`."""
+    return isinstance(layer, WEIGHTED)
+
+
+def weights_by_output(layer: nn.Module) -> list[Tensor]:
+    """The weights of a layer from `WEIGHTED`, which share its memory, as a tensor (outputs, inputs, *kernel) a group.
+
+    A transposed convolution stores its inputs first; in a grouped one, outputs see the inputs of their group alone.
+    """
+    groups = torch.chunk(layer.get_parameter("weight").detach(), getattr(layer, "groups", 1))
+    return [group.transpose(0, 1) if isinstance(layer, TRANSPOSED) else group for group in groups]
 
 
 def make_activation(name: str) -> nn.Module:

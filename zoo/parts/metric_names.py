@@ -1,8 +1,8 @@
 """What metrics are called and which way is better; `zoo.parts.metrics` computes them. Imports no torch.
 
-Diagnosis callbacks (`zoo.callbacks`) add metrics of layers: `layer_1`, `layer_2`, ... are the linear and conv layers
-from the input on, the last being the output's; what speaks of activations has that of the layer ahead of them. They are
-columns of `metrics.csv`, and in `result.json` those of the epoch restored:
+Diagnosis callbacks (`zoo.callbacks`) add metrics of layers: `layer_1`, `layer_2`, ... are the layers with weights
+(`zoo.parts.layers.WEIGHTED`) from the input on, the last being the output's; metrics of activations have the number of
+the layer before them. They are columns of `metrics.csv`, and in `result.json` those of the epoch restored:
 
 - `gradient_flow`: `gradient_norm/layer_N` and `update_ratio/layer_N`, of weights, mean over sampled steps.
 - `gradient_clipping`: `gradient_norm/before_clipping`, `gradient_norm/after_clipping`, of all parameters, mean over
@@ -104,7 +104,7 @@ def diagnosis_names(callbacks: Iterable[str], n_layers: int, activations: Sequen
 
     Args:
         callbacks: Those that are on.
-        n_layers: The linear and conv layers of the net.
+        n_layers: The number of layers with weights in the net.
         activations: The numbers, counted from 1, of those that have an activation behind them.
     """
     names: list[str] = []

@@ -9,20 +9,22 @@ from torch.optim import Optimizer, lr_scheduler
 
 from datamodules.errors import InputError
 
+from .layers import is_weighted
+
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "warmup_cosine", "one_cycle", "plateau")
 PLANNED = ("cosine", "warmup_cosine", "one_cycle")  # those that must know when training ends
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights, which decay, apart from biases, norms and PReLU slopes, which do not; one group where nothing decays."""
+    """The weights of `WEIGHTED` layers, which decay, apart from all else; one group where nothing decays."""
     if weight_decay == 0:
         return [{"params": list(module.parameters()), "weight_decay": 0.0}]  # the default of AdamW is another
     no_decay = {
         id(parameter)
         for layer in module.modules()
         for name, parameter in layer.named_parameters(recurse=False)
-        if not (isinstance(layer, nn.Linear | nn.Conv2d) and name == "weight")
+        if not (is_weighted(layer) and name == "weight")
     }
     weights = [p for p in module.parameters() if id(p) not in no_decay]
     others = [p for p in module.parameters() if id(p) in no_decay]
