@@ -27,6 +27,10 @@ CASES = {
     "unknown norm": (FIT + "--model.norm bach", "Did you mean 'batch'"),
     "unknown optimizer": (FIT + "--model.optimizer adm", "Did you mean 'adam'"),
     "unknown schedule": (FIT + "--model.schedule cosin", "Did you mean 'cosine'"),
+    "unknown monitor": (
+        FIT + "--callbacks.model_checkpoint.monitor val/acuracy",
+        "unknown callbacks.model_checkpoint.monitor 'val/acuracy'. Did you mean 'val/accuracy'",
+    ),
     "unknown metric": (FIT + "--callbacks.early_stopping.monitor val/acuracy", "Did you mean 'val/accuracy'"),
     "stray word": (FIT + "stray", "stray"),
     "wrong type": (FIT + "--model.lr abc", "model.lr cannot be 'abc'; it takes float"),

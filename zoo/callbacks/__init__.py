@@ -35,7 +35,7 @@ class EarlyStoppingOptions:
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
         """Lightning's callback."""
-        _check_monitor(self.monitor, num_classes)
+        _check_monitor("early_stopping", self.monitor, num_classes)
         require(self.patience >= 0, f"callbacks.early_stopping.patience must not be negative, got {self.patience}.")
         require(self.min_delta >= 0, f"callbacks.early_stopping.min_delta must not be negative, got {self.min_delta}.")
         return EarlyStopping(
@@ -61,7 +61,7 @@ class ModelCheckpointOptions:
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
         """Lightning's callback."""
-        _check_monitor(self.monitor, num_classes)
+        _check_monitor("model_checkpoint", self.monitor, num_classes)
         return ModelCheckpoint(
             out,
             "best",
@@ -126,5 +126,5 @@ CALLBACKS: dict[str, tuple[type[Options], bool]] = {
 }
 
 
-def _check_monitor(monitor: str, num_classes: int) -> None:
-    choose("metric", monitor, [f"val/{name}" for name in metric_names(num_classes)])
+def _check_monitor(callback: str, monitor: str, num_classes: int) -> None:
+    choose(f"callbacks.{callback}.monitor", monitor, [f"val/{name}" for name in metric_names(num_classes)])

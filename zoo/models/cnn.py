@@ -69,7 +69,7 @@ class CNN(ZooModule):
                 kernel >= 1 and kernel % 2 == 1, f"model.kernel_size must be odd, so that size is kept, got {kernel}."
             )
             conv = nn.Conv2d(n_channels, width, kernel, padding=kernel // 2)
-            convs += block(conv, width, norm, activation, conv_dropout)
+            convs += block(conv, width, norm, activation, conv_dropout, "conv_dropout")
             if pool_here is not None:
                 convs.append(POOLS[choose("pool", pool_here, POOLS)](2))
                 size = [side // 2 for side in size]

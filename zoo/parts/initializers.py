@@ -144,9 +144,7 @@ def initialize(module: nn.Module, name: str, activation: str, scale: float) -> N
     for layer in module.modules():
         if is_weighted(layer):
             for weight in weights_by_output(layer):
-                drawn = (
-                    weight.contiguous()
-                )  # a copy where inputs are stored first: `orthogonal_` takes no such view
+                drawn = weight.contiguous()  # a copy where inputs are stored first: `orthogonal_` takes no such view
                 draw(drawn, fans_of(layer), factor, scale)
                 if drawn is not weight:
                     weight.copy_(drawn)

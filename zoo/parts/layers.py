@@ -86,7 +86,9 @@ def per_block(name: str, value: Any, n: int) -> list[Any]:
     return list(value)
 
 
-def block(layer: nn.Module, width: int, norm: str | None, activation: str, dropout: float) -> list[nn.Module]:
+def block(
+    layer: nn.Module, width: int, norm: str | None, activation: str, dropout: float, dropout_option: str = "dropout"
+) -> list[nn.Module]:
     """A layer, then its norm, activation and dropout where there are such, in the order of the chapter.
 
     Args:
@@ -95,11 +97,12 @@ def block(layer: nn.Module, width: int, norm: str | None, activation: str, dropo
         norm: `batch`, `layer` or None.
         activation: A name in `ACTIVATIONS`.
         dropout: The share of units dropped, in [0, 1); on images whole units, not channels.
+        dropout_option: What the model calls that share, for the error message.
 
     Raises:
         InputError: An unknown name, or dropout out of range.
     """
-    require(0 <= dropout < 1, f"model.dropout must lie in [0, 1), got {dropout}.")
+    require(0 <= dropout < 1, f"model.{dropout_option} must lie in [0, 1), got {dropout}.")
     layers = [layer]
     if norm is not None:
         layers.append(make_norm(norm, width, image=isinstance(layer, nn.Conv2d)))

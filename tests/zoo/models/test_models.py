@@ -153,6 +153,13 @@ def test_robust_mlp_is_the_chapters():
     [
         ("mlp", {"hidden_dims": [8, 0]}, r"model\.hidden_dims must hold widths of at least 1, got 0"),
         ("mlp", {"dropout": 1.5}, r"model\.dropout must lie in \[0, 1\), got 1\.5"),
+        ("cnn", {"conv_dropout": 1.5}, r"model\.conv_dropout must lie in \[0, 1\), got 1\.5"),
+        ("cnn", {"dropout": 1.5, "hidden_dims": [4]}, r"model\.dropout must lie in \[0, 1\), got 1\.5"),
+        ("cnn", {"channels": [4, 0]}, r"model\.channels must hold widths of at least 1, got 0"),
+        ("cnn", {"hidden_dims": [0]}, r"model\.hidden_dims must hold widths of at least 1, got 0"),
+        ("cnn", {"kernel_size": [3]}, r"model\.kernel_size lists 1 values for 2 blocks"),
+        ("cnn", {"pool": ["max"]}, r"model\.pool lists 1 values for 2 blocks"),
+        ("mlp", {"norm": ["batch"]}, r"model\.norm lists 1 values for 2 blocks"),
         ("mlp", {"dropout": [0.1]}, r"model\.dropout lists 1 values for 2 blocks"),
         ("mlp", {"norm": "bacth"}, r"unknown norm 'bacth'\. Did you mean 'batch'"),
         ("mlp", {"activation": "gleu"}, r"unknown activation 'gleu'\. Did you mean 'gelu'"),
