@@ -108,8 +108,8 @@ def test_embeddings_norms_and_slopes_are_neither_drawn_nor_decayed():
 
 def test_a_conv1d_net_gets_its_initializer_and_its_bias(conv1d_model):
     _, conv, _, transposed, _, _, linear = conv1d_model.net
-    assert conv.weight.std() == pytest.approx(math.sqrt(2 / 24), rel=0.15)
-    assert transposed.weight.std() == pytest.approx(math.sqrt(2 / 16), rel=0.2)
+    assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / 24), rel=0.15)
+    assert transposed.weight.std().item() == pytest.approx(math.sqrt(2 / 16), rel=0.2)
     assert (conv.bias == 0.25).all()
     assert (transposed.bias == 0.25).all()
     assert not linear.bias.any()
@@ -152,5 +152,5 @@ def test_the_doctor_sees_units_of_a_transposed_convolution_that_start_alike(conv
     with torch.no_grad():
         transposed = conv1d_model.net[3]
         transposed.weight[:] = transposed.weight[:, :1]
-    (_, finding) = examine(conv1d_model, create_datamodule("digits", train_size=256), checks=("initializer",))
-    assert (finding.level, "net.3" in finding.text) == ("broken", True)
+    _, finding = examine(conv1d_model, create_datamodule("digits", train_size=256), checks=("initializer",))
+    assert (finding.level, "net.3" in finding.measured) == ("broken", True)
