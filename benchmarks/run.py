@@ -2,17 +2,16 @@
 
 import argparse
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from datamodules.errors import require
+from zoo.cli.process import loading, terminated_is_interrupted, waiting
 from zoo.tracking.options import asks_for_wandb, study_options
 
 from .records.store import Store
@@ -56,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         if alone:
             print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)
-        plan = _plan(study, engine, preload)
+        with waiting("Checking the study, for which workers load torch" if preload else "Checking the study"):
+            plan = _plan(study, engine, preload)
         require(any(map(selected, plan.trials())), "no trial has all that --filter asks for; leave one out.")
         with store.lock():
             store.create(study.to_file(), plan.keys_by_name())
@@ -154,8 +154,9 @@ def _tell(plan: Plan, progress: Progress, store: Store, pending: set[str]) -> No
 
 def finish_report(study: Study, store: Store, rebuild: bool = True) -> bool:
     """Write the report, unless it is there and nothing is new; print the table; whether a trial failed or crashed."""
-    from .report import read_report, write_report
-    from .report.terminal import print_tables
+    with loading("pandas", "scipy"):
+        from .report import read_report, write_report
+        from .report.terminal import print_tables
 
     with store.sentences():
         trials, summary = (None if rebuild else read_report(store)) or write_report(study, store)
@@ -166,17 +167,3 @@ def finish_report(study: Study, store: Store, rebuild: bool = True) -> bool:
     if pending := int((trials["status"] == "pending").sum()):
         print(f"{pending} of {len(trials)} trials have not run yet.", file=sys.stderr)
     return len(bad) > 0
-
-
-@contextmanager
-def terminated_is_interrupted() -> Iterator[None]:
-    """SIGTERM, which clusters and `timeout` send, ends a study as Ctrl-C does."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -12,6 +12,7 @@ import pytest
 import benchmarks.cli
 import zoo.cli
 import zoo.config
+from zoo.cli.parsing import read_run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,7 +76,7 @@ def test_the_runs_of_the_page_on_strategies_have_options_that_exist():
     runs = re.findall(r"(?:zoo|zoo\.cli) (fit .*)", "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)))
     assert len(runs) >= 5
     for run in runs:
-        _, config = zoo.cli._read_run(shlex.split(run)[1:], "fit", "", {"--out": {}})
+        _, config = read_run(shlex.split(run)[1:], "fit")
         assert zoo.config.resolve(config)["trainer"]["accelerator"] in ("cpu", "gpu")
 
 

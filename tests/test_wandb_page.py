@@ -52,8 +52,7 @@ def test_the_tables_name_what_is_there():
     """The options, keys and files that the page names are those of the code."""
     from zoo.tracking.options import RUN_OPTIONS
 
-    for option in RUN_OPTIONS:
-        name = option.partition(".")[2]
+    for name in RUN_OPTIONS:
         assert name == "on" or f"`{name}`" in PAGE
     for name in ("val/confusion_matrix", "val/worst_mistakes", "gradient_norm/by_layer", "wandb/pushed.jsonl"):
         assert f"`{name}`" in PAGE

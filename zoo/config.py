@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import lightning.pytorch as L
 import yaml
@@ -25,7 +26,9 @@ from datamodules.parameters import check_parameters, parameters
 from .callbacks import CALLBACKS
 from .models.base import ZooModule
 from .models.registry import MODELS
+from .option_names import nearest
 from .plain import Config
+from .shipped import shipped_configs
 
 TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
 FROM_DATA = {"input_shape", "num_classes"}
@@ -58,7 +61,6 @@ YOUNGER = {
     "model": ("bias_init",),
     "data": ("missing", "pad", "shift", "permute_pixels"),
 }
-CONFIGS = Path(__file__).parent / "configs"
 
 
 def resolve(config: Mapping[str, Any]) -> Config:
@@ -132,7 +134,7 @@ def read_config(file: str) -> Config:
     """
     path = Path(file)
     if not path.is_file():
-        shipped = {p.stem: p for p in CONFIGS.glob("*.yaml")}
+        shipped = shipped_configs()
         if file not in shipped:
             raise unknown("config file", file, shipped)
         path = shipped[file]
@@ -196,13 +198,20 @@ def explain(error: ArgumentError, model: str | None = None, data: str | None = N
     registry = {"model": (MODELS, model), "data": (DATAMODULES, data)}.get(section)
     cls = registry[0].load(registry[1]) if registry and registry[1] else L.Trainer
     known = parameters(cls)
-    expected = f"; it takes {_type_name(known[name].annotation)}" if name in known else ""
+    expected = f"; it takes {type_name(known[name].annotation)}" if name in known else ""
     return InputError(f"{key[1]} cannot be {value[1]!r}{expected}.")
 
 
-def _type_name(annotation: Any) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return text.replace("typing.", "").replace("collections.abc.", "")
+def type_name(annotation: Any) -> str:
+    """A type as help and messages show it, such as `float | null`."""
+    if annotation is type(None):
+        return "null"
+    if not (parts := get_args(annotation)):
+        return annotation.__name__ if isinstance(annotation, type) else str(annotation).rpartition(".")[2]
+    if (origin := get_origin(annotation)) is Literal:
+        return " | ".join(map(repr, parts))
+    names = [type_name(part) for part in parts]
+    return " | ".join(names) if origin in (Union, UnionType) else f"{type_name(origin)}[{', '.join(names)}]"
 
 
 def _name(config: Config, section: str) -> str:
@@ -217,12 +226,23 @@ def _check_keys(config: Config, model: str, data: str) -> None:
     for section in config:
         if section not in SECTIONS:
             raise unknown("section of a config", section, SECTIONS)
-    for section, owner, cls, without in (
-        ("model", f"model {model!r}", MODELS.load(model), FROM_DATA),
-        ("data", f"data set {data!r}", DATAMODULES.load(data), set()),
-        ("trainer", "the trainer", L.Trainer, OWN_TRAINER_FLAGS),
-    ):
-        check_parameters(owner, cls, set(config.get(section, {})) - {"name"}, without)
+    owners = {
+        "model": (f"model {model!r}", MODELS.load(model), FROM_DATA),
+        "data": (f"data set {data!r}", DATAMODULES.load(data), set()),
+        "trainer": ("the trainer", L.Trainer, OWN_TRAINER_FLAGS),
+    }
+    known = [
+        f"{s}.{name}" for s, (_, cls, without) in owners.items() for name in parameters(cls) if name not in without
+    ]
+    for section, (owner, cls, without) in owners.items():
+        given = set(config.get(section, {})) - {"name"}
+        for key in sorted(given):
+            if f"{section}.{key}" not in known:
+                meant = nearest(f"{section}.{key}", known)
+                hint = f" Did you mean {meant.removeprefix(f'{section}.')!r}?" if meant else ""
+                see = f"zoo fit --model {model} --data {data} --help"
+                raise InputError(f"unknown parameter of {owner} {key!r}.{hint} All options: {see}")
+        check_parameters(owner, cls, given, without)
     for name, options in config.get("callbacks", {}).items():
         if name not in CALLBACKS:
             raise unknown("callback", name, CALLBACKS)

@@ -116,13 +116,38 @@ def test_what_an_option_has_set_is_refused_by_that_option_and_no_line(refused, t
     assert_listed(refused(text, option), [f"{option}: {sentence}"])
 
 
-@pytest.mark.parametrize("options", ["--sedes 3", "--seeds many", "--workers", "--trial-timeout soon", "--set"])
-def test_options_that_do_not_exist_or_are_no_numbers_exit_2(tmp_path, capsys, options):
-    with pytest.raises(SystemExit) as stop:
-        main(["run", "activations", "--out", str(tmp_path / "runs"), *options.split()])
-    assert stop.value.code == 2
-    assert "usage: bench" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--sedes 3", "unknown option '--sedes'. Did you mean '--seeds'?"),
+        ("--seed 3", "unknown option '--seed'. Did you mean '--seeds'?"),
+        ("--worker 3", "unknown option '--worker'. Did you mean '--workers'?"),
+        ("--jobs 3", "unknown option '--jobs'. Did you mean '--workers'?"),
+        ("--trial_timeout 3", "unknown option '--trial_timeout'. Did you mean '--trial-timeout'?"),
+        ("--epochs 3", "unknown option '--epochs'. Did you mean '--set trainer.max_epochs=3'?"),
+        ("--lr=0.1", "unknown option '--lr'. Did you mean '--set model.lr=0.1'?"),
+        ("--dropout 0.1", "unknown option '--dropout'. Did you mean '--set model.dropout=0.1'?"),
+        ("--model.lr 0.1", "unknown option '--model.lr'. Did you mean '--set model.lr=0.1'?"),
+        ("--model.widths 3", "unknown option '--model.widths'. Did you mean '--set model.widths=3'?"),
+        ("--model cnn", "unknown option '--model'. Did you mean '--set model.name=cnn'?"),
+        ("--zzz", "unknown option '--zzz'."),
+        ("--seeds many", "--seeds: invalid int value: 'many'."),
+        ("--workers", "--workers: expected one argument."),
+        ("--trial-timeout soon", "--trial-timeout: invalid float value: 'soon'."),
+        ("--set", "--set: expected one argument."),
+        ("more", "unrecognized arguments: more."),
+    ],
+)
+def test_a_wrong_option_is_answered_with_one_suggestion(tmp_path, capsys, options, sentence):
+    assert main(["run", "activations", "--out", str(tmp_path / "runs"), *options.split()]) == 2
+    see = "bench --help" if options == "more" else "bench run --help"
+    assert capsys.readouterr().err == f"bench run: {sentence} All options: {see}\n"
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_option_of_another_verb_is_no_key_of_a_config(capsys):
+    assert main(["report", "runs/none", "--epochs", "3"]) == 2
+    assert capsys.readouterr().err == "bench report: unknown option '--epochs'. All options: bench report --help\n"
 
 
 # --- new, report, archive --------------------------------------------------------------------------------------------

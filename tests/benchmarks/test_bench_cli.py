@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from benchmarks.cli import main
+from benchmarks.cli.verbs import VERBS
 from benchmarks.report import DERIVED
 from benchmarks.study.file import list_studies
 
@@ -185,9 +186,19 @@ def test_bad_arguments_exit_2(tmp_path, capsys):
     assert "Did you mean 'activations'" in capsys.readouterr().err
     assert run(f"run activations --workers 0 --out {tmp_path}") == 2
     assert "--workers must be at least 1" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as stop:
-        run("run activations --sedes 3")
-    assert stop.value.code == 2
+    assert run("run activations --sedes 3") == 2
+    assert "Did you mean '--seeds'" in capsys.readouterr().err
+    assert run("rnu activations") == 2
+    assert "bench: unknown verb 'rnu'. Did you mean 'run'?" in capsys.readouterr().err
+
+
+def test_without_a_verb_it_explains_its_verbs(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    for verb in VERBS:
+        assert re.search(rf"^ +{verb} +\w", out, re.MULTILINE)
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == out
 
 
 def test_list_shows_the_shipped_studies(capsys):

@@ -11,7 +11,7 @@ import yaml
 import datamodules
 import zoo
 from zoo.cli import main
-from zoo.config import CONFIGS
+from zoo.shipped import shipped_configs
 
 FILES = {"config.yaml", "best.ckpt", "metrics.csv", "result.json"}
 TABLES = ("mammography", "polish_bankruptcy", "california_housing")
@@ -75,7 +75,7 @@ def test_every_data_set_without_files_trains(data):
     assert math.isfinite(result("run")["metrics"][expected])
 
 
-@pytest.mark.parametrize("config", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+@pytest.mark.parametrize("config", shipped_configs())
 def test_every_shipped_config_trains(config):
     assert run(f"fit --config {config} --trainer.max_epochs 2 --out run") == 0
     assert result("run")["status"] == "done"

@@ -11,6 +11,11 @@ PROMISED = {
     "zoo list": "from zoo.cli import main; assert main(['list']) == 0",
     "zoo --help": "from zoo.cli import main; assert main(['--help']) == 0",
     "bench list": "from benchmarks.cli import main; assert main(['list']) == 0",
+    "zoo --version": "from zoo.cli import main; assert main(['--version']) == 0",
+    "bench --version": "from benchmarks.cli import main; assert main(['--version']) == 0",
+    "bench": "from benchmarks.cli import main; assert main([]) == 0",
+    "bench --print-completion": "from benchmarks.cli import main; assert main(['--print-completion', 'bash']) == 0",
+    "a wrong option of bench": "from benchmarks.cli import main; assert main(['run', 'activations', '--lr', '1']) == 2",
     "a refusal of a name": "from zoo.cli import main; assert main(['fti']) == 2",
 }
 

@@ -67,15 +67,21 @@ def default_project() -> str:
     return os.environ.get("WANDB_PROJECT") or PROJECT
 
 
-def add_study_options(parser: argparse.ArgumentParser) -> None:
+# Where a run or a study goes, for both commands: the name after `wandb`, and what argparse is told.
+WHERE: dict[str, dict[str, Any]] = {
+    "project": {"metavar": "P", "help": f"the project in W&B (default: $WANDB_PROJECT, else {PROJECT})"},
+    "entity": {"metavar": "E", "help": "the user or team in W&B (default: the key's own)"},
+    "mode": {
+        "choices": ("online", "offline"),
+        "help": "online or offline (default: online where there is a key, see `wandb login`)",
+    },
+}
+
+
+def add_study_options(parser: argparse._ActionsContainer) -> None:
     """Add what `bench run` and `bench push` say about W&B; with a dot, as `zoo fit` has it, or a dash."""
-    what = f"the project in W&B (default: $WANDB_PROJECT, else {PROJECT})"
-    parser.add_argument("--wandb-project", "--wandb.project", metavar="P", help=what)
-    parser.add_argument(
-        "--wandb-entity", "--wandb.entity", metavar="E", help="the user or team in W&B (default: the key's own)"
-    )
-    what = "online or offline (default: online where there is a key, see `wandb login`)"
-    parser.add_argument("--wandb-mode", "--wandb.mode", choices=("online", "offline"), help=what)
+    for name, how in WHERE.items():
+        parser.add_argument(f"--wandb-{name}", f"--wandb.{name}", **how)
 
 
 def asks_for_wandb(args: argparse.Namespace) -> bool:
@@ -93,24 +99,19 @@ def study_options(args: argparse.Namespace) -> WandbOptions:
     return WandbOptions(project, args.wandb_entity, args.wandb_mode)
 
 
-# Options of `zoo fit`, as argparse takes them.
+# Options of `zoo fit`: the name after `--wandb.`, and what argparse is told.
 RUN_OPTIONS: dict[str, dict[str, Any]] = {
-    "--wandb.on": {
+    "on": {
         "action": "store_true",
-        "help": "Show the run in Weights & Biases; --wandb for short. Any other option of it does so, too.",
+        "help": "Show the run in Weights & Biases. Any other --wandb option does so, too.",
     },
-    "--wandb.project": {"metavar": "P", "help": f"Its project there (default: $WANDB_PROJECT, else {PROJECT})."},
-    "--wandb.entity": {"metavar": "E", "help": "The user or team there (default: the key's own)."},
-    "--wandb.mode": {
-        "choices": ("online", "offline"),
-        "help": "online or offline (default: online where there is a key, see `wandb login`).",
-    },
-    "--wandb.name": {"metavar": "NAME", "help": "What the run is called there (default: the model and the data)."},
-    "--wandb.group": {"metavar": "GROUP", "help": "The group that it belongs to there."},
-    "--wandb.job_type": {"metavar": "TYPE", "help": "What kind of run it is (default: fit)."},
-    "--wandb.notes": {"metavar": "TEXT", "help": "A sentence about it."},
-    "--wandb.tags": {"metavar": "A,B", "help": "Tags beside those of the model and the data."},
-    "--wandb.log_model": {
+    **{name: {**how, "help": f"{how['help'][0].upper()}{how['help'][1:]}."} for name, how in WHERE.items()},
+    "name": {"metavar": "NAME", "help": "What the run is called there (default: the model and the data)."},
+    "group": {"metavar": "GROUP", "help": "The group that it belongs to there."},
+    "job_type": {"metavar": "TYPE", "help": "What kind of run it is (default: fit)."},
+    "notes": {"metavar": "TEXT", "help": "A sentence about it."},
+    "tags": {"metavar": "A,B", "help": "Tags in addition to the model and the data."},
+    "log_model": {
         "choices": ("true", "false"),
         "help": "Whether the best checkpoint is kept there, as an artifact.",
     },
@@ -121,13 +122,20 @@ LOGGER_HELP = (
 )
 
 
+def add_run_options(parser: argparse._ActionsContainer) -> None:
+    """Add what `zoo fit` says about W&B; `--wandb` is short for `--wandb.on`."""
+    for name, how in RUN_OPTIONS.items():
+        short = ("--wandb",) if name == "on" else ()
+        parser.add_argument(*short, f"--wandb.{name}", dest=f"wandb.{name}", **how)
+
+
 def run_options(args: argparse.Namespace) -> WandbOptions | None:
     """What was said by `RUN_OPTIONS`; None where W&B is not asked for.
 
     Raises:
         InputError: A project or a tag that W&B refuses.
     """
-    given = {option.partition(".")[2]: getattr(args, option.removeprefix("--")) for option in RUN_OPTIONS}
+    given = {name: getattr(args, f"wandb.{name}") for name in RUN_OPTIONS}
     if not given.pop("on") and not any(value is not None for value in given.values()):
         return None
     project = default_project() if given["project"] is None else given["project"]

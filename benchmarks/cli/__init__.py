@@ -1,0 +1,5 @@
+"""The command `bench`."""
+
+from .verbs import main
+
+__all__ = ["main"]

@@ -1,0 +1,136 @@
+"""The options of each verb of `bench`, declared once. Imports nothing slow."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from typing import NoReturn
+
+from datamodules.errors import InputError
+from zoo.option_names import COMMON_KEYS, same, similar, unknown_option
+from zoo.tracking.options import add_study_options
+
+from ..records.agreement import RULE
+from ..running.engines.options import add_engine_options
+
+OPTION, SHELLS = "--print-completion", ("bash", "zsh", "tcsh")
+EPILOG = """\
+bench run activations        runs a shipped study and prints its table
+bench VERB --help            explains the options of a verb
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `InputError` where argparse would exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"{message.removeprefix('argument ')}. All options: {self.prog} --help")
+
+
+def make_parser() -> Parser:
+    """The parser of `bench`, with one for each verb."""
+    parser = Parser(
+        "bench",
+        usage="bench VERB [options]",
+        description="Ablation studies over the zoo.",
+        allow_abbrev=False,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print versions, for bug reports")
+    parser.add_argument(
+        OPTION,
+        choices=SHELLS,
+        metavar="|".join(SHELLS),
+        help="print a script that completes verbs, options, studies and folders in your shell",
+    )
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True, prog="bench")
+
+    def verb(name: str, what: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
+
+    verb("list", "the shipped studies: question, trials and expected time")
+    new = verb("new", "copy a shipped study into a file of your own, to start from")
+    new.add_argument("file", metavar="FILE.yaml", help="the file to write")
+    new.add_argument("--from", dest="source", default="activations", metavar="STUDY", help="default: activations")
+    run = verb("run", "run a study, or what is not done of it, and print its table")
+    run.add_argument("study", help="a shipped study's name, or a YAML file")
+    run.add_argument("--out", default="runs", metavar="DIR", help="records go to DIR/STUDY (default: runs)")
+    run.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, in place of the study's own number")
+    what = "trials or packs at once (default: one a core; ray: as many as fit; slurm: 16; one where they measure time)"
+    run.add_argument("--workers", type=int, metavar="N", help=what)
+    what = "change the base config, such as trainer.max_epochs=3; may be given again"
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
+    what = (
+        "run only trials with this value of a varied key, or of seed; given again, another key narrows, the same widens"
+    )
+    run.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE", help=what)
+    what = "train trials of one shape together: auto (the default), off, or at most so many"
+    run.add_argument("--pack", default="auto", metavar="auto|off|N", help=what)
+    run.add_argument("--explain", action="store_true", help="say first what is trained together, and why not the rest")
+    what = "end a trial that takes longer, as failed; in a pack, one that does so on average"
+    run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
+    run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
+    add_engine_options(run)
+    run.add_argument("--wandb", action="store_true", help="publish the study in Weights & Biases once it has run")
+    add_study_options(run)
+    report = verb("report", "rebuild tables and figures from the records, and print the table")
+    what = "the folder of a study that was run or archived, or one of such folders, which gets a README.md, too"
+    report.add_argument("folder", metavar="DIR/STUDY", nargs="?", help=what)
+    what = "gather the claims of all studies in a folder (default: results) in its claims.md"
+    report.add_argument("--claims", action="store_true", help=what)
+    archive = verb("archive", "keep a study's records as one file, with its report")
+    archive.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run")
+    archive.add_argument("target", metavar="DIR", help="the archive goes to DIR/STUDY, such as results/")
+    verify = verb("verify", "re-run some trials of a study, and say whether they come out as recorded")
+    verify.epilog = RULE
+    verify.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
+    verify.add_argument("--trials", type=int, default=3, metavar="K", help="how many, drawn at random (default: 3)")
+    verify.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
+    push = verb("push", "publish a study in Weights & Biases: a run a trial, and one that compares them")
+    push.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
+    add_study_options(push)
+    compare = verb("compare", "set two runs of one study side by side, and say whether the code made the difference")
+    compare.add_argument("a", metavar="A", help="the folder of a study that was run or archived")
+    compare.add_argument("b", metavar="B", help="another")
+    return parser
+
+
+def refuse_unknown_options(parser: Parser, verb: str, argv: Sequence[str]) -> None:
+    """Refuse an option that the verb does not have, suggesting one that it has.
+
+    Keys of a config, such as `--model.lr 0.1`, are what `bench run --set model.lr=0.1` is for.
+
+    Raises:
+        InputError: Naming the option.
+    """
+    known = [option for option in verb_parsers(parser)[verb]._option_string_actions if option.startswith("--")]
+    for place, argument in enumerate(argv):
+        option, equals, value = argument.partition("=")
+        if argument == "--":
+            return
+        if not option.startswith("--") or option in known:
+            continue
+        meant = same(option, known)
+        if meant is None and verb == "run" and (key := _config_key(option, known)):
+            following = argv[place + 1] if argv[place + 1 :] and not argv[place + 1].startswith("--") else "VALUE"
+            meant = f"--set {key}={shlex.quote(value if equals else following)}"
+        raise unknown_option(option, meant or similar(option, known), f"bench {verb} --help")
+
+
+def _config_key(option: str, known: Sequence[str]) -> str | None:
+    """The key of a config that an option of `zoo fit` stands for."""
+    if key := same(option, COMMON_KEYS):
+        return key
+    if option.startswith(tuple(f"--{section}." for section in ("model", "data", "trainer", "callbacks"))):
+        return similar(option, COMMON_KEYS) or option.removeprefix("--")
+    return None if similar(option, known) else similar(option, COMMON_KEYS)
+
+
+def verb_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parser of each verb."""
+    return next(dict(action.choices) for action in parser._actions if isinstance(action, argparse._SubParsersAction))

@@ -1,0 +1,178 @@
+"""What the commands `zoo` and `bench` do around each verb: Ctrl-C, closed pipes, slow imports, versions."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from datamodules.errors import InputError
+
+INTERRUPTED = 130  # as shells count: 128 + SIGINT
+CLOSED_PIPE = 141  # 128 + SIGPIPE
+SAME_PRESS = 0.3  # seconds; `timeout -s INT` sends a signal twice
+
+
+class _Stop:
+    """How far the command is with stopping.
+
+    Attributes:
+        command: What is running, such as "zoo fit".
+        kept: What to say once it has stopped.
+        since: When the first signal came; None before.
+        at_once: Whether the first signal ends the process: while modules load there is nothing to finish, and an
+            exception raised in the middle of an import is not always passed on.
+    """
+
+    command = ""
+    kept = ""
+    since: float | None = None
+    at_once = False
+
+
+def call(command: str, run: Callable[[], int], kept: str) -> int:
+    """Run a verb.
+
+    Args:
+        command: Such as "zoo fit".
+        run: The verb; returns the exit status.
+        kept: What to say after Ctrl-C: what is kept, and how to go on.
+
+    Returns:
+        The exit status: 2 after bad input, 130 after Ctrl-C, 141 when the reader of the output has gone, else that of
+        the verb.
+    """
+    try:
+        with _stoppable(command, kept):
+            try:
+                return run()
+            except InputError as error:
+                print(f"{command}: {error}", file=sys.stderr)
+                return 2
+            except KeyboardInterrupt:
+                _say_kept()
+                return INTERRUPTED
+            finally:  # here rather than at the end of the interpreter, where a closed pipe is a traceback
+                sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
+        return CLOSED_PIPE
+
+
+@contextmanager
+def _stoppable(command: str, kept: str) -> Iterator[None]:
+    """The first Ctrl-C says so at once and raises `KeyboardInterrupt`; the second ends the process."""
+    owner, before = os.getpid(), (_Stop.command, _Stop.kept, _Stop.since, _Stop.at_once)
+    # A shell starts background jobs with Ctrl-C ignored; that stays. Only the main thread may handle signals.
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ours = ours and threading.current_thread() is threading.main_thread()
+
+    def stop(number: int, frame: Any) -> None:
+        if os.getpid() != owner:  # a process forked from this one
+            raise KeyboardInterrupt
+        if _Stop.since is None:
+            stopping()
+            raise KeyboardInterrupt
+        if time.monotonic() - _Stop.since > SAME_PRESS:
+            os._exit(INTERRUPTED)
+
+    _Stop.command, _Stop.kept, _Stop.since, _Stop.at_once = command, kept, None, False
+    if ours:
+        signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _Stop.command, _Stop.kept, _Stop.since, _Stop.at_once = before
+
+
+def stopping() -> None:
+    """Say that the command is stopping; end the process if there is nothing to finish."""
+    _Stop.since = time.monotonic()
+    start = "\n" if sys.stderr.isatty() else ""  # the terminal has written ^C
+    text = f"{start}{_Stop.command}: stopping ...{'' if _Stop.at_once else ' (Ctrl-C again ends it at once)'}\n"
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except RuntimeError:  # the signal came in the middle of another print
+        os.write(2, text.encode())
+    if _Stop.at_once:
+        _say_kept()
+        os._exit(INTERRUPTED)
+
+
+def _say_kept() -> None:
+    print(f"{_Stop.command}: interrupted; {_Stop.kept}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM, which clusters and `timeout` send, ends a study as the first Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        if _Stop.since is None:
+            stopping()
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal what the command is doing, such as "Checking the study ..."; scripts see nothing."""
+    shown = sys.stderr.isatty()
+    if shown:
+        print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown and _Stop.since is None:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def loading(*modules: str) -> Iterator[None]:
+    """Show on a terminal that these modules are being imported, unless they have been; Ctrl-C ends the process."""
+    missing = [module for module in modules if module not in sys.modules]
+    if not missing:
+        yield
+        return
+    _Stop.at_once = bool(_Stop.command)
+    try:
+        with waiting(f"Loading {' and '.join(missing)}"):
+            yield
+    finally:
+        _Stop.at_once = False
+
+
+def versions(command: str) -> str:
+    """The line of `--version`, from the metadata of the packages, which are not imported."""
+    found = []
+    for package in ("torch", "lightning"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"{command} {version('ablation-zoo')} ({', '.join([*found, f'Python {python}'])})"
+
+
+def _reader_has_gone() -> bool:
+    """Whether the output cannot be written because its reader has gone; it then goes nowhere from now on."""
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            gone = True
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+    return gone
