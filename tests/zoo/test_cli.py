@@ -221,7 +221,7 @@ def test_help_explains_every_option_of_the_model_and_data_named(capsys):
     out = capsys.readouterr().out
     for option in ("--model.channels", "--model.weight_decay", "--data.target", "--trainer.max_epochs", "--overwrite"):
         assert option in out
-    assert "Channels of each conv block." in out
+    assert "Output channels of each convolutional block." in out
     assert "Measures the restored model on the training split too" in " ".join(out.split())
 
 

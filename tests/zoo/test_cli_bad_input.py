@@ -40,12 +40,19 @@ CASES = {
     "width": (FIT + "--model.hidden_dims [64,0]", "widths of at least 1, got 0"),
     "val_fraction": (FIT + "--data.val_fraction 1", "data.val_fraction"),
     "batch_size": (FIT + "--data.batch_size 0", "data.batch_size"),
-    "train_size": (FIT + "--data.train_size 5000", "5000 training rows"),
+    "train_size": (
+        FIT + "--data.train_size 5000",
+        "data.train_size must select between 1 and 1150 training rows, the number left after the validation and test "
+        "splits, but selects 5000",
+    ),
     "seed": (FIT + "--seed_everything -1", "seed_everything must not be negative"),
     "clip": (FIT + "--trainer.gradient_clip_val -1", "gradient_clip_val must not be negative"),
     "patience": (FIT + "--callbacks.early_stopping.patience -1", "patience"),
     "list of the wrong length": (FIT + "--model.dropout [0.1]", "1 values for 2 blocks"),
-    "class weights": (FIT + "--model.class_weights [1,2]", "2 weights for 10 classes"),
+    "class weights": (
+        FIT + "--model.class_weights [1,2]",
+        "model.class_weights must have one weight for each of the 10 classes, got 2",
+    ),
     "label smoothing": ("fit --model mlp --data diabetes --model.label_smoothing 0.1", "this is a regression"),
     "schedule without an end": (FIT + "--model.schedule cosine --trainer.max_epochs -1", "set --trainer.max_epochs"),
     "image model on a table": ("fit --model cnn --data iris", "cnn needs images"),
@@ -78,9 +85,9 @@ CASES = {
     "empty csv": (CSV.replace("table", "empty"), "empty.csv is empty"),
     "out is a file": (FIT + "--out table.csv", "--out table.csv is a file"),
     "no checkpoint given": ("test", "--ckpt_path FILE"),
-    "checkpoint not there": ("test --ckpt_path none.ckpt", "there is no checkpoint none.ckpt"),
+    "checkpoint not there": ("test --ckpt_path none.ckpt", "the checkpoint none.ckpt does not exist"),
     "corrupt checkpoint": ("predict --ckpt_path corrupt.ckpt", "corrupt.ckpt is damaged"),
-    "foreign checkpoint": ("validate --ckpt_path foreign.ckpt", "foreign.ckpt is no checkpoint of this zoo"),
+    "foreign checkpoint": ("validate --ckpt_path foreign.ckpt", "foreign.ckpt is not a checkpoint of this zoo"),
 }
 
 

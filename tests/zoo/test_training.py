@@ -277,5 +277,7 @@ def test_a_compiled_model_learns_what_it_learns_without(tmp_path, model):
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ValueError, match="needs a C\\+\\+ compiler, and there is no g\\+\\+"):
+    with pytest.raises(
+        ValueError, match="needs a C\\+\\+ compiler, but neither \\$CXX, g\\+\\+ nor clang\\+\\+ exists"
+    ):
         zoo.create_model("mlp", input_shape=(4,), num_classes=3, compile=True)

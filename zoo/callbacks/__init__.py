@@ -1,4 +1,4 @@
-"""Callbacks by name, each with its options as plain values; the safety nets are on by default, all else is off."""
+"""Callbacks by name, with options as plain values; early stopping, checkpoint and learning rate are on by default."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,12 @@ MONITOR = "val/loss"
 
 @dataclass
 class EarlyStoppingOptions:
-    """Stops when validation has not improved for a while.
+    """Stops training when a validation metric has stopped improving.
 
     Args:
-        monitor: The metric watched, such as val/loss or val/accuracy.
-        patience: Validations without improvement before training stops.
-        min_delta: The smallest change that counts as an improvement.
+        monitor: Metric to monitor, such as val/loss or val/accuracy.
+        patience: Number of validations without improvement after which training stops.
+        min_delta: Minimum change that counts as an improvement.
     """
 
     monitor: str = MONITOR
@@ -43,7 +43,7 @@ class EarlyStoppingOptions:
             self.min_delta,
             self.patience,
             mode=direction(self.monitor),
-            # A metric that is undefined is no divergence; a loss that is not finite stops the run by itself.
+            # An undefined metric does not mean divergence; the model itself stops the run if the loss is not finite.
             check_finite=False,
             check_on_train_epoch_end=False,
         )
@@ -51,10 +51,10 @@ class EarlyStoppingOptions:
 
 @dataclass
 class ModelCheckpointOptions:
-    """Keeps the checkpoint of the best epoch, which is then tested.
+    """Keeps the checkpoint of the best epoch, which is tested after training.
 
     Args:
-        monitor: The metric that says which epoch is best.
+        monitor: Metric that determines the best epoch.
     """
 
     monitor: str = MONITOR
@@ -74,7 +74,7 @@ class ModelCheckpointOptions:
 
 @dataclass
 class LearningRateMonitorOptions:
-    """Logs the learning rate at the start of each epoch."""
+    """Logs the learning rate at the start of every epoch."""
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
         """Lightning's callback."""
@@ -83,17 +83,17 @@ class LearningRateMonitorOptions:
 
 @dataclass
 class GeneralizationGapOptions:
-    """Measures the restored model on the training split too (train_eval/...), and how much worse test is (gap/...).
+    """Evaluates the restored model on the training split (train_eval/...), and the gap to the test split (gap/...).
 
-    `train/...` is no measure of overfitting: it is a mean over an epoch in which the weights moved, with dropout on and
-    batch norm by the batch, of augmented inputs and, for the loss, with label smoothing and class weights. Here the
-    restored model is measured once, after the test and by the same code: in eval mode, on every training row as it is,
-    not augmented. `gap/X` is `train_eval/X` less `test/X` where higher is better, else `test/X` less `train_eval/X`:
-    positive means overfitting, whatever the metric.
+    `train/...` does not measure overfitting: it is a mean over an epoch in which the weights change, with dropout,
+    batch statistics, augmentation and, for the loss, label smoothing and class weights. This callback evaluates the
+    restored model once, after the test and in the same way: in eval mode, on every training row, without augmentation.
+    `gap/X` is `train_eval/X` - `test/X` if higher is better, otherwise `test/X` - `train_eval/X`, so a positive gap
+    always means overfitting.
     """
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
-        """A callback that does nothing while training; what is measured after it, `zoo.train` and `zoo.pack` do."""
+        """A callback that does nothing; `zoo.train` and `zoo.pack` evaluate after training."""
         return L.Callback()
 
 
@@ -110,8 +110,8 @@ Options = (
     | ThroughputOptions
 )
 
-# Name: (options, whether it is on by default). Those that are not stand in a resolved config only where they are on, so
-# that a new one leaves the keys of trials as they are.
+# Name: (options, whether it is on by default). The others are in a resolved config only if they are on, so that adding
+# a callback does not change the keys of trials.
 CALLBACKS: dict[str, tuple[type[Options], bool]] = {
     "early_stopping": (EarlyStoppingOptions, True),
     "model_checkpoint": (ModelCheckpointOptions, True),

@@ -1,4 +1,4 @@
-"""How large activations are, and whether the signal comes through."""
+"""Statistics of activations, and how the signal propagates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,35 +10,35 @@ from torch import Tensor, nn
 
 from .layers import Diagnosis, widest
 
-INPUT = 0  # the number of the net's input among layers counted from 1
+INPUT = 0  # number of the net's input; layers are numbered from 1
 
 
 @dataclass
 class ActivationStatisticsOptions:
-    """Measures the mean and spread of each hidden layer's activations (activation_mean/..., activation_std/...).
+    """Measures mean and standard deviation of each layer's activations (activation_mean/..., activation_std/...).
 
-    Measured in each validation, in eval mode, over all samples and units of the activation behind `layer_1`, `layer_2`,
-    ... `signal_ratio` is the root mean square of the last such layer over that of the net's input: 1 where a signal
-    comes through as it was (He et al. 2015, sec. 2.2). `init/...` are those of the initial weights, in the forward pass
-    of the very first training batch: batch norm by that batch, dropout on.
+    Measured in every validation, in eval mode, over all samples and units of the activation after `layer_1`, `layer_2`,
+    ... `signal_ratio` is the root mean square of the last activation divided by that of the net's input: 1 if the
+    signal keeps its size (He et al. 2015, sec. 2.2). `init/...` are measured with the initial weights, in the forward
+    pass of the first training batch, in training mode.
     """
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
-        """The callback for Lightning; packs have their own."""
+        """Create the callback for Lightning; packs have their own implementation."""
         return ActivationStatistics()
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of all elements and of their squared distances from it."""
+    """Mean and (population) variance of all elements."""
     mean = x.mean()
     return mean, (x - mean).square_().mean()  # `torch.var_mean` takes ten times as long
 
 
 def named(seen: Mapping[int, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """The metrics.
+    """Compute the metrics by name.
 
     Args:
-        seen: The mean, and the mean square, of the input and of each layer, by its number; of any shape.
+        seen: Mean and mean square of the input and of each layer, by layer number; of any shape.
     """
     values: dict[str, Tensor] = {}
     for number, (mean, square) in seen.items():
@@ -61,7 +61,7 @@ class ActivationStatistics(Diagnosis):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Look at the very first batch."""
+        """Start measuring at the first batch of training."""
         if trainer.current_epoch == batch_idx == 0:
             self._looking_at_first = True
             self._begin(pl_module)
@@ -69,13 +69,13 @@ class ActivationStatistics(Diagnosis):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """The first batch is done."""
+        """Report the first batch of training."""
         if self._looking_at_first:
             self._looking_at_first = False
             self.note_initial(self._end(trainer))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look from here on."""
+        """Start measuring."""
         if not trainer.sanity_checking:
             self._begin(pl_module)
 
@@ -86,7 +86,7 @@ class ActivationStatistics(Diagnosis):
 
     def _begin(self, module: L.LightningModule) -> None:
         device = next(module.parameters()).device
-        # Of each: how many elements, their sum, their sum of squares; a rank's share of a tiny split may be empty.
+        # For each: number of elements, sum, sum of squares. A rank's part of a very small split may be empty.
         self._seen = {n: torch.zeros(3, dtype=widest(device), device=device) for n in (INPUT, *self.layers.activations)}
         net = module.net
         assert isinstance(net, nn.Module)

@@ -1,4 +1,4 @@
-"""Units that have stopped to say anything."""
+"""Dead and saturated units."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,36 +20,36 @@ NAMES = {cls: name for name, cls in ACTIVATIONS.items()}
 
 @dataclass
 class DeadUnitsOptions:
-    """Measures the share of each hidden layer's units that are dead or saturated (dead_units/..., saturated_units/...).
+    """Measures the fraction of dead and saturated units in each layer (dead_units/..., saturated_units/...).
 
-    Measured in each validation, in eval mode, on the outputs of the activation behind `layer_1`, `layer_2`, ... A unit
-    is dead if its output is exactly zero for every validation sample, whatever the activation: ReLU's then has no
-    gradient any more (Lu et al. 2019). It is saturated if its output lies within `threshold` of an asymptote, as a
-    share of the range between the two, for at least `share` of the samples; at .01 that is where the derivatives of
-    sigmoid and tanh are below 4 % of their largest (see Glorot & Bengio 2010, sec. 3). Sigmoid, tanh and softsign can
-    saturate; all other activations, which are not bounded on both sides, have a share of 0. In conv layers a channel is
-    a unit, and each pixel a sample. `init/...` are those of the initial weights on the same samples, where batch norm
-    has no statistics yet and lets its inputs pass.
+    Measured in every validation, in eval mode, on the outputs of the activation after `layer_1`, `layer_2`, ... A unit
+    is dead if its output is exactly zero for every validation sample; a dead ReLU gets no gradient (Lu et al. 2019). A
+    unit is saturated if its output is within `threshold` of an asymptote, relative to the range between the two
+    asymptotes, for at least `share` of the samples. At .01, the derivatives of sigmoid and tanh are below 4 % of their
+    maximum (see Glorot & Bengio 2010, sec. 3). Only sigmoid, tanh and softsign can saturate; for activations that are
+    not bounded on both sides the fraction is 0. In convolutional layers, units are channels and every pixel is a
+    sample. `init/...` are measured with the initial weights on the same samples, where batch norm still passes its
+    inputs through unchanged.
 
     Args:
-        threshold: How near an asymptote counts, in (0, .5].
-        share: The share of samples for which a saturated unit is that near, in (0, 1].
+        threshold: Maximum distance from an asymptote, as a fraction of the range, in (0, 0.5].
+        share: Minimum fraction of samples for which a saturated unit is that close, in (0, 1].
     """
 
     threshold: float = 0.01
     share: float = 0.95
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
-        """The callback for Lightning; packs have their own."""
-        require(0 < self.threshold <= 0.5, f"callbacks.dead_units.threshold must lie in (0, .5], got {self.threshold}.")
-        require(0 < self.share <= 1, f"callbacks.dead_units.share must lie in (0, 1], got {self.share}.")
+        """Create the callback for Lightning; packs have their own implementation."""
+        require(0 < self.threshold <= 0.5, f"callbacks.dead_units.threshold must be in (0, 0.5], got {self.threshold}.")
+        require(0 < self.share <= 1, f"callbacks.dead_units.share must be in (0, 1], got {self.share}.")
         return DeadUnits(self.threshold, self.share)
 
 
 def near_asymptote(activation: str, outputs: Tensor, threshold: float) -> Tensor:
-    """One for each output of a bounded activation near one of its asymptotes, else zero; see `DeadUnitsOptions`."""
+    """1.0 for each output of a bounded activation near an asymptote, otherwise 0.0; see `DeadUnitsOptions`."""
     low, high = BOUNDED[activation]
-    # In place, and not as booleans, takes a fifth of the time; sums of these are exact up to 2**24.
+    # Computing in place and without booleans takes a fifth of the time; sums of these are exact up to 2**24.
     return (outputs.float() - (low + high) / 2).abs_().gt_((high - low) * (0.5 - threshold))
 
 
@@ -62,7 +62,7 @@ class DeadUnits(Diagnosis):
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look at the initial weights."""
+        """Measure the initial weights."""
         loader: Iterable[tuple[Tensor, Tensor]] = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
         modes = [(module, module.training) for module in pl_module.modules()]
         pl_module.eval()
@@ -76,23 +76,23 @@ class DeadUnits(Diagnosis):
         self.note_initial(self._end(trainer))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look from here on."""
+        """Start measuring."""
         if not trainer.sanity_checking:
             self._begin(pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report the shares."""
+        """Report the fractions."""
         if not trainer.sanity_checking:
             self.report(trainer, self._end(trainer))
 
     def _begin(self, module: nn.Module) -> None:
         device = next(module.parameters()).device
-        # Ahead of any batch, since a rank's share of a tiny split may be empty.
+        # Before any batch, since a rank's part of a very small split may be empty.
         self._seen = {n: torch.zeros(3, w, dtype=torch.long, device=device) for n, w in self.layers.widths.items()}
         self._hooks = self.look(self._see)
 
     def _see(self, number: int, outputs: Tensor) -> None:
-        """Count for each unit the batches in which it is alive, the samples near an asymptote, and all samples."""
+        """Count, for each unit, batches in which it is alive, samples near an asymptote, and all samples."""
         alive, saturated, n = self._seen[number]
         dims = [dim for dim in range(outputs.dim()) if dim != 1]
         alive += (outputs.amax(dims) != 0) | (outputs.amin(dims) != 0)
@@ -106,7 +106,9 @@ class DeadUnits(Diagnosis):
             hook.remove()
         values: dict[str, Tensor] = {}
         for number, own in self._seen.items():
-            alive, saturated, n = trainer.strategy.reduce(own, reduce_op="sum")  # over ranks, each with other samples
+            alive, saturated, n = trainer.strategy.reduce(
+                own, reduce_op="sum"
+            )  # over ranks, which have different samples
             values[f"dead_units/layer_{number}"] = (alive == 0).float().mean()
             values[f"saturated_units/layer_{number}"] = (saturated >= self.share * n).float().mean()
         return values

@@ -1,4 +1,4 @@
-"""What gradient clipping does."""
+"""Effect of gradient clipping."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +13,20 @@ from .layers import SampledSteps
 
 @dataclass
 class GradientClippingOptions:
-    """Measures the gradient norm before and after clipping, and how many steps were clipped (clipped_steps).
+    """Measures the gradient norm before and after clipping, and the fraction of clipped steps (clipped_steps).
 
-    `gradient_norm/before_clipping` and `gradient_norm/after_clipping` are norms over all parameters, biases and norms
-    included, as `trainer.gradient_clip_val` bounds them, each the mean over the epoch's sampled steps (the first and
-    every `every_n_steps`-th after it); `clipped_steps` is the share of these whose gradient was changed.
+    `gradient_norm/before_clipping` and `gradient_norm/after_clipping` are norms over all parameters, including biases
+    and norm layers, as for `trainer.gradient_clip_val`. They are means over the epoch's sampled steps (the first, and
+    every `every_n_steps`-th after it); `clipped_steps` is the fraction of these whose gradient was changed.
 
     Args:
-        every_n_steps: Optimizer steps from one that is measured to the next.
+        every_n_steps: Measure every n-th optimizer step of an epoch; at least 1.
     """
 
     every_n_steps: int = 1
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
-        """The callback for Lightning; packs have their own."""
+        """Create the callback for Lightning; packs have their own implementation."""
         check_every("gradient_clipping", self.every_n_steps)
         return GradientClipping(self.every_n_steps)
 
@@ -41,13 +41,13 @@ class GradientClipping(SampledSteps):
         self._after: list[Tensor] = []
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Measure what is about to be clipped."""
+        """Measure gradients before clipping."""
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         self._before.append(_total(self._gradients))
 
     def after_step(self) -> None:
-        """Measure what the optimizer was given: clipping works in place, and so far nothing has cleared it."""
+        """Measure gradients after clipping, which works in place; they are not cleared yet."""
         self._after.append(_total(self._gradients))
         self._gradients = []
         if not self.initial:
@@ -57,14 +57,14 @@ class GradientClipping(SampledSteps):
         """Report the means of the epoch."""
         if self._after:
             before, after = torch.stack(self._before), torch.stack(self._after)
-            # A gradient that is not clipped is multiplied by one, or not at all, so its norm is the same bit for bit.
+            # A gradient that is not clipped is multiplied by one, or not at all, so its norm is bit-identical.
             clipped = (after < before).float().mean()
             self.report(trainer, {**_norms(before.mean(), after.mean()), "clipped_steps": clipped})
         self._before, self._after = [], []
 
 
 def _total(gradients: list[Tensor]) -> Tensor:
-    """The norm of all gradients; what `torch.nn.utils.get_total_norm` does besides takes longer than this in all."""
+    """Norm of all gradients; `torch.nn.utils.get_total_norm` does more, and takes more than twice as long."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 

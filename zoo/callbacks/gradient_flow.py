@@ -1,4 +1,4 @@
-"""How much gradient reaches each layer, and how far it moves the weights."""
+"""Gradient norm of each layer, and the relative size of its weight updates."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,22 +23,22 @@ class GradientFlowOptions:
     steps: the first and every `every_n_steps`-th after it. `init/...` are those of the very first step.
 
     Args:
-        every_n_steps: Optimizer steps from one that is measured to the next.
+        every_n_steps: Measure every n-th optimizer step of an epoch; at least 1.
     """
 
     every_n_steps: int = 20
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
-        """The callback for Lightning; packs have their own."""
+        """Create the callback for Lightning; packs have their own implementation."""
         check_every("gradient_flow", self.every_n_steps)
         return GradientFlow(self.every_n_steps)
 
 
 def check_every(callback: str, every_n_steps: int) -> None:
-    """Refuse steps that cannot be counted.
+    """Check the option `every_n_steps`.
 
     Raises:
-        InputError: It is below 1.
+        InputError: If it is below 1.
     """
     require(every_n_steps >= 1, f"callbacks.{callback}.every_n_steps must be at least 1, got {every_n_steps}.")
 
@@ -53,17 +53,17 @@ class GradientFlow(SampledSteps):
         self._before: list[Tensor] = []
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Measure the gradients and remember the weights."""
+        """Measure the gradients and store the weights."""
         weights = self._weights()
-        if not weights:  # a net of other layers than those
+        if not weights:  # the net has no layers of these types
             return
-        # A weight that is frozen has no gradient.
+        # Frozen weights have no gradient.
         norms = [norm(torch.zeros_like(weight) if weight.grad is None else weight.grad) for weight in weights]
         self._norms.append(torch.stack(norms))
         self._before = [weight.detach().clone() for weight in weights]
 
     def after_step(self) -> None:
-        """Measure how far the weights have moved."""
+        """Measure the change of the weights."""
         if not self._before:
             return
         pairs = [(now.detach(), before) for now, before in zip(self._weights(), self._before, strict=True)]

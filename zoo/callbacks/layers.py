@@ -1,4 +1,4 @@
-"""The layers of a net in the order in which they compute, and what callbacks that look at them share."""
+"""The layers of a net in execution order, and base classes of the callbacks that measure them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ class Layers:
     """The layers of a net.
 
     Attributes:
-        weighted: Those with weights (`zoo.parts.layers.WEIGHTED`); the first, `layer_1`, is next to the input.
-        activations: Those behind a weighted one, by its number, counted from 1; of several behind one, the last.
-        widths: The units, or channels, of each of `activations`.
-        calls: The activation modules, each with what its calls in a forward pass are: the number of the layer ahead, or
-            None where another follows behind the same layer. A module may be called more than once.
+        weighted: Layers with weights (`zoo.parts.layers.WEIGHTED`); the first, `layer_1`, is next to the input.
+        activations: The activation after each weighted layer, by the layer's number (from 1); if several, the last.
+        widths: Number of units or channels of each of `activations`.
+        calls: For each activation module, its calls in a forward pass: the number of the preceding weighted layer, or
+            None if another activation follows before the next one. A module may be called more than once.
     """
 
     weighted: list[nn.Module] = field(default_factory=list)
@@ -34,9 +34,9 @@ class Layers:
 
 
 def layers_of(model: ZooModule) -> Layers:
-    """The layers of a model, by an evaluation of two inputs of zeros; those that it does not reach come last.
+    """Find the layers of a model with a forward pass of two zero inputs; layers that are not reached come last.
 
-    It draws no random numbers and leaves the model as it was.
+    Draws no random numbers and does not change the model.
     """
     found = Layers()
 
@@ -46,7 +46,7 @@ def layers_of(model: ZooModule) -> Layers:
                 found.weighted.append(module)
             return
         number = len(found.weighted) or None
-        if number in found.activations:  # this call follows behind the same layer
+        if number in found.activations:  # another activation after the same layer
             earlier = found.calls[found.activations[number]]
             earlier[earlier.index(number)] = None
         found.calls.setdefault(module, []).append(number)
@@ -71,12 +71,12 @@ def layers_of(model: ZooModule) -> Layers:
 
 
 class Diagnosis(L.Callback):
-    """A callback that measures by layer, and leaves what it measured in the run's curve and result.
+    """A callback that measures layers and adds the values to the run's curve and result.
 
-    It never waits for a GPU within an epoch, draws no random numbers and changes none of the run's other numbers.
+    It does not synchronise with a GPU within an epoch, draws no random numbers and does not change any other result.
 
     Attributes:
-        initial: What was measured of the initial weights, under the names of the curve with `init/` ahead.
+        initial: Values for the initial weights, with the names of the curve and the prefix `init/`.
     """
 
     layers: Layers
@@ -85,24 +85,24 @@ class Diagnosis(L.Callback):
         self.initial: dict[str, float] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Find the layers, ahead of anything that may wrap them."""
+        """Find the layers, before anything wraps them."""
         if stage == "fit":
             assert isinstance(pl_module, ZooModule)
             self.layers = layers_of(pl_module)
 
     def note_initial(self, values: Mapping[str, Tensor]) -> None:
-        """Keep what was measured of the initial weights, a number each."""
+        """Store values for the initial weights, one number each."""
         self.initial |= {f"init/{name}": float(value) for name, value in values.items()}
 
     def report(self, trainer: L.Trainer, values: Mapping[str, Tensor]) -> None:
-        """Put numbers into the row of this epoch; in DDP rank 0's count."""
-        # Not by `self.log`, which spends more on a number than measuring it takes.
+        """Add values to the row of this epoch; in DDP, those of rank 0."""
+        # Not with `self.log`, which takes longer for a value than measuring it.
         if trainer.logger is not None:
             row = {name: float(value) for name, value in values.items()}
             trainer.logger.log_metrics({**row, "epoch": float(trainer.current_epoch)}, trainer.global_step)
 
     def look(self, see: Callable[[int, Tensor], None]) -> list[RemovableHandle]:
-        """Show the outputs of each activation layer, with its number, until the handles are removed."""
+        """Call `see` with the number and outputs of each activation layer, until the handles are removed."""
 
         def hook(numbers: list[int | None]) -> Callable[..., None]:
             turns = cycle(numbers)
@@ -117,10 +117,10 @@ class Diagnosis(L.Callback):
 
 
 class SampledSteps(Diagnosis):
-    """A diagnosis of the first optimizer step of each epoch and of each k-th after it.
+    """A diagnosis of the first optimizer step of each epoch, and every n-th step after it.
 
-    A step is the optimizer's: with `trainer.accumulate_grad_batches` it has the gradient of several batches. In DDP
-    gradients are those averaged over the ranks, the same on each.
+    With `trainer.accumulate_grad_batches`, a step has the gradient of several batches. In DDP, gradients are averaged
+    over the ranks and the same on each.
     """
 
     def __init__(self, every_n_steps: int) -> None:
@@ -130,13 +130,13 @@ class SampledSteps(Diagnosis):
         self._sampling = False
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Count from here."""
+        """Reset the step counter."""
         self._step = 0
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Gradients are complete, unscaled, and not clipped yet."""
+        """Measure gradients that are complete and unscaled, but not clipped yet."""
         self._sampling = self._step % self.every_n_steps == 0
         self._step += 1
         if self._sampling:
@@ -145,22 +145,22 @@ class SampledSteps(Diagnosis):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """The step is done, if this batch had one; gradients are as they were clipped."""
+        """Measure after the optimizer step, if this batch had one; gradients are clipped."""
         if self._sampling:
             self._sampling = False
             self.after_step()
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Measure ahead of clipping."""
+        """Measure before clipping."""
         raise NotImplementedError
 
     def after_step(self) -> None:
-        """Measure behind the optimizer."""
+        """Measure after the optimizer step."""
         raise NotImplementedError
 
 
 def widest(device: torch.device) -> torch.dtype:
-    """The type to take norms in: in single precision, which is all that Apple has, 1e-23 squared is zero."""
+    """Data type for norms: float64 where supported, since 1e-23 squared is zero in float32 (the only one on MPS)."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 

@@ -1,4 +1,4 @@
-"""Metrics of the rare one of two classes, at a threshold chosen on validation."""
+"""Metrics of the rare class in binary classification, at a threshold chosen on validation."""
 
 import math
 from collections.abc import Mapping
@@ -26,35 +26,36 @@ Outputs = tuple[Tensor, Tensor]  # logits (N, 2), classes (N,)
 
 @dataclass
 class RareClassOptions:
-    """Measures the rare one of two classes, the one with fewer training rows: F1 and average precision.
+    """Measures F1 and average precision of the rare class, the one of two classes with fewer training rows.
 
-    Accuracy says little of a class of 3 %, and .5 is a poor place to cut: what maximises F1 lies lower for most nets
-    (at half of the F1 reached where probabilities are calibrated: Lipton, Elkan & Naryanaswamy 2014), and class weights
-    move it. So the restored best model's threshold on the rare class's probability is the one that maximises F1 on
-    validation, of equals the highest, among the probabilities that stand there. `threshold`, `val/f1_rare` and
-    `test/f1_rare` are that and F1 of what is at or above it, `val/auprc` and `test/auprc` the average precision, and
-    `test/f1_rare_at_half` is F1 at .5. Where the classes are equally frequent, the second counts as the rare one.
-    `val/f1_rare` is the best of many and so flatters; `test/f1_rare` does not. `zoo predict` cuts at .5, as ever.
+    Accuracy is not informative for a class of 3 %, and .5 is a poor threshold: for most nets the threshold that
+    maximises F1 is lower (half of the best F1 for calibrated probabilities: Lipton, Elkan & Naryanaswamy 2014), and
+    class weights change it. The threshold on the rare class's probability is therefore chosen among the probabilities
+    on validation, with the restored best model, to maximise F1 there (the highest one if there are ties). It is
+    reported as `threshold`. `val/f1_rare` and `test/f1_rare` are F1 at this threshold, `val/auprc` and `test/auprc` the
+    average precision, and `test/f1_rare_at_half` is F1 at .5. If both classes are equally frequent, the second counts
+    as the rare one. `val/f1_rare` is optimistic, because the threshold was chosen on the same data; `test/f1_rare` is
+    not. `zoo predict` always uses .5.
     """
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
-        """The callback that keeps what a test sees; `zoo.train` and `zoo.pack` measure after training."""
-        kind = "this is a regression" if num_classes == 1 else f"these are {num_classes}"
-        require(num_classes == 2, f"callbacks.rare_class needs data of two classes, and {kind}; leave it out.")
+        """Create the callback that stores test outputs; `zoo.train` and `zoo.pack` measure after training."""
+        kind = "this is a regression" if num_classes == 1 else f"there are {num_classes}"
+        require(num_classes == 2, f"callbacks.rare_class needs data with two classes, but {kind}; remove the callback.")
         return RareClass()
 
 
 class RareClass(L.Callback):
-    """Keeps the outputs of the split tested last, of all devices.
+    """Stores the outputs of the last tested split, from all devices.
 
     Attributes:
-        outputs: Its logits (N, 2) and classes (N,), on the CPU.
+        outputs: Logits (N, 2) and classes (N,), on the CPU.
     """
 
     outputs: Outputs
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: "ZooModule") -> None:  # type: ignore[override]
-        """Lightning asks callbacks ahead of the module, which then forgets its batches."""
+        """Store the outputs; Lightning calls callbacks before the module, which then clears its batches."""
         gathered = pl_module.gathered("test")
         if trainer.world_size > 1:
             gathered = tuple(torch.cat(gather_all_tensors(part)) for part in gathered)  # type: ignore[assignment]
@@ -63,15 +64,15 @@ class RareClass(L.Callback):
 
 
 def rare_class_of(data: ArrayDataModule) -> int:
-    """The class with fewer training rows; of equals the second."""
+    """Return the class with fewer training rows; the second if both are equally frequent."""
     first, second = data.class_counts().tolist()
     return int(first >= second)
 
 
 def why_not_rare(data: ArrayDataModule) -> str:
-    """Why the rare class of data cannot be measured; empty if it can."""
+    """Return why the rare class cannot be measured on this data; empty if it can."""
     if data.num_classes != 2:
-        return ""  # the option itself says so
+        return ""  # the callback's own error covers this
     rare = rare_class_of(data)
     counts = {split: int((data.arrays(split)[1] == rare).sum()) for split in data.indices}
     if min(counts.values()) > 0:
@@ -79,21 +80,21 @@ def why_not_rare(data: ArrayDataModule) -> str:
     assert data.class_names is not None
     shown = ", ".join(f"{n} in {split}" for split, n in counts.items())
     return (
-        f"callbacks.rare_class needs rows of the rare class {data.class_names[rare]!r} in every split, and there are "
-        f"{shown}; give it more rows (data.train_size, data.val_fraction), or leave it out."
+        f"callbacks.rare_class needs rows of the rare class {data.class_names[rare]!r} in every split, but there are "
+        f"{shown}; increase data.train_size or data.val_fraction, or remove the callback."
     )
 
 
 def rare_class_metrics(rare: int, outputs: Mapping[str, Outputs]) -> dict[str, float]:
-    """See `RareClassOptions`; all NaN where a logit is.
+    """Compute the metrics of `RareClassOptions`; all are NaN if a logit is.
 
     Args:
         rare: The rare class.
         outputs: The outputs on `val` and `test`.
     """
-    from sklearn.metrics import average_precision_score, f1_score  # takes a while, and few runs need it
+    from sklearn.metrics import average_precision_score, f1_score  # a slow import that few runs need
 
-    # In double precision, or else probabilities near 1 are all the same.
+    # In float32, probabilities near 1 could not be distinguished.
     scores = {split: _probability(logits, rare) for split, (logits, _) in outputs.items()}
     hits = {split: (y == rare).numpy() for split, (_, y) in outputs.items()}
     if not all(np.isfinite(score).all() for score in scores.values()):
@@ -108,18 +109,18 @@ def rare_class_metrics(rare: int, outputs: Mapping[str, Outputs]) -> dict[str, f
 
 
 def best_threshold(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> float:
-    """The score at or above which all are called rare for the largest F1; of equals the highest.
+    """Return the threshold with the largest F1 if scores at or above it count as rare; the highest if there are ties.
 
     Args:
-        scores: The rare class's probability, (N,).
-        hits: Which are rare, (N,), some.
+        scores: Probability of the rare class, (N,).
+        hits: Whether each sample is of the rare class, (N,); at least one is.
     """
     order = np.argsort(-scores, kind="stable")
     descending = scores[order]
     found, called = np.cumsum(hits[order]), np.arange(1, len(order) + 1)
-    # F1 = 2·TP/(called + positives): a quotient of integers, so that equals are equal to the bit.
+    # F1 = 2·TP/(called + positives) is a quotient of integers, so ties are exact.
     f1 = 2 * found / (called + found[-1])
-    last = np.append(descending[1:] != descending[:-1], True)  # equal scores fall on one side
+    last = np.append(descending[1:] != descending[:-1], True)  # equal scores are on the same side of a threshold
     return float(descending[np.argmax(np.where(last, f1, -1.0))])
 
 

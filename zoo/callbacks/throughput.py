@@ -1,4 +1,4 @@
-"""How fast a run trains, by clocks that all of its processes stop together."""
+"""Training throughput, measured with clocks that are synchronised between processes."""
 
 import math
 import time
@@ -17,32 +17,33 @@ from .layers import widest
 
 @dataclass
 class ThroughputOptions:
-    """Measures training: samples per second in the steady state, the parts of a step, start-up and peak memory.
+    """Measures samples per second, time per batch, start-up time and peak memory.
 
-    Epochs from `warmup_epochs` on count. Ahead of each start and stop of a clock the GPU finishes its work and all
-    processes wait for each other (as AlgoPerf's clocks do, Dahl et al. 2023), so that the slowest of them is what is
-    measured. In the final metrics stand
+    The first `warmup_epochs` epochs are not measured. Before a clock is started or stopped, the GPU finishes its work
+    and all processes wait for each other (as in AlgoPerf, Dahl et al. 2023), so the slowest process is measured. The
+    final metrics are:
 
-    - `samples_per_second`: the samples of all processes over the time of those epochs, without their validation.
-    - `data_seconds` and `step_seconds`, a batch: from the end of one to the start of the next, in which it is cut and
-      moved to the device; and all the rest. Together they are an epoch's time over its number of batches.
-    - `validation_seconds`, an epoch.
-    - `startup_seconds`: from where `zoo.train.fit` is entered on the first process to the end of the first step. Data
-      are read, other processes started, and what is compiled is compiled in it; imports of the first process are not.
-    - `peak_memory_bytes`: what the process holds at most (its resident set) up to the end of training, the largest of
-      all processes, and each one's own as `rank_0/peak_memory_bytes`, ...; on a GPU also what torch allocates there,
-      `peak_gpu_memory_bytes` and `rank_0/peak_gpu_memory_bytes`, ...
+    - `samples_per_second`: samples of all processes divided by the training time of the measured epochs, without
+      validation.
+    - `data_seconds`: time per batch between the end of a batch and the start of the next, in which it is sliced and
+      moved to the device. `step_seconds`: the remaining time per batch.
+    - `validation_seconds`: time per validation.
+    - `startup_seconds`: from the call of `zoo.train.fit` in the first process to the end of the first step. This
+      includes reading data, starting other processes and compilation, but not the imports of the first process.
+    - `peak_memory_bytes`: maximum resident memory of a process up to the end of training, the largest of all
+      processes; `rank_0/peak_memory_bytes`, ... are those of each process. On a GPU also the memory allocated by
+      torch: `peak_gpu_memory_bytes`, `rank_0/peak_gpu_memory_bytes`, ...
 
-    A run with it is trained by itself, in no pack.
+    A run with this callback is never trained in a pack.
 
     Args:
-        warmup_epochs: Epochs ahead of those that count.
+        warmup_epochs: Number of epochs before the measurement starts; not negative.
     """
 
     warmup_epochs: int = 1
 
     def make(self, out: Path, num_classes: int) -> L.Callback:
-        """The callback, which begins to count."""
+        """Create the callback, which starts its clock."""
         require(
             self.warmup_epochs >= 0,
             f"callbacks.throughput.warmup_epochs must not be negative, got {self.warmup_epochs}.",
@@ -54,8 +55,8 @@ class Throughput(L.Callback):
     """See `ThroughputOptions`.
 
     Attributes:
-        entered: When the run began, on the clock of `time.perf_counter`.
-        metrics: What was measured, the same on all processes; NaN where nothing was, none at all before training ends.
+        entered: Start of the run, as `time.perf_counter`.
+        metrics: The measured values, the same on all processes; NaN if not measured, empty before training ends.
     """
 
     def __init__(self, warmup_epochs: int) -> None:
@@ -65,8 +66,8 @@ class Throughput(L.Callback):
         self._startup = math.nan
         self._samples = self._batches = self._validations = 0
         self._training = self._data = self._validation = 0.0
-        self._since: float | None = None  # when the training part of an epoch began; None while none is counted
-        self._mark = 0.0  # the end of the last batch
+        self._since: float | None = None  # start of the training part of a measured epoch; None outside of one
+        self._mark = 0.0  # end of the last batch
         self._validation_since: float | None = None
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -77,14 +78,14 @@ class Throughput(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The batch is there."""
+        """Add the time in which the batch was loaded."""
         if self._since is not None:
             self._data += time.perf_counter() - self._mark
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the batch; the last one of an epoch stops the clock, ahead of validation."""
+        """Count the batch; the last one of an epoch stops the clock, before validation."""
         if math.isnan(self._startup):
             self._startup = _now(trainer) - self.entered
         if self._since is None:
@@ -96,31 +97,31 @@ class Throughput(L.Callback):
             self._stop(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock of validation."""
+        """Start the validation clock."""
         if trainer.current_epoch >= self.warmup_epochs and not trainer.sanity_checking:
             self._validation_since = _now(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop it, before a checkpoint is written."""
+        """Stop the validation clock, before a checkpoint is written."""
         if self._validation_since is not None:
             self._validation += _now(trainer) - self._validation_since
             self._validations += 1
             self._validation_since = None
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop the clock of an epoch that `trainer.max_steps` cut short."""
+        """Stop the clock if `trainer.max_steps` ended the epoch early."""
         if self._since is not None:
             self._stop(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put together what all processes have measured."""
+        """Combine the measurements of all processes."""
         memory = peak_memory_bytes()
         host, gpu = (math.nan if memory[name] is None else memory[name] for name in ("host", "gpu"))
         device = trainer.strategy.root_device
         own = [self._startup, self._training, self._data, self._validation, self._samples, host, gpu]
         row = torch.tensor(own, dtype=widest(device), device=device)
         rows = trainer.strategy.all_gather(row).reshape(-1, len(own)).cpu()
-        # The slowest process is what all wait for.
+        # All processes wait for the slowest.
         startup, training, data, validation, _, _, _ = rows.amax(0).tolist()
         samples = rows[:, 4].sum().item()
         self.metrics = {
@@ -142,7 +143,7 @@ class Throughput(L.Callback):
 
 
 def _now(trainer: L.Trainer) -> float:
-    """The time at which all processes, and their GPUs, have come to this point."""
+    """Time at which all processes and their GPUs have reached this point."""
     device = trainer.strategy.root_device
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Is a set-up sound? The checks of Karpathy's recipe (2019) and of the chapter's checklist, run for real in seconds.
+"""Checks a model and its data before training: Karpathy's recipe (2019) and the chapter's checklist, in seconds.
 
 >>> from zoo.doctor import examine
 >>> findings = examine(model, data)  # any LightningModule, any data module whose batches are (x, y)
@@ -58,18 +58,18 @@ def examine(
     world_size: int = 1,
     checks: tuple[str, ...] = tuple(CHECKS),
 ) -> list[Finding]:
-    """Run the checks on a model as it is, which stays as it is; the same arguments give the same findings.
+    """Run the checks on a model without changing it; the same arguments give the same findings.
 
     Args:
-        model: A LightningModule whose forward gives logits (B, C), in a regression (B, 1). It is trained by its own
-            `training_step` where that is not a `ZooModule`'s.
-        data: One of this project's data modules, or any whose loaders bring batches `(x, y)`.
-        config: As `zoo fit` has it, for its seed and gradient clipping.
-        world_size: The number of devices to share each batch.
-        checks: The names of those to run.
+        model: A LightningModule whose forward returns logits (B, C), or (B, 1) for a regression. Other modules than
+            `ZooModule` are trained by their own `training_step`.
+        data: One of this project's data modules, or any data module whose loaders yield batches `(x, y)`.
+        config: Config as for `zoo fit`; its seed and gradient clipping are used.
+        world_size: Number of devices that share each batch.
+        checks: Names of the checks to run.
 
     Returns:
-        A finding a check, `forward` first; that one alone where the model gives no outputs to measure.
+        One finding per check, `forward` first. If `forward` is broken, it is the only one.
     """
     with quiet(), torch.random.fork_rng(devices=[]):
         subject = make_subject(model, data, config, world_size)
@@ -90,7 +90,7 @@ def diagnose(config: Mapping[str, Any]) -> list[Finding]:
         config: See `zoo.config`.
 
     Raises:
-        InputError: A config that `zoo fit` would refuse.
+        InputError: If `zoo fit` would reject the config.
     """
     config = resolve(config)
     model, data = prepare(config)

@@ -1,4 +1,4 @@
-"""Do the inputs teach anything: the net against itself on zeros."""
+"""Input-independent baseline: training on real inputs compared with training on zeros."""
 
 import math
 
@@ -15,15 +15,16 @@ ASSOCIATED, PERMUTATIONS = 4.0, 200
 
 
 def zero_input(s: Subject) -> Finding:
-    """Real inputs must teach more than zeros do.
+    """Real inputs must give a lower validation loss than zeros.
 
     Karpathy 2019, "input-independent baseline". The net is trained for 150 steps of Adam on training inputs, and again
-    on zeros in their place, which teach the shares of classes alone (those shares themselves, where they do better);
-    each is measured on validation every 50 steps, and its best counts. Fine is a loss that is better by two standard
-    errors of the paired difference over validation samples. Else a remark where outputs go with targets all the same
-    (their covariance over samples is 4 deviations above that under 200 permutations), as with few rows, a rare class or
-    outputs that are too sure. Else broken, or a remark below 20 validation samples. A plain net of 64 ReLUs on the same
-    data then tells whether data or net is to blame.
+    on zeros, from which only the class frequencies can be learned (if predicting those frequencies directly is better,
+    that is used instead). Both are evaluated on validation every 50 steps, and the best result counts. ok: the loss on
+    real inputs is lower by more than two standard errors of the paired difference over validation samples. Otherwise
+    remark, if outputs are still associated with targets (their covariance over samples is 4 standard deviations above
+    that of 200 permutations), as happens with few rows, a rare class or overconfident outputs. Otherwise broken, or
+    remark with fewer than 20 validation samples. A plain net of 64 ReLUs on the same data then shows whether the data
+    or the net is the cause.
     """
     n = len(s.val[0])
     real, outputs = _learn(s, s.calm_copy(), 1.0)
@@ -38,30 +39,33 @@ def zero_input(s: Subject) -> Finding:
         "association": association,
     }
     text = (
-        f"Validation loss {real.mean():.3g} after {BASELINE_STEPS} steps, {zeros.mean():.3g} on zeros: "
-        f"a gain of {gain:.2g} ± {error:.1g}."
+        f"Validation loss {real.mean():.3g} after {BASELINE_STEPS} steps, {zeros.mean():.3g} with all inputs set to "
+        f"zero: an improvement of {gain:.2g} ± {error:.1g}."
     )
     if gain > 2 * error:
         return Finding("zero_input", "ok", text, numbers)
     if association > ASSOCIATED:
-        text += f" Outputs go with targets ({association:.1f} deviations from chance)."
-        why = "Inputs tell something, but the loss does not show it yet: few rows, a rare class or too sure outputs."
-        change = "More rows, --model.class_weights balanced, or what else is said here of weights and learning rate."
+        text += f" Outputs are associated with targets ({association:.1f} standard deviations above chance)."
+        why = (
+            "Inputs are informative, but the loss does not show it yet: there are few rows, a rare class or "
+            "overconfident outputs."
+        )
+        change = "Add rows, use --model.class_weights balanced, or fix the other findings first."
         return Finding("zero_input", "remark", text, numbers, why, change)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(s.x[0].numel(), 64), nn.ReLU(), nn.Linear(64, s.num_classes))
     plain_gain, plain_error = _gain(zeros, _learn(s, plain, 1.0)[0])
     numbers["gain_of_plain_net"] = plain_gain
-    text += f" A plain net gains {plain_gain:.2g} ± {plain_error:.1g}."
+    text += f" A plain MLP improves by {plain_gain:.2g} ± {plain_error:.1g}."
     if plain_gain > 2 * plain_error:
-        why, change = "The data can be learned, but not by this net.", "Mend the net, or take another (--model mlp)."
+        why, change = "The data can be learned, but not by this net.", "Fix the net, or use another (--model mlp)."
     else:
-        why = "Inputs say nothing about the targets (Karpathy 2019): labels shuffled, misaligned or pure noise?"
-        change = "Look at rows of the data beside their labels; see that both are shuffled and split together."
+        why = "Inputs do not predict the targets (Karpathy 2019): labels may be shuffled, misaligned or pure noise."
+        change = "Compare some rows with their labels; check that inputs and labels are shuffled and split together."
     return Finding("zero_input", "broken" if n >= FEW_VALIDATED else "remark", text, numbers, why, change)
 
 
 def _learn(s: Subject, model: nn.Module, factor: float) -> tuple[Tensor, Tensor]:
-    """Train on inputs times a factor; losses (n,) and outputs (n, C) on validation at the best of a few looks."""
+    """Train on inputs times a factor; return the best validation losses (n,) and the outputs (n, C)."""
     best: tuple[Tensor, Tensor] | None = None
     if not any(p.requires_grad for p in model.parameters()):
         return _validate(s, model, factor)
@@ -85,7 +89,7 @@ def _validate(s: Subject, model: nn.Module, factor: float) -> tuple[Tensor, Tens
 
 
 def _association(s: Subject, outputs: Tensor) -> float:
-    """The covariance of outputs with targets over validation samples, in deviations of what permuted targets give."""
+    """Covariance of outputs and targets on validation, in standard deviations of that of permuted targets."""
     y = s.val[1]
     targets = y.reshape(-1, 1) if s.num_classes == 1 else nn.functional.one_hot(y, s.num_classes)
     centred = (targets - targets.float().mean(0)).double()
@@ -98,7 +102,7 @@ def _association(s: Subject, outputs: Tensor) -> float:
 
 
 def _shares_alone(s: Subject) -> Tensor:
-    """The losses of validation samples, (n,), to whoever names the mean, or the shares of classes, each time."""
+    """Validation losses, (n,), of always predicting the mean target or the class frequencies."""
     y = s.val[1]
     if s.num_classes == 1:
         return (y.flatten() - s.all_y.mean()).square()
@@ -107,7 +111,7 @@ def _shares_alone(s: Subject) -> Tensor:
 
 
 def _gain(zeros: Tensor, real: Tensor) -> tuple[float, float]:
-    """The mean of the paired difference, and its standard error."""
+    """Mean of the paired difference and its standard error."""
     difference = zeros - real
     if not difference.isfinite().all():
         return -math.inf, 0.0

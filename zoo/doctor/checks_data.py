@@ -1,4 +1,4 @@
-"""Checks of the data and the batches: scale of the inputs, imbalance, batches too small for batch norm."""
+"""Checks of the data and batches: input scale, class imbalance, batches too small for batch norm."""
 
 import torch
 
@@ -13,13 +13,13 @@ SMALL_BATCH, TINY_BATCH = 16, 4
 
 
 def input_scale(s: Subject) -> Finding:
-    """Inputs near mean 0 and deviation 1, by channel of an image, else by feature, over the training split.
+    """Inputs should have mean 0 and standard deviation 1: per channel of an image, else per feature.
 
-    Broken: a feature with |mean| > 3 or a deviation > 10. The gradient of a layer's weights is proportional to its
-    inputs, and the curvature to their square (LeCun et al. 1998, Efficient BackProp, section 4.3): features whose size
-    differs by 10 make directions whose best learning rates differ by 100. Pixels in [0, 1] (mean .1 to .5, deviation
-    .2 to .4) are fine by it. Remark: |mean| > 1, a deviation > 5 or < .1, a tenth of the others, which is learned last.
-    Constant features are left out.
+    Measured on the training split; constant features are ignored. broken: a feature with |mean| > 3 or std > 10. The
+    gradient of a layer's weights is proportional to its inputs, and the curvature to their square (LeCun et al. 1998,
+    Efficient BackProp, section 4.3), so features whose scales differ by a factor of 10 need learning rates that differ
+    by 100. Pixels in [0, 1] (mean .1 to .5, std .2 to .4) pass. remark: |mean| > 1, std > 5, or std < .1, since such a
+    feature is learned last.
     """
     x = s.all_x
     axes = (0, 2, 3) if x.ndim == 4 else (0,)
@@ -36,31 +36,30 @@ def input_scale(s: Subject) -> Finding:
     return Finding(
         "input_scale",
         level,
-        f"By {unit}: |mean| at most {largest_mean:.3g}, standard deviations from {low:.3g} to {high:.3g} "
+        f"Per {unit}: |mean| at most {largest_mean:.3g}, standard deviations from {low:.3g} to {high:.3g} "
         f"({int((~varying).sum())} constant).",
         {"largest_mean": largest_mean, "smallest_std": low, "largest_std": high},
         *(
             ()
             if level == "ok"
             else (
-                "Inputs far from mean 0 and deviation 1 make some weights learn many times faster than others and "
-                "saturate units (LeCun et al. 1998).",
-                "Normalise in the data module with the training split's mean and standard deviation, as those of this "
-                "project do.",
+                "Inputs far from mean 0 and standard deviation 1 make some weights learn many times faster than others "
+                "and saturate units (LeCun et al. 1998).",
+                "Normalise the inputs in the data module, with the mean and standard deviation of the training split.",
             )
         ),
     )
 
 
-_LOAD = "Look at what the data module's `load` returns."
+_LOAD = "Check what the data module's `load` returns."
 
 
 def class_imbalance(s: Subject) -> Finding:
-    """Classes of which one is rare, without class weights.
+    """A class is rare, and the loss has no class weights.
 
-    Remark: the rarest class has under a tenth of the rows of the most frequent. From there on the mean loss is that of
-    the frequent class, and a net that never names the rare one is over 90 % right with two classes (Buda et al. 2018
-    find the harm growing with the ratio, small at 10, large at 50). Broken: a class without a row.
+    remark: the rarest class has less than a tenth of the rows of the most frequent class. The mean loss is then
+    dominated by the frequent class, and a net that never predicts the rare one has an accuracy above 90 % with two
+    classes (Buda et al. 2018: the effect is small at a ratio of 10 and large at 50). broken: a class has no rows.
     """
     if s.num_classes == 1:
         return Finding("class_imbalance", "ok", "A regression: there are no classes.")
@@ -72,7 +71,7 @@ def class_imbalance(s: Subject) -> Finding:
     text = f"The rarest class has {int(counts.min())} rows ({share:.1%}), the most frequent {int(counts.max())}"
     if counts.min() == 0:
         why = "A class that is never seen cannot be learned."
-        change = "Give more data (--data.train_size), or leave the class out."
+        change = "Train on more rows (--data.train_size), or remove the class."
         return Finding("class_imbalance", "broken", f"{text}.", numbers, why, change)
     if ratio >= IMBALANCE or weighted:
         return Finding("class_imbalance", "ok", f"{text}{'; the loss is weighted' if weighted else ''}.", numbers)
@@ -81,17 +80,18 @@ def class_imbalance(s: Subject) -> Finding:
         "remark",
         f"{text}, and the loss is not weighted.",
         numbers,
-        "The mean loss hardly sees the rare class, and accuracy hides that it is never named (Buda et al. 2018).",
-        "--model.class_weights balanced; watch f1_macro (--callbacks.early_stopping.monitor val/f1_macro).",
+        "The rare class hardly affects the mean loss; accuracy hides that it is never predicted (Buda et al. 2018).",
+        "Use --model.class_weights balanced, and monitor f1_macro (--callbacks.early_stopping.monitor val/f1_macro).",
     )
 
 
 def batch_norm_batch(s: Subject) -> Finding:
-    """Batches too small for the statistics of batch norm, on each device.
+    """Batches per device that are too small for the statistics of batch norm.
 
-    Broken below 4 samples, a remark below 16: the deviation of a mean of n is 1/sqrt(n) of a unit's own, half at 4, a
-    quarter at 16. Wu & He 2018 (Group Normalization, figure 1) find the error growing from 16 samples a device down and
-    by a tenth (absolute) at 2. A last batch that is smaller gets a remark below 16: it happens once an epoch.
+    broken below 4 samples, remark below 16: the standard error of a mean of n samples is 1/sqrt(n) of a unit's
+    standard deviation, half at 4 and a quarter at 16. Wu & He 2018 (Group Normalization, figure 1) find that the error
+    grows below 16 samples per device, by about ten percentage points at 2. A smaller last batch is a remark below 16,
+    since it occurs only once per epoch.
     """
     norms = [name for name, module in s.model.named_modules() if isinstance(module, BATCH_NORMS)]
     numbers = {"batch": float(s.batch_size), "last_batch": float(s.last_batch), "batch_norms": float(len(norms))}
@@ -100,11 +100,11 @@ def batch_norm_batch(s: Subject) -> Finding:
     level: Level = below(s.batch_size, SMALL_BATCH, TINY_BATCH)
     if s.last_batch < SMALL_BATCH:
         level = worst(level, "remark")
-    text = f"Batch norm sees {s.batch_size} samples a batch, and {s.last_batch} in an epoch's last."
+    text = f"Batch norm gets {s.batch_size} samples per batch, and {s.last_batch} in the last batch of an epoch."
     if level == "ok":
         return Finding("batch_norm_batch", level, text, numbers)
-    change = f"--data.batch_size {4 * SMALL_BATCH}, or --model.norm layer."
+    change = f"Use --data.batch_size {4 * SMALL_BATCH}, or --model.norm layer."
     if s.batch_size >= SMALL_BATCH:
-        change = "Another --data.batch_size, which leaves a larger rest, or --model.norm layer."
-    why = "Statistics of so few samples are noise, and differ from those used in evaluation (Wu & He 2018)."
+        change = "Use another --data.batch_size, with a larger last batch, or --model.norm layer."
+    why = "Statistics of few samples are noisy, and differ from those used in evaluation (Wu & He 2018)."
     return Finding("batch_norm_batch", level, text, numbers, why, change)

@@ -1,4 +1,4 @@
-"""Can the net learn at all: one batch, by heart."""
+"""Check that the net can overfit a single batch."""
 
 import math
 
@@ -13,20 +13,20 @@ LOSS, SHARE = 0.1, 0.05
 
 
 def overfit_batch(s: Subject) -> Finding:
-    """A net must be able to learn a batch by heart: loss near zero, and accuracy 1.
+    """The net must be able to overfit a single batch, to a loss near zero and an accuracy of 1.
 
-    Karpathy 2019, "overfit one batch". 32 samples, no two alike, classes in turn; up to 300 steps of Adam at each of 3
-    learning rates (given up after 100 that gained under 2 % on knowing nothing); no dropout, smoothing or weights.
-    Learned is a loss below .1 with every sample right, or in a regression below 5 % of the batch's variance. Broken:
-    not even 4 samples can be learned, or the loss of 32 stays above half of what knowing nothing costs. Between, a
-    remark: a linear net cannot learn any 32 points, but much of them.
+    Karpathy 2019, "overfit one batch". Uses 32 distinct samples, balanced by class, and up to 300 steps of Adam at each
+    of 3 learning rates, without dropout, label smoothing or class weights; stops after 100 steps if the loss is not at
+    least 2 % below that of a constant prediction. ok: a loss below .1 with every sample correct, or for a regression
+    below 5 % of the batch's variance. broken: the net cannot even fit 4 samples, or the loss on 32 stays above half of
+    that of a constant prediction. Otherwise remark: a linear net cannot fit all of 32 points, but most of them.
     """
     batch = pick(s, BATCH)
     reference = _knowing_nothing(s, *batch)
     loss, accuracy, rate = _overfit(s, *batch)
     numbers = {"loss": loss, "accuracy": accuracy, "lr": rate, "reference": reference}
-    right = "" if accuracy is None else f", {accuracy:.0%} right"
-    text = f"{len(batch[0])} samples are learned to a loss of {loss:.2g}{right}, best at lr {rate:g} of Adam."
+    right = "" if accuracy is None else f" and an accuracy of {accuracy:.0%}"
+    text = f"Overfitting {len(batch[0])} samples reaches a loss of {loss:.2g}{right} (Adam, lr {rate:g})."
     if _learned(s, loss, accuracy, reference):
         return Finding("overfit_batch", "ok", text, numbers)
     few = pick(s, FEW)
@@ -34,22 +34,22 @@ def overfit_batch(s: Subject) -> Finding:
     learned_few = _learned(s, loss_of_few, accuracy_of_few, _knowing_nothing(s, *few))
     level: Level = "remark" if learned_few and loss < reference / 2 else "broken"
     numbers["loss_of_few"] = loss_of_few
-    text += f" Of {len(few[0])} samples: {loss_of_few:.2g}. Knowing nothing costs {reference:.2g}."
+    text += f" With {len(few[0])} samples: {loss_of_few:.2g}. A constant prediction has {reference:.2g}."
     if level == "remark":
-        why = "The net learns, but is too small or too slow to learn one batch by heart (Karpathy 2019)."
+        why = "The net learns, but it is too small or too slow to overfit a single batch (Karpathy 2019)."
         change = (
-            "More units or layers: --model.hidden_dims"
+            "Use more units or layers: --model.hidden_dims"
             + ("" if "hidden_dims" in s.hparams else " of --model mlp")
             + "."
         )
         return Finding("overfit_batch", level, text, numbers, why, change)
-    why = "A net that cannot learn one batch by heart will not learn the rest: it is a fault, or too small a net."
-    change = "Mend what else is broken here; if nothing is, more units or layers (--model mlp, --model.hidden_dims)."
+    why = "A net that cannot overfit a single batch cannot fit all data: it has a bug, or is too small."
+    change = "Fix the other broken findings; if there are none, use more units or layers (--model.hidden_dims)."
     return Finding("overfit_batch", level, text, numbers, why, change)
 
 
 def pick(s: Subject, n: int) -> tuple[Tensor, Tensor]:
-    """Up to n training samples of which no two have the same input, classes taking turns."""
+    """Up to n training samples with distinct inputs, alternating between classes."""
     queues: dict[int, list[int]] = {}
     seen: set[bytes] = set()
     for i, (x, y) in enumerate(zip(s.x, s.y, strict=True)):
@@ -62,7 +62,7 @@ def pick(s: Subject, n: int) -> tuple[Tensor, Tensor]:
 
 
 def _knowing_nothing(s: Subject, x: Tensor, y: Tensor) -> float:
-    """The loss of a batch to whoever knows its mean, or its shares of classes, alone."""
+    """Loss of predicting the batch's mean target or class frequencies for every sample."""
     if s.num_classes == 1:
         return float(y.var(correction=0))
     shares = torch.bincount(y, minlength=s.num_classes) / len(y)
@@ -74,7 +74,7 @@ def _learned(s: Subject, loss: float, accuracy: float | None, reference: float) 
 
 
 def _overfit(s: Subject, x: Tensor, y: Tensor) -> tuple[float, float | None, float]:
-    """The lowest loss of a batch at the best of a few learning rates, with its accuracy and the rate."""
+    """Lowest loss on a batch at the best of a few learning rates, with its accuracy and the learning rate."""
     best: tuple[float, float | None, float] = (math.inf, None if s.num_classes == 1 else 0.0, RATES[0])
     reference = _knowing_nothing(s, x, y)
     for rate in RATES:
@@ -85,7 +85,7 @@ def _overfit(s: Subject, x: Tensor, y: Tensor) -> tuple[float, float | None, flo
         for step, loss in enumerate(s.train(model, adam(model, rate), ((x, y) for _ in range(OVERFIT_STEPS)))):
             lowest = min(lowest, loss)
             hopeless = step == GIVE_UP and lowest > 0.98 * reference
-            # The loss says when it is worth looking; it may hold more than the plain one.
+            # The training loss only decides when to evaluate; it may contain more terms than the plain loss.
             if (
                 loss < LOSS
                 or hopeless

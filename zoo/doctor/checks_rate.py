@@ -1,4 +1,4 @@
-"""The learning rate: a range test with the run's own optimizer, and a few steps at the rate itself."""
+"""Check of the learning rate: a range test with the run's optimizer, and a few steps at the configured rate."""
 
 import math
 from statistics import mean, stdev
@@ -14,32 +14,34 @@ SMOOTH = 0.8
 DIVERGED = 4.0
 ABOVE_EDGE, BELOW_SUGGESTION = 10.0, 30.0
 OWN_STEPS, LAST = 60, 10
-SMALLEST_BATCH, LARGEST_BATCH = 16, 256  # fewer are too noisy for a curve, more too slow
+SMALLEST_BATCH, LARGEST_BATCH = 16, 256  # smaller batches are too noisy for a curve, larger ones too slow
 RAMPED = ("warmup_cosine", "one_cycle")
 
 
 def learning_rate(s: Subject) -> Finding:
-    """The config's learning rate against what a range test suggests.
+    """Compares the configured learning rate with the result of a range test.
 
-    Smith 2017 (Cyclical Learning Rates, section 3.3): the rate grows exponentially, here from 1e-6 to 100 over 140
-    batches (17 a decade), with the run's optimizer, clipping and dropout; batches have 16 to 256 samples. The loss is
-    an exponential mean (.8, five batches). The edge is where it exceeds 4 times its lowest, the rule of fastai's
-    finder, and half of its start, as where it had come near zero 4 times is still nothing. The suggestion is the rate
-    at which half of the fall was done, but at most a tenth of the rate at the lowest. Then 60 steps are taken at the
-    config's own rate (rising over the first half where the schedule warms up).
+    Smith 2017 (Cyclical Learning Rates, section 3.3): the learning rate grows exponentially, here from 1e-6 to 100
+    over 140 batches (17 per decade), with the run's optimizer, gradient clipping and dropout; batches have 16 to 256
+    samples. The loss is smoothed exponentially (factor .8, about five batches). The divergence point is where it
+    exceeds both 4 times its minimum (the rule of fastai's finder) and half of its initial value (4 times a loss near
+    zero is still near zero). The suggestion is the rate at which half of the decrease was reached, but at most a tenth
+    of the rate at the minimum. Then 60 steps are taken at the configured rate (increasing over the first half if the
+    schedule warms up).
 
-    Broken: the rate is over 10 times the edge, which a smoothed test cannot be off by, or the own steps end (mean of
-    the last 10) above the loss at the start by more than a tenth and two standard errors. Remark: it is above half the
-    edge, which the mean shows five batches, a factor of two, late; or under a thirtieth of the suggestion, where
-    training takes tens of times as long as it need; or the loss falls at no rate.
+    broken: the configured rate is more than 10 times the divergence point, which is more than the smoothing can
+    explain, or the mean loss of the last 10 of the 60 steps exceeds the initial loss by more than a tenth and two
+    standard errors. remark: the rate is above half of the divergence point, which the smoothing delays by about five
+    batches, a factor of two; or it is below a thirtieth of the suggestion, so that training takes tens of times longer
+    than necessary; or the loss decreases at no learning rate.
     """
     model = s.copy()
     try:
         optimizer, *_ = s.own_optimizers(model)
-    except Exception as raised:  # whatever the patient does
+    except Exception as raised:  # user code may raise anything
         text = f"configure_optimizers raises {type(raised).__name__}: {first_line(raised)}"
-        why = "Without a trainer the model's own optimizer cannot be made, and its learning rate is not known."
-        change = "Let configure_optimizers do without self.trainer while the doctor looks."
+        why = "The model's optimizer cannot be created without a trainer, so its learning rate is unknown."
+        change = "Do not use self.trainer in configure_optimizers; `zoo doctor` has no trainer."
         return Finding("learning_rate", "remark", text, {}, why, change)
     own = float(optimizer.param_groups[0]["lr"])
     size = min(max(s.batch_size, SMALLEST_BATCH), LARGEST_BATCH)
@@ -72,27 +74,27 @@ def learning_rate(s: Subject) -> Finding:
     }
     limit = f"diverges at {edge:.1g}" if edge < HIGHEST else "does not diverge"
     text = (
-        f"lr {own:g}; the range test {f'suggests {suggestion:.1g}' if falls else 'sees no fall'} and {limit}. "
-        f"{OWN_STEPS} steps at {own:g} take the loss from {start:.3g} to {end:.3g}."
+        f"lr {own:g}; the range test {f'suggests {suggestion:.1g}' if falls else 'finds no decrease'} and {limit}. "
+        f"{OWN_STEPS} steps at {own:g} change the loss from {start:.3g} to {end:.3g}."
     )
-    change = f"--model.lr {suggestion:.1g}" if falls else "A smaller --model.lr."
+    change = f"Use --model.lr {suggestion:.1g}." if falls else "Use a smaller --model.lr."
     if own > ABOVE_EDGE * edge or not end <= 1.1 * start + 2 * error:
-        why = "At this rate the loss grows (Smith 2017)."
+        why = "The loss increases at this learning rate (Smith 2017)."
         return Finding("learning_rate", "broken", text, numbers, why, change)
     level: Level = "ok"
     why = ""
     if own > edge / 2:
-        level, why = "remark", "The rate is near or above that at which the loss begins to grow (Smith 2017)."
+        level, why = "remark", "The learning rate is near or above the point where the loss diverges (Smith 2017)."
     elif not falls:
-        level, why = "remark", "The loss falls at no rate: see the other checks."
-        change = "Mend what else is broken first."
+        level, why = "remark", "The loss decreases at no learning rate."
+        change = "Fix the other findings first."
     elif own < suggestion / BELOW_SUGGESTION:
-        level, why = "remark", "Training takes many times as long as it need (Smith 2017)."
+        level, why = "remark", "Training takes many times longer than necessary (Smith 2017)."
     return Finding("learning_rate", level, text, numbers, why, change if why else "")
 
 
 def _at_own_rate(s: Subject, own: float, size: int) -> tuple[float, float]:
-    """The mean loss of the last of some steps at the config's own rate, and its error; infinite where it diverges."""
+    """Mean loss of the last of some steps at the configured rate and its standard error; infinite if it diverges."""
     model = s.copy()
     ramp = OWN_STEPS // 2 if s.hparams.get("schedule") in RAMPED else 1
 

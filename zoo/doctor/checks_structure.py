@@ -1,4 +1,4 @@
-"""Checks of the order of layers."""
+"""Checks of the layer order."""
 
 from ..parts.layers import is_weighted
 from .findings import Finding
@@ -7,14 +7,14 @@ from .trace import BATCH_NORMS, DROPOUTS, NORMS, Step, trace
 
 
 def dropout_before_norm(s: Subject) -> Finding:
-    """Dropout whose output a norm sees, in the order in which layers run.
+    """A norm layer should not get the output of dropout.
 
     Li et al. 2019 (Understanding the Disharmony between Dropout and Batch Normalization): dropout changes the variance
-    between training, by which batch norm sets its statistics, and evaluation. Broken: a norm follows dropout with no
-    weights between (activations, pools and flattening do not count), so that it sees the shift whole and takes it back.
-    Remark: a linear or conv layer lies between dropout and batch norm, as in the chapter's RobustMLP. Layer norm has no
-    statistics to keep and is then fine. It counts as following only where it takes dropout's very output, since
-    residual nets add something in between.
+    between training, where batch norm estimates its statistics, and evaluation. broken: a norm follows dropout without
+    a layer with weights in between (activations, pooling and flattening do not count). remark: a linear or
+    convolutional layer is between dropout and batch norm, as in the chapter's RobustMLP. Layer norm has no running
+    statistics, so this case is ok for it. Layer norm follows dropout only if its input is exactly the output of
+    dropout, since residual nets add something in between.
     """
     steps = trace(s.copy(), s.x[:8])
     direct: list[str] = []
@@ -30,25 +30,25 @@ def dropout_before_norm(s: Subject) -> Finding:
         elif between and isinstance(norm.module, BATCH_NORMS):
             across.append(f"{step.name} > {norm.name}")
     numbers = {"directly_before_norm": len(direct), "a_layer_before_batch_norm": len(across)}
-    why = "Batch norm's statistics are those with dropout, and wrong without it, in evaluation (Li et al. 2019)."
+    why = "Batch norm estimates its statistics with dropout, so they are wrong in evaluation (Li et al. 2019)."
     if direct:
-        text = f"Dropout right before a norm: {', '.join(direct)}."
-        change = "Order a block as Linear > norm > activation > dropout."
+        text = f"Dropout directly before a norm: {', '.join(direct)}."
+        change = "Order each block as Linear > norm > activation > dropout."
         return Finding("dropout_before_norm", "broken", text, numbers, why, change)
     if across:
         text = f"Dropout one layer before a batch norm: {', '.join(across)}."
         change = (
-            "Dropout after the last batch norm only, such as --model.dropout '[0.0, 0.3]' for two blocks, or "
+            "Use dropout only after the last batch norm, such as --model.dropout '[0.0, 0.3]' for two blocks, or use "
             "--model.norm layer."
         )
         return Finding("dropout_before_norm", "remark", text, numbers, why, change)
-    return Finding("dropout_before_norm", "ok", "No norm sees the output of dropout.", numbers)
+    return Finding("dropout_before_norm", "ok", "No norm gets the output of dropout.", numbers)
 
 
 def _next_norm(steps: list[Step]) -> tuple[Step | None, bool, bool]:
-    """The first norm after `steps[0]`, whether a layer lies between, and whether the norm sees its very output.
+    """First norm after `steps[0]`, whether a layer is in between, and whether the norm gets exactly its output.
 
-    Batch norm is taken to see it whatever functions may lie between.
+    For batch norm the last is always assumed, whatever functions are in between.
     """
     between, last = False, steps[0].output
     for step in steps[1:]:

@@ -1,4 +1,4 @@
-"""What a check says: a level, what was measured, why it matters, what to change."""
+"""The result of a check: a level, what was measured, why it matters, what to change."""
 
 import math
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ Level = Literal["ok", "remark", "broken"]
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check.
+    """The result of one check.
 
     Attributes:
-        check: The check's name, such as `gradient_flow`.
-        level: `ok`; `remark`, which trains but could do better; `broken`, which should be mended before training.
-        measured: What was measured, as a sentence with its numbers.
-        numbers: The same numbers for programs.
-        why: Why it matters, with the source; empty where all is well.
-        change: What to change, as an option where there is one; empty where all is well.
+        check: Name of the check, such as `gradient_flow`.
+        level: `ok`; `remark` (trains, but could be better); `broken` (should be fixed before training).
+        measured: What was measured, as a sentence with numbers.
+        numbers: The same numbers in machine-readable form.
+        why: Why it matters, with the source; empty if the level is `ok`.
+        change: What to change, as an option where possible; empty if the level is `ok`.
     """
 
     check: str
@@ -29,24 +29,24 @@ class Finding:
     change: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that JSON takes: a number that is not finite becomes None."""
+        """Convert to values that JSON supports; numbers that are not finite become None."""
         numbers = {k: v if v is not None and math.isfinite(v) else None for k, v in self.numbers.items()}
         return asdict(self) | {"numbers": numbers}
 
 
 def worst(*levels: Level) -> Level:
-    """The gravest of some levels; `ok` of none."""
+    """Most severe of some levels; `ok` if there are none."""
     order: tuple[Level, ...] = ("ok", "remark", "broken")
     return max(levels, key=order.index, default="ok")
 
 
 def above(value: float, remark: float, broken: float) -> Level:
-    """The level of a value that should be small; NaN is broken."""
+    """Level of a value that should be small; NaN is broken."""
     if not value <= broken:
         return "broken"
     return "remark" if value > remark else "ok"
 
 
 def below(value: float, remark: float, broken: float) -> Level:
-    """The level of a value that should be large; NaN is broken."""
+    """Level of a value that should be large; NaN is broken."""
     return above(-value, -remark, -broken)

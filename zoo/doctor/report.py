@@ -1,4 +1,4 @@
-"""Findings for a person, or for a program."""
+"""Output of findings, as a table or as JSON."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ STYLES: dict[Level, str] = {"ok": "green", "remark": "yellow", "broken": "bold r
 
 
 def print_findings(findings: Sequence[Finding], title: str) -> None:
-    """A row a check, with what to change below those that are not ok."""
+    """Print one row per check, followed by the suggested change if it is not ok."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -28,5 +28,5 @@ def print_findings(findings: Sequence[Finding], title: str) -> None:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """The findings as a JSON list."""
+    """Format the findings as a JSON list."""
     return json.dumps([finding.as_dict() for finding in findings], indent=2)

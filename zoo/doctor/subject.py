@@ -1,4 +1,4 @@
-"""What is examined: a model, some of its data and its config, and how the checks train copies of it."""
+"""The subject of the checks: a model, some of its data and its config, and training of copies of it."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,26 +17,26 @@ from ..models.base import ZooModule
 from ..parts.optim import make_optimizer
 from .trace import calm
 
-# Enough for every measure below, and seconds on one core for the zoo's largest nets.
+# Enough for all checks, and takes seconds on one core for the zoo's largest nets.
 PROBE, LOOK, VALIDATION = 2048, 512, 1024
 Clip = Callable[[nn.Module], object]
 
 
 @dataclass
 class Subject:
-    """A model under examination. Checks work on copies; the model itself stays as it is.
+    """A model to check. Checks work on copies; the model itself is not changed.
 
     Attributes:
         model: The model.
-        config: The run's config; its missing parts have `zoo fit`'s meaning of absent.
-        num_classes: The number of classes; 1 for a regression.
-        x: Training inputs as batches bring them, shuffled and augmented, up to `PROBE` of them.
-        y: Their targets.
-        val: Validation inputs and targets, up to `VALIDATION`.
-        all_x: All training inputs, where they are in memory.
-        all_y: All training targets, likewise.
-        batch_size: Samples in a training batch on each device.
-        last_batch: Samples in an epoch's last batch on each device.
+        config: The run's config; missing parts mean the same as for `zoo fit`.
+        num_classes: Number of classes; 1 for a regression.
+        x: Up to `PROBE` training inputs as in batches: shuffled and augmented.
+        y: Targets of `x`.
+        val: Up to `VALIDATION` validation inputs and targets.
+        all_x: All training inputs if they are in memory, otherwise `x`.
+        all_y: All training targets if they are in memory, otherwise `y`.
+        batch_size: Samples per training batch on each device.
+        last_batch: Samples in the last batch of an epoch on each device.
     """
 
     model: L.LightningModule
@@ -57,39 +57,39 @@ class Subject:
 
     @property
     def hparams(self) -> Mapping[str, Any]:
-        """The model's hyperparameters; empty where it saved none."""
+        """The model's hyperparameters; empty if it saved none."""
         return self.model.hparams
 
     @property
     def clip(self) -> Clip | None:
-        """How the run clips gradients, by norm or by value; None where it does not."""
+        """The run's gradient clipping, by norm or by value, or None."""
         trainer = self.config.get("trainer", {})
         return clip_by(trainer.get("gradient_clip_val"), trainer.get("gradient_clip_algorithm"))
 
     @property
     def look(self) -> tuple[Tensor, Tensor]:
-        """The first `LOOK` inputs and targets, for what is measured without training."""
+        """The first `LOOK` inputs and targets, for measurements without training."""
         return self.x[:LOOK], self.y[:LOOK]
 
     def copy(self) -> L.LightningModule:
-        """The model again, on the CPU, in training mode, without the trainer it may be attached to."""
+        """Copy the model to the CPU, in training mode, without its trainer."""
         memo: dict[int, Any] = {id(held): None for held in (self.model._trainer, self.model._fabric)}
         return copy.deepcopy(self.model, memo).cpu().train()
 
     def calm_copy(self) -> L.LightningModule:
-        """The same with dropout off."""
+        """Copy the model as `copy` does, with dropout disabled."""
         model = self.copy()
         calm(model)
         return model
 
     def sample_losses(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Cross entropy, or squared error, of each sample, (B,)."""
+        """Cross entropy or squared error of each sample, (B,)."""
         if self.num_classes == 1:
             return F.mse_loss(outputs.squeeze(1), y.flatten(), reduction="none")
         return F.cross_entropy(outputs, y, reduction="none")
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """The plain loss, without smoothing or weights; a `training_step` of a model's own has the last word."""
+        """Loss without label smoothing or class weights; for user models, the loss of their `training_step`."""
         if isinstance(model, ZooModule) and type(model).training_step is ZooModule.training_step:
             return model.plain_loss(model(x), y)
         own = isinstance(model, L.LightningModule) and type(model).training_step is not L.LightningModule.training_step
@@ -99,7 +99,7 @@ class Subject:
         return self.sample_losses(model(x), y).mean()
 
     def batches(self, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches cut from `x` and `y`, shuffled anew each time round; whole ones only."""
+        """Full batches from `x` and `y`, reshuffled for each pass."""
         size, generator, n = min(size, len(self.x)), torch.Generator().manual_seed(self.seed), len(self.x)
         order = torch.empty(0, dtype=torch.long)
         for _ in range(steps):
@@ -117,7 +117,7 @@ class Subject:
         lr: Callable[[int], float] | None = None,
         clip: Clip | None = None,
     ) -> Iterator[float]:
-        """Take a step a batch; yields each batch's loss from before its step. Ends at a loss that is not finite."""
+        """Take one step per batch and yield the loss before it; stop at a loss that is not finite."""
         for step, (x, y) in enumerate(batches):
             if lr is not None:
                 for group in optimizer.param_groups:
@@ -134,19 +134,19 @@ class Subject:
                 return
 
     def own_optimizers(self, model: L.LightningModule) -> list[Optimizer]:
-        """The optimizers that the model is to be trained with; mostly one."""
-        if isinstance(model, ZooModule):  # its configure_optimizers asks a trainer about the schedule
+        """Optimizers that the model is trained with, usually one."""
+        if isinstance(model, ZooModule):  # its configure_optimizers needs a trainer for the schedule
             h = model.hparams
             return [make_optimizer(h["optimizer"], model, h["lr"], h["momentum"], h["weight_decay"])]
         made: Any = model.configure_optimizers()
         if isinstance(made, list | tuple) and made and isinstance(made[0], list | tuple):
-            made = made[0]  # what follows are schedules
+            made = made[0]  # the second element contains the schedules
         found = made if isinstance(made, list | tuple) else [made]
         return [one["optimizer"] if isinstance(one, Mapping) else one for one in found]
 
 
 def clip_by(limit: float | None, algorithm: str | None = None) -> Clip | None:
-    """What clips the gradients of a model as Lightning does: `norm`, which is meant by None, or `value`."""
+    """Function that clips the gradients of a model as Lightning does, by `norm` (the default) or `value`."""
     if not limit:
         return None
     function = nn.utils.clip_grad_value_ if algorithm == "value" else nn.utils.clip_grad_norm_
@@ -154,14 +154,14 @@ def clip_by(limit: float | None, algorithm: str | None = None) -> Clip | None:
 
 
 def adam(model: nn.Module, lr: float) -> Optimizer:
-    """Adam over what is not frozen."""
+    """Adam for the parameters that are not frozen."""
     return torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
 
 
 def make_subject(
     model: L.LightningModule, data: L.LightningDataModule, config: Mapping[str, Any] | None, world_size: int
 ) -> Subject:
-    """Take samples from a data module: one of this project's, or any whose loaders bring `(x, y)`."""
+    """Create a subject with samples from a data module: one of this project's, or any whose loaders yield `(x, y)`."""
     source: Any = data
     if not hasattr(source, "arrays"):
         source.prepare_data()
@@ -189,7 +189,7 @@ def make_subject(
 
 
 def _gather(loader: Iterable[Any], n: int) -> tuple[int, Tensor, Tensor]:
-    """The size of a loader's first batch, and its first n samples."""
+    """Size of a loader's first batch, and its first n samples."""
     xs: list[Tensor] = []
     ys: list[Tensor] = []
     for x, y in loader:

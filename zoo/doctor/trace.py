@@ -1,4 +1,4 @@
-"""The layers of any net in the order in which they run, as forward hooks see them."""
+"""Layers of a net in execution order, recorded by forward hooks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from ..parts.layers import CONVOLUTIONS, is_weighted
 DROPOUTS = (_DropoutNd,)
 BATCH_NORMS = (_BatchNorm,)
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-ZERO_BELOW = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Mish)  # whose output is (nearly) zero far below zero
+ZERO_BELOW = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Mish)  # (almost) zero for large negative inputs
 BOUNDED = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0), nn.Softsign: (-1.0, 1.0)}
 SQUASHING = (*BOUNDED, nn.Softmax, nn.LogSoftmax, nn.ReLU, nn.ReLU6)
 ACTIVATIONS = (
@@ -23,7 +23,7 @@ ACTIVATIONS = (
     *BOUNDED,
     *(nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.Softplus, nn.Hardswish, nn.Hardtanh),
 )
-# Layers, and what a `forward` may call in their place.
+# Layers, and functions that a `forward` may call instead.
 FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
     function: layer
     for layer, functions in {
@@ -48,12 +48,12 @@ FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
 
 
 class Step:
-    """One call of one layer, or of a function in its place.
+    """One call of a layer, or of an equivalent function.
 
     Attributes:
-        name: The layer's name in the model, or what the function is called.
+        name: Name of the layer in the model, or of the function.
         module: The layer.
-        input: Its input; kept, so that its identity says whose output it was.
+        input: Its input; its identity tells which layer's output it is.
         output: Its output.
         convolved: Whether the last layer with weights up to here is a convolution.
     """
@@ -65,7 +65,7 @@ class Step:
 
 
 class _Calls(TorchFunctionMode):
-    """Takes down functions that stand for layers, but not those that torch's own layers call."""
+    """Records functions that are equivalent to layers, except those called by torch's own layers."""
 
     def __init__(self, steps: list[Step]) -> None:
         super().__init__()
@@ -89,13 +89,13 @@ class _Calls(TorchFunctionMode):
 def trace(model: nn.Module, x: Tensor) -> list[Step]:
     """Run a model on inputs (B, ...) and list the calls of its innermost modules, in order.
 
-    With them those of activations, softmax and dropout as functions, such as `F.relu`; of other functions none is seen.
+    Includes calls of activations, softmax and dropout as functions, such as `F.relu`, but of no other functions.
     """
     steps: list[Step] = []
     calls = _Calls(steps)
 
     def watch(name: str, module: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
-        ours = type(module).__module__.startswith("torch.nn.")  # of whose inside nothing is to be said
+        ours = type(module).__module__.startswith("torch.nn.")  # calls inside torch's layers are not recorded
 
         def enter(module: nn.Module, args: tuple) -> None:
             calls.within += ours
@@ -145,7 +145,7 @@ def weights(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Parameter]]:
 
 
 def calm(model: nn.Module) -> nn.Module:
-    """Training mode without dropout: batch norm by the batch, and the same outputs each time."""
+    """Set training mode without dropout: batch norm uses batch statistics, and outputs are deterministic."""
     model.train()
     for module in model.modules():
         if isinstance(module, DROPOUTS):

@@ -1,1 +1,1 @@
-"""One short file a model."""
+"""Models, one short file each."""

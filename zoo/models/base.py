@@ -1,4 +1,4 @@
-"""The base of all models: steps, loss, metrics, optimizer and schedule."""
+"""Base class of all models: steps, loss, metrics, optimizer and schedule."""
 
 import math
 import os
@@ -25,36 +25,37 @@ SPLITS = ("train", "val", "test")
 
 
 class ZooModule(L.LightningModule):
-    """A classifier, or with `num_classes=1` a regression, that knows how to train itself.
+    """A classifier, or with `num_classes=1` a regression, with its own training.
 
     A subclass builds `self.net` in its constructor and then calls `init_weights`. Hyperparameters are plain strings and
-    numbers and go into the checkpoint. Losses and metrics are gathered by batch and computed once an epoch, over the
-    ranks together.
+    numbers, stored in the checkpoint. Losses and metrics are collected per batch and computed once per epoch, over all
+    ranks.
 
     Args:
         input_shape: Shape of one input, without the batch axis.
-        num_classes: The number of classes, so of logits; 1 makes it a regression with one output.
-        initializer: How weights start: default, zeros, normal, uniform, xavier_uniform, xavier_normal,
+        num_classes: Number of classes and logits; 1 means a regression with one output.
+        initializer: Weight initializer: default (torch's own), zeros, normal, uniform, xavier_uniform, xavier_normal,
             xavier_fan_in_uniform, xavier_fan_in_normal, kaiming_uniform, kaiming_normal, lecun_normal, orthogonal.
-        init_scale: Standard deviation of the initializer `normal`, bound of `uniform`.
-        bias_init: What every bias of a layer with an activation behind it starts at; null leaves the initializer's own.
-            A norm behind the layer takes it out again.
+        init_scale: Standard deviation of the initializer normal, bound of uniform; positive.
+        bias_init: Initial value of the biases of layers followed by an activation; null uses the initializer's. It has
+            no effect on layers followed by a norm.
         optimizer: sgd, adam, adamw or rmsprop.
-        lr: Learning rate.
-        momentum: Momentum of `sgd`.
-        weight_decay: Decay of weights (not of biases and norms): an L2 penalty, in `adamw` decoupled.
-        schedule: constant, step, exponential, cosine, warmup_cosine, one_cycle or plateau.
-        warmup_epochs: Length of the rise of `warmup_cosine`, in epochs.
-        step_size: Epochs between the drops of `step`.
-        gamma: Factor of `step` (null: .1), `exponential` (null: .95) and `plateau` (null: .1).
-        plateau_patience: Epochs without improvement of val/loss before `plateau` drops.
-        label_smoothing: Share of the target spread over all classes, in [0, 1) (Szegedy et al. 2016).
-        class_weights: Loss weight of each class; `balanced` for n/(C·n_c) of the training split; null for none.
-        compile: Train through torch.compile: up to a minute of compiling for steps that may be faster, in long runs of
-            larger nets; needs a C++ compiler. Nets that can be packed train faster without it.
+        lr: Learning rate; positive.
+        momentum: Momentum of sgd, in [0, 1).
+        weight_decay: Weight decay of weights, not of biases and norms; decoupled for adamw, else an L2 penalty.
+        schedule: Learning-rate schedule: constant, step, exponential, cosine, warmup_cosine, one_cycle or plateau.
+        warmup_epochs: Duration of the linear warmup of warmup_cosine, in epochs.
+        step_size: Epochs between two decreases of step.
+        gamma: Factor of the schedules step (null: 0.1), exponential (null: 0.95) and plateau (null: 0.1), in (0, 1).
+        plateau_patience: Epochs without improvement of val/loss before plateau decreases the learning rate.
+        label_smoothing: Fraction of the target probability spread over all classes, in [0, 1) (Szegedy et al. 2016).
+        class_weights: List with a loss weight for each class, or balanced for n/(C·n_c) on the training split; null
+            disables weighting.
+        compile: Whether to use torch.compile, which takes up to a minute and can speed up long runs of larger nets;
+            needs a C++ compiler. Nets that can be packed train faster without it.
 
     Raises:
-        InputError: An unknown name, a value out of range, or no compiler.
+        InputError: If a name is unknown, a value is out of range, or there is no compiler.
     """
 
     net: nn.Module
@@ -82,25 +83,29 @@ class ZooModule(L.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        require(len(input_shape) >= 1 and min(input_shape) >= 1, f"input_shape must hold sizes, got {input_shape}.")
+        require(
+            len(input_shape) >= 1 and min(input_shape) >= 1,
+            f"input_shape must contain positive sizes, got {input_shape}.",
+        )
         require(num_classes >= 1, f"num_classes must be at least 1, got {num_classes}.")
         finite = bias_init is None or math.isfinite(bias_init)
-        require(finite, f"model.bias_init must be a finite number, got {bias_init}; null leaves the initializer's own.")
+        require(finite, f"model.bias_init must be a finite number or null, got {bias_init}.")
         choose("optimizer", optimizer, OPTIMIZERS)
         choose("schedule", schedule, SCHEDULES)
-        require(0 < lr < math.inf, f"model.lr must be positive, got {lr}.")
-        require(0 <= momentum < 1, f"model.momentum must lie in [0, 1), got {momentum}.")
+        require(0 < lr < math.inf, f"model.lr must be positive and finite, got {lr}.")
+        require(0 <= momentum < 1, f"model.momentum must be in [0, 1), got {momentum}.")
         require(weight_decay >= 0, f"model.weight_decay must not be negative, got {weight_decay}.")
         require(warmup_epochs >= 0, f"model.warmup_epochs must not be negative, got {warmup_epochs}.")
         require(step_size >= 1, f"model.step_size must be at least 1 epoch, got {step_size}.")
-        require(gamma is None or 0 < gamma < 1, f"model.gamma must lie between 0 and 1 (exclusive), got {gamma}.")
+        require(gamma is None or 0 < gamma < 1, f"model.gamma must be between 0 and 1 (exclusive), got {gamma}.")
         require(plateau_patience >= 0, f"model.plateau_patience must not be negative, got {plateau_patience}.")
-        require(0 <= label_smoothing < 1, f"model.label_smoothing must lie in [0, 1), got {label_smoothing}.")
+        require(0 <= label_smoothing < 1, f"model.label_smoothing must be in [0, 1), got {label_smoothing}.")
         self._check_class_weights(num_classes, label_smoothing, class_weights)
         compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
         require(
             not compile or any(map(shutil.which, compilers)),
-            "model.compile needs a C++ compiler, and there is no g++; install one, or leave it out.",
+            "model.compile needs a C++ compiler, but neither $CXX, g++ nor clang++ exists; install one, or remove the "
+            "option.",
         )
         self.save_hyperparameters()
         self.num_classes = num_classes
@@ -108,7 +113,7 @@ class ZooModule(L.LightningModule):
         given = torch.tensor(class_weights, dtype=torch.float32) if fixed else None
         self.register_buffer("class_weight", given, persistent=False)
         self.metrics = nn.ModuleDict()
-        for split in SPLITS:  # "train" and "test" alone would hide methods of nn.Module
+        for split in SPLITS:  # a suffix, because "train" would shadow a method of nn.Module
             self.metrics[f"{split}_metrics"] = make_metrics(num_classes, train=split == "train")
             self.metrics[f"{split}_loss"] = LossMean()
         self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {split: [] for split in SPLITS}
@@ -120,19 +125,19 @@ class ZooModule(L.LightningModule):
         self.config: dict[str, Any] | None = None
 
     def init_weights(self, activation: str) -> None:
-        """Draw the weights of `net` as `initializer` says, gains following `activation`; then fill in `bias_init`."""
+        """Initialize the weights of `net` with `initializer`, with the gain of `activation`; then apply `bias_init`."""
         initialize(self.net, self.hparams["initializer"], activation, self.hparams["init_scale"])
         if self.hparams["bias_init"] is not None:
             fill_hidden_biases(self.net, self.hparams["bias_init"])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map inputs (B, *input_shape) to logits (B, num_classes), in a regression (B, 1) standardised targets."""
+        """Map inputs (B, *input_shape) to logits (B, num_classes); for a regression, to standardised targets (B, 1)."""
         return self.net(x)
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The training loss of a batch, label smoothing and class weights included."""
+        """Compute the training loss of a batch, including label smoothing and class weights."""
         x, y = batch
         logits = self(x)
         if self._n_ranks == 1:
@@ -149,18 +154,18 @@ class ZooModule(L.LightningModule):
         return F.cross_entropy(logits, y, self.class_weight, reduction=reduction, label_smoothing=smoothing)
 
     def _share_of_loss(self, logits: Tensor, y: Tensor, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """What a rank's share of a batch adds to the loss of the whole.
+        """Compute the contribution of this rank's part of a batch to the loss of the whole batch.
 
-        A strategy averages gradients over the ranks, each counting alike. But the last batch's shares may differ in
-        size, and with class weights any batch's in the sum of weights, by which a mean divides. So a rank divides its
-        sum by the whole batch's.
+        Strategies average gradients over ranks with equal weights. But the parts of the last batch may differ in size,
+        and with class weights, those of any batch may differ in the sum of weights, which is the divisor of the mean.
+        Each rank therefore divides its sum by that of the whole batch.
 
         Returns:
-            What to minimise, whose mean over the ranks is the whole batch's loss, and what to log, whose mean over the
-            samples of all ranks is that.
+            The loss to minimise, whose mean over ranks is the loss of the whole batch, and the loss to log, whose mean
+            over the samples of all ranks is the same.
         """
         loader: Any = self.trainer.train_dataloader
-        if not hasattr(loader, "targets"):  # a loader of others, whose sampler gives all ranks equally many
+        if not hasattr(loader, "targets"):  # a user's loader, whose sampler gives all ranks the same number of samples
             loss = self._training_loss(logits, y)
             return loss, loss
         targets = loader.targets(batch_idx)
@@ -169,27 +174,27 @@ class ZooModule(L.LightningModule):
         return loss, loss.detach() * (len(targets) / (self._n_ranks * max(len(y), 1)))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gather a batch's plain loss and logits."""
+        """Collect the plain loss and the logits of a batch."""
         self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gather a batch's plain loss and logits."""
+        """Collect the plain loss and the logits of a batch."""
         self._evaluate("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Class probabilities (B, num_classes), or in a regression predictions (B,) in the target's units."""
+        """Compute class probabilities (B, num_classes); for a regression, predictions (B,) in the target's units."""
         return self.predictions(self(batch[0]))
 
     def predictions(self, logits: Tensor) -> Tensor:
-        """What a person reads: probabilities (B, num_classes), or values (B,) in the target's units."""
+        """Convert logits to probabilities (B, num_classes); for a regression, to values (B,) in the target's units."""
         return self.in_units(logits.squeeze(1)) if self.num_classes == 1 else logits.float().softmax(1)
 
     def plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Cross entropy, or squared error of the standardised target, without smoothing or weights."""
+        """Cross entropy, or mean squared error of the standardised target, without label smoothing or class weights."""
         return F.mse_loss(logits.squeeze(1), y) if self.num_classes == 1 else F.cross_entropy(logits, y)
 
     def gathered(self, split: str) -> tuple[Tensor, Tensor]:
-        """The logits (N, num_classes) and targets (N,) of the batches seen so far in an epoch; N may be 0."""
+        """Logits (N, num_classes) and targets (N,) of the batches so far in this epoch; N may be 0."""
         batches = self._batches[split]
         if not batches:
             kind = torch.float32 if self.num_classes == 1 else torch.int64
@@ -199,14 +204,14 @@ class ZooModule(L.LightningModule):
     # --- epochs -----------------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Learn among how many ranks batches are divided, and note when they have met."""
+        """Store the number of ranks, and the time at which all of them are ready."""
         self._n_ranks, self.started = self.trainer.world_size, time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean training loss and metrics; stop a run whose loss is no longer a number."""
+        """Log the epoch's mean training loss and metrics; stop the run if a loss is not finite."""
         losses = torch.stack([loss for loss, _, _ in self._batches["train"]])
         finite = losses.isfinite()
-        if self._n_ranks > 1:  # one rank's loss may overflow first, and all must stop together
+        if self._n_ranks > 1:  # the loss may overflow on one rank only, but all ranks must stop together
             finite = self.trainer.strategy.reduce(finite.int(), reduce_op="min").bool()
         if not finite.all():
             self._diverge(self._batches_seen + int((~finite).nonzero()[0]))
@@ -224,12 +229,12 @@ class ZooModule(L.LightningModule):
 
     def _evaluate(self, split: str, batch: Batch) -> None:
         x, y = batch
-        if len(y) > 0:  # a rank's share of a tiny split may be empty
+        if len(y) > 0:  # a rank's part of a very small split may be empty
             logits = self(x)
             self._batches[split].append((self.plain_loss(logits, y), logits, y))
 
     def _log_epoch(self, split: str) -> Tensor:
-        """Compute, log and reset a split's loss and metrics from the batches gathered; returns the loss."""
+        """Compute, log and reset a split's loss and metrics from the collected batches; returns the loss."""
         logits, y = self.gathered(split)
         outputs = self.predictions(logits), self.in_units(y) if self.num_classes == 1 else y
         batches, self._batches[split] = self._batches[split], []
@@ -239,7 +244,7 @@ class ZooModule(L.LightningModule):
             sizes = torch.tensor([len(targets) for _, _, targets in batches], device=self.device)
             loss_mean.update(torch.stack([loss for loss, _, _ in batches]).float(), sizes)
             metrics.update(*outputs)
-        else:  # a rank without a sample: what it sends must have as many axes as what others do
+        else:  # a rank without samples: its states must have as many axes as those of other ranks
             for metric in metrics.values():
                 if any(isinstance(state, list) for state in metric.metric_state.values()):
                     metric.update(*outputs)
@@ -250,20 +255,20 @@ class ZooModule(L.LightningModule):
         return values["loss"]
 
     def _diverge(self, step: int) -> None:
-        # Validation runs before the training epoch ends, but the training losses know the earlier step.
+        # Validation runs before the training epoch ends, but the training losses may give an earlier step.
         self.diverged_step = step if self.diverged_step is None else min(step, self.diverged_step)
         self.trainer.should_stop = True
 
     # --- optimizer --------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """The optimizer and schedule that the hyperparameters name."""
+        """Create the optimizer and schedule given by the hyperparameters."""
         h = self.hparams
         fused = not self.trainer.precision.endswith("-mixed")
         optimizer = make_optimizer(h["optimizer"], self, h["lr"], h["momentum"], h["weight_decay"], fused)
         check_plan(h["schedule"], self.trainer.max_epochs)
         epochs, steps, steps_per_epoch = self.trainer.max_epochs, 0, 0
-        if h["schedule"] in PLANNED:  # asking sets up the training data, which counts the batches
+        if h["schedule"] in PLANNED:  # the next line sets up the training data, to count the batches
             steps = int(self.trainer.estimated_stepping_batches)
             steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
             epochs = math.ceil(steps / steps_per_epoch)
@@ -283,22 +288,25 @@ class ZooModule(L.LightningModule):
     # --- data -------------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Learn from the data module what the model must carry: class names, normalisation, balanced class weights."""
+        """Get class names, normalisation and balanced class weights from the data module."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "card") and not self.data_card:
             self.data_card = data.card()
         if self.hparams["class_weights"] == "balanced" and stage == "fit":
-            require(hasattr(data, "class_counts"), "class_weights 'balanced' needs a data module that counts classes.")
+            require(
+                hasattr(data, "class_counts"),
+                "model.class_weights 'balanced' needs a data module with the method class_counts; pass a list instead.",
+            )
             self.balance_classes(data.class_counts().to(self.device))
         if self.hparams["compile"] and stage == "fit":
             self.net.compile()
 
     def balance_classes(self, counts: Tensor) -> None:
-        """Weigh class c by n/(C·n_c) in the training loss, given the training rows of each class, (num_classes,)."""
+        """Weight class c by n/(C·n_c) in the training loss, given the number of training rows n_c, (num_classes,)."""
         self.class_weight = counts.sum() / (self.num_classes * counts.clamp(min=1).float())
 
     def in_units(self, standardised: Tensor) -> Tensor:
-        """Regression targets or outputs (B,) in the target's own units."""
+        """Convert standardised regression targets or outputs (B,) to the target's units."""
         scale = self.data_card.get("target") or {"mean": 0.0, "std": 1.0}
         return standardised.float() * scale["std"] + scale["mean"]
 
@@ -309,23 +317,26 @@ class ZooModule(L.LightningModule):
     @staticmethod
     def _check_class_weights(num_classes: int, label_smoothing: float, weights: str | Sequence[float] | None) -> None:
         regression = num_classes == 1
-        require(not (regression and label_smoothing), "model.label_smoothing is for classes; this is a regression.")
-        require(not (regression and weights), "model.class_weights is for classes; this is a regression.")
+        only = "is only for classification, but this is a regression; remove it."
+        require(not (regression and label_smoothing), f"model.label_smoothing {only}")
+        require(not (regression and weights), f"model.class_weights {only}")
         if isinstance(weights, str):
             choose("class_weights", weights, ["balanced"])
         elif weights is not None:
             require(
                 len(weights) == num_classes,
-                f"model.class_weights has {len(weights)} weights for {num_classes} classes.",
+                f"model.class_weights must have one weight for each of the {num_classes} classes, got {len(weights)}.",
             )
             fine = all(0 <= weight < math.inf for weight in weights) and max(weights) > 0
-            require(fine, f"model.class_weights must be finite, not negative, not all zero; got {list(weights)}.")
+            require(
+                fine, f"model.class_weights must be finite and non-negative, and not all zero; got {list(weights)}."
+            )
 
 
 FORMAT = 1
 
 
 def describe(model: ZooModule) -> dict[str, Any]:
-    """What this zoo adds to a Lightning checkpoint, as plain values."""
+    """Entries that are added to a Lightning checkpoint, as plain values."""
     name = MODELS.name_of(type(model))
     return {"format": FORMAT, "model": name, "data": model.data_card, "config": model.config}

@@ -14,10 +14,10 @@ POOLS: dict[str, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {"max": nn.MaxPool2d
 
 
 def check_image(model: str, input_shape: tuple[int, ...]) -> None:
-    """Refuse inputs that are no images.
+    """Check that inputs are images.
 
     Raises:
-        InputError: With the shape, and with what to use instead.
+        InputError: If they are not; the message has the shape and alternatives.
     """
     require(
         len(input_shape) == 3,
@@ -29,17 +29,17 @@ def check_image(model: str, input_shape: tuple[int, ...]) -> None:
 class CNN(ZooModule):
     """A convolutional net: blocks of Conv > norm > activation > dropout > pool, then a fully connected head.
 
-    Convolutions keep the image's size (stride 1, zero padding), pools halve it.
+    Convolutions preserve the image size (stride 1, zero padding), pooling halves it.
 
     Args:
-        channels: Channels of each conv block.
-        kernel_size: Side of the kernels, odd; one for all blocks, or a list with one a block.
-        pool: `max`, `avg` or null; one for all blocks, or a list with one a block.
-        hidden_dims: Width of each hidden layer of the head; none at all puts the logits right behind the conv blocks.
-        activation: As in `mlp`.
-        norm: `batch`, `layer` (over all channels and pixels) or null, in conv blocks and head alike.
-        dropout: Share of units dropped after each activation of the head, in [0, 1).
-        conv_dropout: The same for the conv blocks.
+        channels: Output channels of each convolutional block.
+        kernel_size: Odd kernel size, in pixels; one value for all blocks, or a list with one per block.
+        pool: max, avg or null; one value for all blocks, or a list with one per block.
+        hidden_dims: Width of each hidden layer of the head; an empty list connects the last block to the logits.
+        activation: Activation of all hidden layers; see the model mlp for the names.
+        norm: batch, layer (over all channels and pixels) or null, for the blocks and the head.
+        dropout: Dropout probability after each activation of the head, in [0, 1).
+        conv_dropout: Dropout probability after each activation of the convolutional blocks, in [0, 1).
     """
 
     def __init__(
@@ -60,20 +60,22 @@ class CNN(ZooModule):
         super().__init__(input_shape, num_classes, **kwargs)
         check_image("cnn", input_shape)
         check_widths("channels", channels)
-        require(len(channels) > 0, "model.channels must name at least one conv block.")
+        require(len(channels) > 0, "model.channels must contain at least one value, got an empty list.")
         n_channels, *size = input_shape
         convs: list[nn.Module] = []
         kernels, pools = per_block("kernel_size", kernel_size, len(channels)), per_block("pool", pool, len(channels))
         for width, kernel, pool_here in zip(channels, kernels, pools, strict=True):
-            require(
-                kernel >= 1 and kernel % 2 == 1, f"model.kernel_size must be odd, so that size is kept, got {kernel}."
-            )
+            require(kernel >= 1 and kernel % 2 == 1, f"model.kernel_size must be odd and positive, got {kernel}.")
             conv = nn.Conv2d(n_channels, width, kernel, padding=kernel // 2)
             convs += block(conv, width, norm, activation, conv_dropout, "conv_dropout")
             if pool_here is not None:
                 convs.append(POOLS[choose("pool", pool_here, POOLS)](2))
                 size = [side // 2 for side in size]
-                require(min(size) >= 1, f"model.channels has too many pooled blocks for images of {input_shape[1:]}.")
+                require(
+                    min(size) >= 1,
+                    f"model.channels has too many pooled blocks for images of size {tuple(input_shape[1:])}; use fewer "
+                    "blocks, or null in model.pool.",
+                )
             n_channels = width
         n_flat = n_channels * size[0] * size[1]
         head = dense_blocks(n_flat, hidden_dims, activation, norm, dropout)

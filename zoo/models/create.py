@@ -1,4 +1,4 @@
-"""Makes a model by name."""
+"""Creation of models by name."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 
 
 def create_model(name: str, **hparams: Any) -> "ZooModule":
-    """Make a model by name.
+    """Create a model by name.
 
     Args:
         name: A name from `list_models()`.
-        **hparams: `input_shape` (tuple, without the batch axis), `num_classes` (1: regression) and the model's own.
+        **hparams: `input_shape` (tuple, without the batch axis), `num_classes` (1: regression) and the model's
+            hyperparameters.
 
     Raises:
-        InputError: An unknown name, hyperparameter, activation or initializer (with the nearest match and the list), or
-            a value out of range.
+        InputError: If a name, hyperparameter, activation or initializer is unknown (with the nearest match and the
+            list), or a value is out of range.
     """
     cls = MODELS.load(name)
     check_parameters(f"model {name!r}", cls, hparams)

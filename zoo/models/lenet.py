@@ -12,14 +12,14 @@ from .cnn import POOLS, check_image
 
 
 class LeNet5(ZooModule):
-    """LeNet-5 (LeCun et al. 1998): two 5×5 conv layers, each pooled, then layers of 120 and 84 units.
+    """LeNet-5 (LeCun et al. 1998): two 5×5 convolutions with pooling, then layers of 120 and 84 units.
 
     Smaller images are padded to the paper's 32×32. As is usual today, feature maps are fully connected, pooling has no
-    weights, and logits take the place of the radial basis functions: 61,706 parameters for 1 channel and 10 classes.
+    weights, and logits replace the radial basis functions: 61,706 parameters for 1 channel and 10 classes.
 
     Args:
-        activation: As in `mlp`; the paper has a scaled tanh.
-        pool: `avg`, as in the paper, or `max`.
+        activation: Activation of all hidden layers; see the model mlp for the names. The paper uses a scaled tanh.
+        pool: avg, as in the paper, or max.
     """
 
     def __init__(

@@ -14,10 +14,10 @@ class MLP(ZooModule):
     """A multilayer perceptron: blocks of Linear > norm > activation > dropout, then a linear layer.
 
     Args:
-        hidden_dims: Width of each hidden layer; none at all makes it linear.
+        hidden_dims: Width of each hidden layer; an empty list gives a linear model.
         activation: identity, relu, leaky_relu, prelu, elu, selu, gelu, silu, mish, tanh, sigmoid, softplus or softsign.
-        norm: `batch`, `layer` or null; one for all blocks, or a list with one a block.
-        dropout: Share of units dropped after each activation, in [0, 1); for all blocks, or a list with one a block.
+        norm: batch, layer or null; one value for all hidden layers, or a list with one per layer.
+        dropout: Dropout probability after each activation, in [0, 1); one value, or a list with one per layer.
     """
 
     def __init__(

@@ -9,10 +9,10 @@ from .base import ZooModule
 
 
 class Perceptron(ZooModule):
-    """One layer of units, y = f(w·x + b): a linear boundary and nothing more (Rosenblatt 1958).
+    """A single layer of units, y = f(w·x + b), with a linear decision boundary (Rosenblatt 1958).
 
-    The activation f belongs to the loss and to prediction (softmax, then the largest), so that logits stay logits; for
-    two classes that is one sigmoid unit on the difference of two.
+    The activation f (softmax) is part of the loss and of prediction, since `forward` returns logits. For two classes,
+    this is equivalent to one sigmoid unit.
     """
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Model names; a name maps to its module and class, which load when a model is made."""
+"""Registry of model names; the module of a model is imported when the model is created."""
 
 from datamodules.registry import Registry
 
@@ -16,5 +16,5 @@ for _name, _target in {
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The names of the models that match a glob pattern, sorted. Imports neither torch nor lightning."""
+    """List the models whose names match a glob pattern, sorted. Imports neither torch nor lightning."""
     return MODELS.names(pattern)

@@ -7,16 +7,16 @@ from .mlp import MLP
 
 
 class RobustMLP(MLP):
-    """An MLP with the chapter's safeguards: batch norm, dropout of .3 and Kaiming-normal weights.
+    """An MLP with the chapter's safeguards: batch norm, dropout of 0.3 and Kaiming-normal weights.
 
-    Linear > BatchNorm1d > ReLU > Dropout(0.3), twice, then Linear; 5,315 parameters for 10 inputs and 3 classes.
+    Two blocks of Linear > BatchNorm1d > ReLU > Dropout(0.3), then Linear; 5,315 parameters for 10 inputs and 3 classes.
 
     Args:
-        hidden_dims: Width of each hidden layer.
-        activation: As in `mlp`.
-        norm: As in `mlp`.
-        dropout: As in `mlp`.
-        initializer: As in `mlp`.
+        hidden_dims: Width of each hidden layer; an empty list gives a linear model.
+        activation: Activation of all hidden layers; see the model mlp for the names.
+        norm: batch, layer or null; one value for all hidden layers, or a list with one per layer.
+        dropout: Dropout probability after each activation, in [0, 1); one value, or a list with one per layer.
+        initializer: Weight initializer; see the model mlp for the names.
     """
 
     def __init__(

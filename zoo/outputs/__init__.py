@@ -1,1 +1,1 @@
-"""What a run leaves: files, curve, result, checkpoint, provenance."""
+"""Outputs of a run: files, curve, result, checkpoint, provenance."""

@@ -1,4 +1,4 @@
-"""A logger that leaves one row an epoch."""
+"""A logger that writes one row per epoch."""
 
 import csv
 from collections.abc import Callable, Mapping
@@ -10,14 +10,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class EpochCSVLogger(Logger):
-    """Writes `metrics.csv`: one row an epoch, with its learning rate and all metrics of training and validation.
+    """Writes `metrics.csv`: one row per epoch, with the learning rate and all training and validation metrics.
 
     Args:
-        path: The file; None keeps the rows in memory alone.
+        path: The file; None only keeps the rows in memory.
 
     Attributes:
         rows: The rows by epoch.
-        on_row: Called with each row that is written, its epoch included.
+        on_row: Called with each row that is written, including its epoch.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -31,25 +31,25 @@ class EpochCSVLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Lightning's name for the logger's folder; there is none."""
+        """Name of the logger's folder, required by Lightning; unused."""
         return ""
 
     @property
     def version(self) -> str:
-        """Lightning's version of the logger's folder; there is none."""
+        """Version of the logger's folder, required by Lightning; unused."""
         return ""
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `config.yaml` holds them."""
+        """Do nothing: hyperparameters are in `config.yaml`."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Gather metrics into the row of their epoch; rows before it are finished and written."""
-        # Weights and the other parameters are two groups of one learning rate.
+        """Add metrics to the row of their epoch; earlier rows are complete and written."""
+        # Weights and the other parameters are two parameter groups with the same learning rate.
         values = {k.removesuffix("/pg1"): v for k, v in metrics.items() if not k.endswith("/pg2")}
         if "epoch" not in values:
-            self._pending |= values  # the learning rate comes ahead of its epoch
+            self._pending |= values  # the learning rate is logged before its epoch
             return
         epoch = int(values.pop("epoch"))
         if any(name.startswith("test/") for name in values):
@@ -65,7 +65,7 @@ class EpochCSVLogger(Logger):
         self._write()
 
     def _write(self) -> None:
-        """Append the rows that are not in the file yet; rewrite it if a column has come up."""
+        """Append the rows that are not in the file yet; rewrite the file if there is a new column."""
         if self.path is None or len(self.rows) == self._n_written:
             return
         columns = sorted({name for row in self.rows.values() for name in row})

@@ -1,4 +1,4 @@
-"""What is measured, by torchmetrics."""
+"""Metrics, based on torchmetrics."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,9 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 class LossMean(Metric):
-    """The mean of batch losses, weighted by batch size; a NaN shows.
+    """Mean of batch losses, weighted by batch size; NaNs are propagated.
 
-    torchmetrics' own MeanMetric either hides NaNs or (`nan_strategy="disable"`) drops the weights, see its issue 3434.
+    torchmetrics' MeanMetric either ignores NaNs or (`nan_strategy="disable"`) the weights, see its issue 3434.
     """
 
     total: Tensor
@@ -22,28 +22,28 @@ class LossMean(Metric):
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, losses: Tensor, sizes: Tensor) -> None:
-        """Add the mean losses of batches, (n,), of so many samples each, (n,)."""
+        """Add the mean losses of n batches, (n,), and their sizes, (n,)."""
         self.total += (losses * sizes).sum()
         self.count += sizes.sum()
 
     def compute(self) -> Tensor:
-        """The mean over samples."""
+        """Mean over samples."""
         return self.total / self.count
 
 
 class AUROC(MulticlassAUROC):
-    """Macro one-vs-rest AUROC; NaN where a class has no sample, since it is then undefined."""
+    """Macro-averaged one-vs-rest AUROC; NaN if a class has no samples, since it is then undefined."""
 
     def compute(self) -> Tensor:  # type: ignore[override]  # as torchmetrics itself does
-        """The mean over classes of the area under the ROC curve."""
+        """Mean over classes of the area under the ROC curve."""
         present = dim_zero_cat(self.target).unique().numel()
         return super().compute() if present == self.num_classes else torch.tensor(torch.nan)
 
 
 class R2(Metric):
-    """The coefficient of determination; NaN where all targets are equal, since it is then undefined.
+    """Coefficient of determination; NaN if all targets are equal, since it is then undefined.
 
-    torchmetrics' own takes sums of squares below 1e-4 for zero, whatever the target's unit.
+    torchmetrics' R2Score treats sums of squares below 1e-4 as zero, whatever the target's unit.
     """
 
     outputs: list[Tensor]
@@ -60,18 +60,18 @@ class R2(Metric):
         self.targets.append(targets)
 
     def compute(self) -> Tensor:
-        """One minus the ratio of residual to total variance."""
+        """One minus the ratio of the residual to the total sum of squares."""
         outputs, targets = dim_zero_cat(self.outputs), dim_zero_cat(self.targets)
         spread = (targets - targets.mean()).square().sum()
         return torch.where(spread > 0, 1 - (outputs - targets).square().sum() / spread, torch.nan)
 
 
 def make_metrics(num_classes: int, train: bool = False) -> MetricCollection:
-    """The metrics of one split.
+    """Create the metrics of one split.
 
     Args:
-        num_classes: The number of classes; 1 for a regression.
-        train: Leave out what is costly on many samples.
+        num_classes: Number of classes; 1 for a regression.
+        train: Whether to omit metrics that are expensive on many samples.
     """
     if num_classes == 1:
         metrics: dict[str, Metric] = {"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": R2()}

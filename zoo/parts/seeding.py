@@ -1,4 +1,4 @@
-"""One seed becomes separate seeds, so that an ablation of one thing leaves the randomness of all others as it was."""
+"""Separate seeds for each source of randomness, so that changing one component does not affect the others."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Seeds(NamedTuple):
-    """Seeds of a run's four sources of randomness."""
+    """Seeds of the four sources of randomness of a run."""
 
     split: int
     init: int
@@ -15,9 +15,9 @@ class Seeds(NamedTuple):
 
 
 def derive_seeds(seed: int) -> Seeds:
-    """Independent seeds for the validation split, the initial weights, the data order and dropout.
+    """Derive independent seeds for the validation split, the initial weights, the data order and dropout.
 
     Args:
-        seed: The run's seed, not negative.
+        seed: Seed of the run; not negative.
     """
     return Seeds(*(int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(len(Seeds._fields))))

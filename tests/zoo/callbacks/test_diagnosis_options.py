@@ -58,8 +58,8 @@ def test_a_run_that_diverged_has_none(tmp_path, pack):
     [
         ({"gradient_flow": {"every_n_steps": 0}}, r"gradient_flow\.every_n_steps must be at least 1, got 0"),
         ({"gradient_clipping": {"every_n_steps": -1}}, r"gradient_clipping\.every_n_steps must be at least 1, got -1"),
-        ({"dead_units": {"threshold": 0.0}}, r"dead_units\.threshold must lie in \(0, \.5\], got 0\.0"),
-        ({"dead_units": {"share": 1.5}}, r"dead_units\.share must lie in \(0, 1\], got 1\.5"),
+        ({"dead_units": {"threshold": 0.0}}, r"dead_units\.threshold must be in \(0, 0\.5\], got 0\.0"),
+        ({"dead_units": {"share": 1.5}}, r"dead_units\.share must be in \(0, 1\], got 1\.5"),
         ({"gradient_flow": {"every": 3}}, r"unknown option of the callback 'gradient_flow' 'every'"),
         ({"dead_unit": True}, r"unknown callback 'dead_unit'\. Did you mean 'dead_units'\?"),
     ],

@@ -178,12 +178,12 @@ def test_the_rare_class_is_that_of_fewer_training_rows():
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ("iris", "callbacks.rare_class needs data of two classes, and these are 3"),
-        ("diabetes", "callbacks.rare_class needs data of two classes, and this is a regression"),
-        ({"name": "imbalanced", "n_rare": 1}, "the rare class 'yes' in every split, and there are"),
+        ("iris", "callbacks.rare_class needs data with two classes, but there are 3"),
+        ("diabetes", "callbacks.rare_class needs data with two classes, but this is a regression"),
+        ({"name": "imbalanced", "n_rare": 1}, "the rare class 'yes' in every split, but there are"),
         (
             {"name": "imbalanced", "n_rare": 0},
-            "the rare class 'yes' in every split, and there are 0 in train, 0",
+            "the rare class 'yes' in every split, but there are 0 in train, 0",
         ),
     ],
 )

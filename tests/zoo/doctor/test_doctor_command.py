@@ -33,7 +33,7 @@ def test_remarks_exit_0_and_say_what_to_change(capsys, tmp_path, monkeypatch):
     assert main(shlex.split(f"doctor --model robust_mlp --data iris {options} --seed_everything 1")) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert out.startswith("robust_mlp on iris: 14 ok, 1 remark")
-    assert "→ --data.batch_size 64" in out
+    assert "→ Use --data.batch_size 64" in out
     assert list(tmp_path.iterdir()) == []
 
 

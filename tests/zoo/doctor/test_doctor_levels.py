@@ -15,20 +15,20 @@ from zoo.doctor import diagnose, examine
 @pytest.mark.parametrize(
     ("check", "hparams", "params", "level", "words"),
     [
-        ("batch_norm_batch", {"norm": "batch"}, {"batch_size": 2}, "broken", "2 samples a batch"),
-        ("batch_norm_batch", {"norm": "batch"}, {"batch_size": 8}, "remark", "8 samples a batch"),
-        ("batch_norm_batch", {"norm": "batch"}, {"batch_size": 31}, "remark", "3 in an epoch's last"),
-        ("batch_norm_batch", {"norm": "batch"}, {"batch_size": 32}, "ok", "30 in an epoch's last"),
+        ("batch_norm_batch", {"norm": "batch"}, {"batch_size": 2}, "broken", "2 samples per batch"),
+        ("batch_norm_batch", {"norm": "batch"}, {"batch_size": 8}, "remark", "8 samples per batch"),
+        ("batch_norm_batch", {"norm": "batch"}, {"batch_size": 31}, "remark", "3 in the last batch of an epoch"),
+        ("batch_norm_batch", {"norm": "batch"}, {"batch_size": 32}, "ok", "30 in the last batch of an epoch"),
         ("batch_norm_batch", {"norm": "layer"}, {"batch_size": 2}, "ok", "No batch norm"),
-        ("initializer", {"hidden_dims": [32] * 8, "initializer": "xavier_normal"}, {}, "remark", "like 2^(-L/2)"),
+        ("initializer", {"hidden_dims": [32] * 8, "initializer": "xavier_normal"}, {}, "remark", "as 2^(-L/2)"),
         ("initializer", {"activation": "tanh", "initializer": "kaiming_normal"}, {}, "remark", "xavier_normal"),
         ("initializer", {"activation": "tanh", "initializer": "xavier_normal"}, {}, "ok", "2 activations"),
         ("initializer", {"activation": "tanh", "hidden_dims": [32] * 5}, {}, "remark", "too small for 5 layers"),
-        ("learning_rate", {"lr": 1e-6}, {}, "remark", "many times as long"),
+        ("learning_rate", {"lr": 1e-6}, {}, "remark", "many times longer than necessary"),
         ("learning_rate", {"lr": 0.3, "schedule": "one_cycle"}, {}, "remark", "near or above"),
         ("dropout_before_norm", {"norm": "batch", "dropout": 0.3}, {}, "remark", "one layer before a batch norm"),
-        ("dropout_before_norm", {"norm": "layer", "dropout": 0.3}, {}, "ok", "No norm sees"),
-        ("dropout_before_norm", {"norm": "batch", "dropout": [0.0, 0.3]}, {}, "ok", "No norm sees"),
+        ("dropout_before_norm", {"norm": "layer", "dropout": 0.3}, {}, "ok", "No norm gets"),
+        ("dropout_before_norm", {"norm": "batch", "dropout": [0.0, 0.3]}, {}, "ok", "No norm gets"),
         ("initial_loss", {"initializer": "normal", "init_scale": 0.4}, {}, "broken", "ln 10 is 2.3"),
         ("class_imbalance", {}, {"train_size": 5}, "broken", "0 rows"),
         ("class_imbalance", {}, {}, "ok", "rarest class has 111 rows"),
@@ -60,7 +60,7 @@ def test_gradients_are_clipped_as_in_the_run(algorithm, learns, digits):
 
 
 @pytest.mark.parametrize(("data", "level"), [("xor", "broken"), ("moons", "remark"), ("iris", "ok")])
-def test_a_perceptron_learns_a_batch_by_heart_as_far_as_a_line_can(data, level):
+def test_a_perceptron_overfits_a_batch_only_if_a_line_separates_it(data, level):
     assert {f.check: f.level for f in diagnose({"model": "perceptron", "data": data})}["overfit_batch"] == level
 
 
@@ -68,7 +68,7 @@ def test_a_net_that_learns_nothing_from_good_data_is_blamed_itself(digits):
     found = look("zero_input", mlp(activation="sigmoid", hidden_dims=DEEP), digits)
     assert found.level == "broken"
     assert "not by this net" in found.why
-    assert "labels shuffled" in look("zero_input", mlp(), Shuffled()).why
+    assert "labels may be shuffled" in look("zero_input", mlp(), Shuffled()).why
 
 
 def test_outputs_that_are_too_sure_are_not_taken_for_data_that_say_nothing(digits):
@@ -101,7 +101,7 @@ def test_a_model_without_usable_outputs_gets_that_one_finding(last, words, digit
 
 def test_a_first_layer_that_is_dead_as_a_whole_carries_no_signal(digits):
     found = look("initializer", changed(lambda net: net[1].bias.fill_(-100.0)), digits)
-    assert (found.level, found.measured) == ("broken", "2 activations; the first carries no signal.")
+    assert (found.level, found.measured) == ("broken", "2 activations; the first has no signal.")
 
 
 def test_an_activation_at_the_end_is_remarked(digits):
@@ -117,7 +117,7 @@ def test_an_activation_at_the_end_is_remarked(digits):
 @pytest.mark.parametrize(
     ("targets", "words"),
     [
-        (lambda y: y + 1, "Targets run from 1 to 10, and there are 10 classes."),
+        (lambda y: y + 1, "Targets range from 1 to 10, but there are 10 classes."),
         (lambda y: F.one_hot(y, 10).float(), "Targets have shape (1150, 10) and type float32."),
     ],
 )

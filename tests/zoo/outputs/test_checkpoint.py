@@ -66,7 +66,9 @@ def test_hyperparameters_are_plain_values(run):
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_file_gets_a_sentence(tmp_path, good, share):
-    with pytest.raises(zoo.InputError, match=r"x\.ckpt is damaged, or holds more than weights"):
+    with pytest.raises(
+        zoo.InputError, match=r"x\.ckpt was not loaded, because it is damaged or contains more than weights"
+    ):
         load(tmp_path, good[: int(share * len(good))])
 
 
@@ -89,7 +91,7 @@ def test_noise_gets_a_sentence(tmp_path, seed):
         load(tmp_path, rng.bytes(int(rng.integers(1, 3000))))
 
 
-FOREIGN = r"x\.ckpt is no checkpoint of this zoo; make one with `zoo fit`"
+FOREIGN = r"x\.ckpt is not a checkpoint of this zoo; create one with `zoo fit`"
 
 
 @pytest.mark.parametrize(
@@ -121,10 +123,10 @@ def test_another_format_gets_a_sentence(tmp_path, run):
     ("change", "sentence"),
     [
         (lambda c: c["zoo"].update(model="nlp"), r"unknown model 'nlp'\. Did you mean 'mlp'"),
-        (lambda c: c["zoo"].update(model=None), "its model has no registered name"),
+        (lambda c: c["zoo"].update(model=None), "the model is not registered"),
         (lambda c: c["hyper_parameters"].update(colour="red"), "unknown parameter of model 'mlp' 'colour'"),
-        (lambda c: c["hyper_parameters"].update(hidden_dims=[9]), "its weights do not fit its model"),
-        (lambda c: c["state_dict"].popitem(), "its weights do not fit its model"),
+        (lambda c: c["hyper_parameters"].update(hidden_dims=[9]), "the weights do not match the model"),
+        (lambda c: c["state_dict"].popitem(), "the weights do not match the model"),
     ],
 )
 def test_a_checkpoint_that_contradicts_itself_gets_a_sentence(tmp_path, run, change, sentence):
@@ -153,7 +155,9 @@ def test_code_in_a_pickle_is_not_run(tmp_path, zipped):
         torch.save(content, tmp_path / "x.ckpt")
     else:
         (tmp_path / "x.ckpt").write_bytes(pickle.dumps(content))
-    with pytest.raises(zoo.InputError, match="holds more than weights and plain values; it was not loaded"):
+    with pytest.raises(
+        zoo.InputError, match=r"was not loaded, because it .* contains more than weights and plain values"
+    ):
         zoo.load(tmp_path / "x.ckpt")
     assert not marker.exists()
     read = torch.load if zipped else pickle.load
@@ -164,7 +168,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path, zipped):
 
 
 def test_a_file_that_is_not_there_gets_a_sentence(tmp_path):
-    with pytest.raises(zoo.InputError, match=r"there is no checkpoint .*none\.ckpt"):
+    with pytest.raises(zoo.InputError, match=r"the checkpoint .*none\.ckpt does not exist"):
         zoo.load(tmp_path / "none.ckpt")
-    with pytest.raises(zoo.InputError, match=r"there is no checkpoint .*best\.ckpt"):
+    with pytest.raises(zoo.InputError, match=r"the checkpoint .*best\.ckpt does not exist"):
         zoo.load(tmp_path)

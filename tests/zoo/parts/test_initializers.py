@@ -162,8 +162,8 @@ def test_a_gain_draws_nothing_from_the_global_generator():
         ({"initializer": "kaimin_normal"}, r"unknown initializer 'kaimin_normal'\. Did you mean 'kaiming_normal'\?"),
         ({"initializer": "normal", "init_scale": 0.0}, r"model\.init_scale must be positive, got 0\.0"),
         ({"initializer": "uniform", "init_scale": -1.0}, r"model\.init_scale must be positive, got -1\.0"),
-        ({"bias_init": math.nan}, r"model\.bias_init must be a finite number, got nan"),
-        ({"bias_init": -math.inf}, r"model\.bias_init must be a finite number, got -inf"),
+        ({"bias_init": math.nan}, r"model\.bias_init must be a finite number or null, got nan"),
+        ({"bias_init": -math.inf}, r"model\.bias_init must be a finite number or null, got -inf"),
     ],
 )
 def test_bad_values_get_a_sentence(hparams, sentence):
