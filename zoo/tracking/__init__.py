@@ -1,4 +1,4 @@
-"""Showing runs elsewhere while they train: in Weights & Biases, and by any other logger of Lightning.
+"""Experiment tracking: Weights & Biases, and any other Lightning logger.
 
-None of it is part of what a run is: it stands in no config, changes no number and names no trial.
+Tracking is not part of a run: it is not in the config and does not change results or trial keys.
 """

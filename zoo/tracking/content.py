@@ -1,4 +1,4 @@
-"""What of a run Weights & Biases shows, the same for one run and for a trial of a study. Imports no torch."""
+"""What is logged to Weights & Biases for a run or for a trial of a study. Does not import torch."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,34 +7,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wandb import Run
 
-STEP = "trainer/global_step"  # Lightning's name for it there
+STEP = "trainer/global_step"  # Lightning's name for the step in W&B
 LONGEST_TAG = 64
-# What a record says beside its metrics, where it does.
+# Fields of a record that are logged in addition to its metrics, if present.
 OF_A_RESULT = ("status", "reason", "best_epoch", "epochs_run", "train_seconds", "wall_seconds", "n_parameters")
 GRADIENT_FLOW = ("gradient_norm", "update_ratio")
 
 
 def define_axis(run: "Run") -> None:
-    """Draw everything over epochs."""
+    """Use the epoch as x-axis of all charts."""
     run.define_metric("*", step_metric="epoch")
 
 
 def define_curves(run: "Run", row: Mapping[str, Any]) -> None:
-    """Leave the summary to what `summary` says: the last value of a curve is not that of the best epoch.
+    """Exclude curves from W&B's summary, which `summary` sets: a curve's last value is not that of the best epoch.
 
     Args:
         run: The run.
-        row: Its first epoch, see `row_of`; one name for each curve. Tables and pictures are no curves: charts find
-            theirs through the summary.
+        row: The first epoch, see `row_of`, with the name of each curve. Tables and images are not curves: W&B's charts
+            need them in the summary.
     """
     for name in row:
         run.define_metric(name, step_metric=None if name in ("epoch", STEP) else "epoch", summary="none")
 
 
 def config_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved config as W&B keeps it, which has no empty sections: a callback without options is true, as it may be.
+    """Convert a resolved config for W&B, which drops empty sections: a callback without options becomes `true`.
 
-    It is a config still, and the same one.
+    The result is still a valid config, with the same meaning.
     """
     callbacks = config.get("callbacks")
     if not isinstance(callbacks, Mapping):
@@ -43,21 +43,21 @@ def config_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def row_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `metrics.csv` as W&B takes it; what is missing in it is left out."""
+    """Convert a row of `metrics.csv` for W&B, without missing values."""
     row = {STEP if name == "step" else name: _number(value) for name, value in values.items() if value is not None}
     return {**row, "epoch": int(row["epoch"])} if "epoch" in row else row
 
 
 def rows_of(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """The columns of a `metrics.csv` as rows for W&B."""
+    """Convert the columns of a `metrics.csv` to rows for W&B."""
     for values in zip(*columns.values(), strict=True):
         yield row_of(dict(zip(columns, values, strict=True)))
 
 
 def histograms(row: Mapping[str, Any]) -> dict[str, tuple[list[float], list[float]]]:
-    """What the callback `gradient_flow` measured in an epoch: heights and edges, a bin a layer from the input on.
+    """Heights and edges of histograms of what `gradient_flow` measured in an epoch, with one bin per layer.
 
-    Over the epochs W&B draws such histograms as a map, in which vanishing gradients are its dark side.
+    W&B draws them over epochs as a heat map, in which vanishing gradients are visible as dark layers.
     """
     found = {}
     for quantity in GRADIENT_FLOW:
@@ -70,7 +70,7 @@ def histograms(row: Mapping[str, Any]) -> dict[str, tuple[list[float], list[floa
 
 
 def drawn(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The `histograms` of an epoch as W&B draws them."""
+    """Convert the `histograms` of an epoch to W&B's histograms."""
     found = histograms(row)
     if not found:
         return {}
@@ -82,21 +82,21 @@ def drawn(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary of a run: its final metrics, and what its result says beside them.
+    """Summary of a run: its final metrics and further fields of its result.
 
     Args:
-        result: A run's result or a trial's record, as plain values.
+        result: Result of a run or record of a trial, as plain values.
     """
     return {**result["metrics"], **{name: result[name] for name in OF_A_RESULT if name in result}}
 
 
 def tags(*names: Any) -> list[str]:
-    """Names as tags, each once and no longer than W&B takes them."""
+    """Convert names to tags, without duplicates and shortened to W&B's maximum length."""
     return list(dict.fromkeys(str(name)[:LONGEST_TAG] for name in names if name not in (None, "")))
 
 
 def exit_code(status: str) -> int:
-    """The exit status of a run or trial: 0 unless it diverged, failed or crashed, which W&B shows as failed."""
+    """Exit code of a run or trial: 1 if it diverged, failed or crashed, which W&B shows as failed, otherwise 0."""
     return int(status in ("diverged", "failed", "crashed"))
 
 
@@ -104,6 +104,6 @@ def _number(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return float(value)  # archives write what is not finite as text
+        return float(value)  # archives store non-finite numbers as text
     except ValueError:
         return value

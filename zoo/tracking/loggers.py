@@ -1,4 +1,4 @@
-"""Other loggers of Lightning, made from options."""
+"""Other Lightning loggers, created from options."""
 
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from .options import LOGGER
 
 
 def make_logger(options: Sequence[str]) -> Logger | None:
-    """The logger that options ask for; None where none is asked for.
+    """Create the logger that the options ask for; None if there are no options.
 
     Args:
-        options: `--trainer.logger=CLASS`, a class of `lightning.pytorch.loggers` or the dotted name of another, and
-            `--trainer.logger.OPTION=VALUE` for what its constructor takes.
+        options: `--trainer.logger=CLASS`, a class of `lightning.pytorch.loggers` or the import path of another class,
+            and `--trainer.logger.OPTION=VALUE` for the arguments of its constructor.
 
     Raises:
-        InputError: No such class, an option that it does not take, one that it lacks, or a package that it needs.
+        InputError: If the class or an option is unknown, or a required option or package is missing.
     """
     if not options:
         return None
@@ -31,9 +31,12 @@ def make_logger(options: Sequence[str]) -> Logger | None:
         if isinstance(cls, type) and issubclass(cls, Logger) and cls not in (Logger, known.WandbLogger)
     ]
     if name is None:
-        raise InputError(f"which logger? Say {LOGGER} CLASS; Lightning's own: {', '.join(sorted(names))}.")
-    # It would ask for a key where nobody answers, and know nothing of what is to happen without a network.
-    require("WandbLogger" not in name, f"{LOGGER} {name}: say --wandb in its place.")
+        raise InputError(
+            f"the options of a logger need its class; pass {LOGGER} CLASS. Lightning's loggers: "
+            f"{', '.join(sorted(names))}."
+        )
+    # It would prompt for a key, and does not handle a missing network.
+    require("WandbLogger" not in name, f"{LOGGER} {name} is not supported; use --wandb instead.")
     if "." not in name and not name.startswith("{"):
         choose("logger", name, names)
     parser = ArgumentParser(exit_on_error=False, default_env=False)
@@ -42,6 +45,6 @@ def make_logger(options: Sequence[str]) -> Logger | None:
         return parser.instantiate_classes(parser.parse_args(list(options))).trainer.logger
     except ArgumentError as error:
         said = " ".join(str(error).split()).removeprefix('Parser key "trainer.logger": ')
-        raise InputError(f"{LOGGER} {name}: {said}; its options are given as {LOGGER}.OPTION VALUE.") from None
+        raise InputError(f"{LOGGER} {name}: {said}; pass its options as {LOGGER}.OPTION VALUE.") from None
     except (ImportError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"{LOGGER} {name} cannot be made: {' '.join(str(error).split())}") from None
+        raise InputError(f"{LOGGER} {name} cannot be created: {' '.join(str(error).split())}") from None

@@ -1,4 +1,4 @@
-"""Pictures of a classifier's mistakes: a confusion matrix and, of images, a grid of the worst."""
+"""Pictures of a classifier's mistakes: a confusion matrix and, for image data, the worst mistakes."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from datamodules.base import ArrayDataModule
 
 from ..models.base import ZooModule
 
-SPLIT = "val"  # people look at mistakes to mend them, so they are not to be those of the test split
+SPLIT = "val"  # mistakes are used to improve models, so they must not come from the test split
 WORST = 25
-SMALLEST = 96  # pixels of a side: digits are 8 x 8
-MOST_CLASSES = 100  # of a confusion matrix, whose cells are their square
+SMALLEST = 96  # minimum side in pixels; digits are 8 x 8
+MOST_CLASSES = 100  # of a confusion matrix, which has the square of this number of cells
 
 
 def pictures(model: ZooModule, data: ArrayDataModule) -> dict[str, Any]:
-    """What W&B shows of a classifier's mistakes on validation; nothing for a regression.
+    """Create W&B pictures of a classifier's mistakes on validation; empty for a regression.
 
     Args:
-        model: With the weights to look at.
+        model: The model, with trained weights.
         data: Its data.
     """
     names = data.class_names
@@ -43,7 +43,7 @@ def pictures(model: ZooModule, data: ArrayDataModule) -> dict[str, Any]:
         worst = worst_mistakes(log_p, targets)
         images = grey_values(x[worst].cpu().numpy(), data.card()["normalisation"])
         captions = [
-            f"{names[targets[i]]}, taken for {names[predicted[i]]} (p = {log_p[i, predicted[i]].exp():.2f})"
+            f"{names[targets[i]]}, predicted {names[predicted[i]]} (p = {log_p[i, predicted[i]].exp():.2f})"
             for i in worst
         ]
         if len(worst):
@@ -54,10 +54,10 @@ def pictures(model: ZooModule, data: ArrayDataModule) -> dict[str, Any]:
 
 
 def worst_mistakes(log_p: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The rows that are taken for another class, those first whose own was thought least likely; at most `WORST`.
+    """Indices of misclassified rows, those with the lowest probability of the true class first; at most `WORST`.
 
     Args:
-        log_p: Logarithms of probabilities, (N, C).
+        log_p: Log-probabilities, (N, C).
         targets: Classes, (N,).
     """
     own = log_p.gather(1, targets.unsqueeze(1)).squeeze(1)
@@ -66,7 +66,7 @@ def worst_mistakes(log_p: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def grey_values(x: NDArray, normalisation: dict[str, Any]) -> list[NDArray[np.uint8]]:
-    """Normalised images (N, C, H, W) as pictures (H, W, C) or (H, W), each from black to white, large enough to see."""
+    """Convert normalised images (N, C, H, W) to uint8 pictures (H, W, C) or (H, W), rescaled and enlarged."""
     mean, std = (np.asarray(normalisation[name]).reshape(-1, 1, 1) for name in ("mean", "std"))
     found = []
     for image in x * std + mean:
@@ -79,9 +79,9 @@ def grey_values(x: NDArray, normalisation: dict[str, Any]) -> list[NDArray[np.ui
 
 
 def _log_probabilities(model: ZooModule, x: torch.Tensor) -> torch.Tensor:
-    """Logarithms of a model's probabilities, (N, C), on the CPU; the model is left as it was."""
+    """Log-probabilities of a model, (N, C), on the CPU; the model is not changed."""
     weights, mode = next(model.parameters()), model.training
-    kind = weights.dtype if x.is_floating_point() else x.dtype  # of other precision after --trainer.precision 64-true
+    kind = weights.dtype if x.is_floating_point() else x.dtype  # such as float64 after --trainer.precision 64-true
     model.eval()
     with torch.no_grad():
         parts = [model(part.to(weights.device, kind)).float().log_softmax(1).cpu() for part in x.split(1024)]

@@ -1,4 +1,4 @@
-"""Who can watch a run: Weights & Biases, and any other logger of Lightning."""
+"""Watchers of a run: Weights & Biases, and any other Lightning logger."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ from .watching import Row, Watcher
 
 
 class LoggerWatcher:
-    """Passes a run on to a logger of Lightning.
+    """Logs a run to a Lightning logger.
 
     Args:
         logger: The logger.
@@ -38,32 +38,32 @@ class LoggerWatcher:
         self.curves: set[str] = set()
 
     def begin(self, config: Config) -> None:
-        """Log the whole config."""
+        """Log the complete config."""
         self.logger.log_hyperparams(config)
 
     def epoch(self, row: Row) -> None:
-        """Log its metrics at its last step."""
+        """Log the epoch's metrics at its last step."""
         self.step = int(row["step"])
         numbers = {k: float(v) for k, v in row.items() if k != "step" and isinstance(v, int | float)}
         self.curves |= numbers.keys()
         self.logger.log_metrics(numbers, self.step)
 
     def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
-        """Log what was measured once."""
+        """Log the final metrics that are not curves."""
         final = {k: v for k, v in result.metrics.items() if k not in self.curves and v is not None}
         self.logger.log_metrics(final, self.step)
         self.logger.finalize("success")
 
     def fail(self) -> None:
-        """Close its files."""
+        """Close the logger's files."""
         self.logger.finalize("failed")
 
 
 class WandbWatcher:
-    """Shows a run in Weights & Biases, through Lightning's logger.
+    """Logs a run to Weights & Biases, through Lightning's logger.
 
     Args:
-        session: Where it goes.
+        session: The session to use.
     """
 
     name = "W&B"
@@ -71,10 +71,10 @@ class WandbWatcher:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.logger: WandbLogger | None = None
-        self.curves: set[str] = set()  # defined so far
+        self.curves: set[str] = set()  # curves defined so far
 
     def begin(self, config: Config) -> None:
-        """Open the run, with the whole config; on disk where the server does not answer."""
+        """Start the run with the complete config; offline if the server does not respond."""
         options, names = self.session.options, (config["model"]["name"], config["data"]["name"])
         about: dict[str, Any] = {
             "name": options.name or "-".join(names),
@@ -93,7 +93,7 @@ class WandbWatcher:
         self.logger.log_hyperparams(content.config_of(config))
 
     def epoch(self, row: Row) -> None:
-        """Log its metrics, with the histograms of its gradients where there are some."""
+        """Log the epoch's metrics, and histograms of its gradients if they were measured."""
         if self.logger is None:
             return
         values = content.row_of(row)
@@ -103,7 +103,7 @@ class WandbWatcher:
         self.logger.log_metrics({**values, **content.drawn(values)})
 
     def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
-        """Log the result, on request the best checkpoint, and pictures of mistakes; then end the run as it ended."""
+        """Log the result, pictures of mistakes and, on request, the best checkpoint; then end the run."""
         if self.logger is None:
             return
         run, plain = self.logger.experiment, asdict(result)
@@ -115,7 +115,7 @@ class WandbWatcher:
             if model is not None:
                 self._show_mistakes(self.logger, model, data)
         except Exception as error:
-            self.session.say(f"W&B does not show all of this run ({in_words(error)}); the run itself is done.")
+            self.session.say(f"W&B: part of this run could not be logged ({in_words(error)}); the run itself is done.")
         self._finish(content.exit_code(result.status))
 
     def fail(self) -> None:
@@ -125,8 +125,8 @@ class WandbWatcher:
     def _show_mistakes(self, logger: WandbLogger, model: ZooModule, data: ArrayDataModule) -> None:
         try:
             shown = pictures(model, data)
-        except Exception as error:  # of a model that takes its input in a way of its own, say
-            self.session.say(f"W&B shows no mistakes of this run ({in_words(error)}).")
+        except Exception as error:  # for example for a model with a nonstandard input
+            self.session.say(f"W&B: the pictures of mistakes could not be created ({in_words(error)}).")
             return
         if shown:
             logger.log_metrics(shown)
@@ -152,22 +152,22 @@ class WandbWatcher:
         except Unreachable as error:
             session.say(f"W&B: {error}. {later}")
         except KeyboardInterrupt:
-            session.say(f"W&B: the upload was stopped. {later}")
+            session.say(f"W&B: the upload was interrupted. {later}")
             raise
         else:
-            session.say(f"W&B: {path}" if session.online else f"W&B: the run waits in {session.files}.")
+            session.say(f"W&B: {path}" if session.online else f"W&B: the offline run is in {session.files}.")
 
 
 @contextmanager
 def watchers_of(args: argparse.Namespace, say: Say) -> Iterator[list[Watcher]]:
-    """Who the command line of `zoo fit` says shall watch; none on processes other than the first.
+    """Create the watchers that the options of `zoo fit` ask for; none on processes other than the first.
 
     Args:
-        args: As parsed.
-        say: Called with sentences for the user.
+        args: Parsed arguments.
+        say: Called with messages for the user.
 
     Raises:
-        InputError: W&B or another logger cannot be had as asked.
+        InputError: If W&B or another logger cannot be used as requested.
     """
     options = run_options(args)
     if not is_first_process():

@@ -1,7 +1,7 @@
-"""Telling others of a run while it trains.
+"""Notification of watchers while a run trains.
 
-A watcher is told what `metrics.csv` holds, row by row as epochs end. So it sees the same of a run whether Lightning
-trained it or a pack of one did, and the run's numbers do not depend on who watches.
+Watchers get the rows of `metrics.csv` as epochs end. They therefore get the same values whether a run is trained by
+Lightning or as a pack of one, and the run's results do not depend on them.
 """
 
 import contextlib
@@ -21,52 +21,52 @@ from ..outputs.result import Result
 from ..plain import Config
 from .session import in_words
 
-Row = Mapping[str, Any]  # of metrics.csv
+Row = Mapping[str, Any]  # a row of metrics.csv
 
 
 class Watcher(Protocol):
-    """Who is told of a run, on its first process.
+    """Protocol of watchers, which run in the first process of a run.
 
     Attributes:
-        name: What it is called when there is something to say of it.
+        name: Name of the watcher in messages.
     """
 
     name: str
 
     def begin(self, config: Config) -> None:
-        """The run begins, with this resolved config.
+        """Called when the run starts, with its resolved config.
 
         Raises:
-            InputError: It must not.
+            InputError: If the run must not start.
         """
 
     def epoch(self, row: Row) -> None:
-        """An epoch has ended."""
+        """Called after each epoch."""
 
     def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
-        """The run has ended.
+        """Called when the run has ended.
 
         Args:
-            result: What came out.
-            model: With the weights of the best epoch; None where there are none.
-            data: What it was trained on.
-            folder: Where the run's files are.
+            result: Result of the run.
+            model: The model with the weights of the best epoch; None if there are none.
+            data: Data that the model was trained on.
+            folder: Folder of the run's files.
         """
 
     def fail(self) -> None:
-        """The run, which had begun, has raised or was interrupted."""
+        """Called if the run raised an exception or was interrupted after its start."""
 
 
 Watchers = Sequence[Watcher]
 
 
 class Watching:
-    """All who watch a run; each sees each epoch once.
+    """Notifies all watchers of a run, of each epoch once.
 
-    Whatever goes wrong with one of them once the run has begun is said, and neither the run nor the others mind.
+    Errors of a watcher after the start of the run are printed, and affect neither the run nor other watchers.
 
     Args:
-        watchers: They, none on processes other than the first.
+        watchers: The watchers; none on processes other than the first.
     """
 
     def __init__(self, watchers: Watchers = ()) -> None:
@@ -84,60 +84,60 @@ class Watching:
 
     @property
     def live(self) -> Callable[[Row], None] | None:
-        """What takes epochs as they end; None where nobody watches."""
+        """Function to call with each epoch; None if there are no watchers."""
         return self.epoch if self._watchers else None
 
     def begin(self, config: Config) -> None:
-        """The run begins; see `Watcher`.
+        """Notify the watchers of the start of the run.
 
         Raises:
-            InputError: It must not, or one of them cannot begin, which is better known before than after.
+            InputError: If the run must not start, or a watcher cannot start.
         """
         for watcher in self._watchers:
             try:
                 watcher.begin(config)
             except InputError:
                 raise
-            except Exception as error:  # of whatever package
-                raise InputError(f"{watcher.name} cannot begin: {in_words(error)}. Leave it out, or mend it.") from None
+            except Exception as error:  # from any package
+                raise InputError(f"{watcher.name} cannot start: {in_words(error)}. Fix it, or do not use it.") from None
             self._begun.append(watcher)
 
     def epoch(self, row: Row) -> None:
-        """An epoch has ended, maybe one that was seen already."""
+        """Notify the watchers of an epoch, unless they know it already."""
         if int(row["epoch"]) > self._seen:
             self._seen = int(row["epoch"])
             silent = self._troubled
             self._each([w for w in self._begun if w not in silent], lambda watcher: watcher.epoch(row))
 
     def end(self, result: Result, model: ZooModule | None, data: ArrayDataModule, folder: Path) -> None:
-        """The run has ended; epochs that nobody was told of yet, of a run in other processes, come first."""
+        """Notify the watchers of the end of the run, after any epochs of other processes that they do not know yet."""
         if not self._watchers:
             return
         shown = model if result.status == "done" else None
         try:
             for row in _rows(folder / "metrics.csv"):
                 self.epoch(row)
-            # A watcher with trouble is told, too: it has a run to close, which has not failed.
+            # Watchers with earlier errors are notified as well, since they have to close their run.
             self._each(self._begun, lambda watcher: watcher.end(result, shown, data, folder))
-        except KeyboardInterrupt:  # the run is done; what is in the way is an upload
-            _say("interrupted while the run was shown elsewhere; the run itself is done, and whole.")
+        except KeyboardInterrupt:  # the run is done, only the upload is interrupted
+            _say("interrupted while the run was being logged; the run itself is complete.")
 
     def restored(self, folder: Path) -> ZooModule | None:
-        """The model of a run's checkpoint; None where there is none, or nobody watches."""
+        """Load the model of a run's checkpoint; None if there is no checkpoint or no watcher."""
         if self._watchers and (folder / "best.ckpt").is_file():
-            with contextlib.suppress(Exception):  # of a model without a registered name, say: it is for pictures alone
+            with contextlib.suppress(Exception):  # for example for an unregistered model; only pictures need it
                 return load_model(folder)
         return None
 
     def _each(self, watchers: Watchers, tell: Callable[[Watcher], None]) -> None:
-        """Tell some of them something; the first trouble that each has is said."""
+        """Notify some watchers; print the first error of each."""
         for watcher in watchers:
             try:
                 tell(watcher)
-            except Exception as error:  # of whatever kind: the run matters more
+            except Exception as error:  # of any type: the run must continue
                 if watcher not in self._troubled:
                     self._troubled.append(watcher)
-                    _say(f"{watcher.name} shows no more of this run ({in_words(error)}); the run itself goes on.")
+                    _say(f"{watcher.name} stopped logging this run ({in_words(error)}); the run itself continues.")
 
 
 def _say(sentence: str) -> None:

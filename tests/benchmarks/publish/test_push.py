@@ -282,12 +282,12 @@ def test_a_study_with_a_key_that_is_refused_does_not_run(wandb_server, monkeypat
     Path("noop.yaml").write_text(NOOP)
     monkeypatch.setenv("WANDB_API_KEY", "w" * 40)
     assert run("run noop.yaml --workers 1 --wandb") == 2
-    assert "refuses the key of W&B" in capfd.readouterr().err
+    assert "rejected the W&B API key" in capfd.readouterr().err
     assert not Path("runs").exists()
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert run("run noop.yaml --workers 1 --wandb --wandb-project forbidden") == 1, "two trials have failed"
     err = capfd.readouterr().err
-    assert "the study is done, but not published: W&B refuses the run in project 'forbidden'" in err
+    assert "the study is done, but not published: W&B rejected the run in project 'forbidden'" in err
     assert len(list(Path("runs/noop/trials").iterdir())) == 6
 
 

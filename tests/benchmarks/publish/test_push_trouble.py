@@ -93,7 +93,7 @@ def test_a_run_that_is_refused_keeps_no_other_back(noop, wandb_server, capfd):
     assert run(f"push {noop}") == 1
     err = capfd.readouterr().err
     assert "3 trials published" in err
-    assert "plain, seed 0 is left out: W&B refuses the run in project" in err
+    assert "plain, seed 0 is left out: W&B rejected the run in project" in err
     assert f"comparison-{study_hash(study)}" in wandb_server.runs
     wandb_server.refuses = set()
     assert run(f"push {noop}") == 0
@@ -117,7 +117,7 @@ def test_whatever_becomes_of_wandb_the_study_ends_as_it_ended(wandb_files, monke
     assert run("run größe.yaml --workers 1 --wandb") == 1, "two trials have failed"
     err = capfd.readouterr().err
     assert "4 trials published" in err
-    assert "its own process did not end well (SystemExit: 3)" in err
+    assert "the wandb process ended with an error (SystemExit: 3)" in err
     runs = wandb_files("runs/größe")
     assert len(runs) == 5
     study = load_study("runs/größe/study.yaml")

@@ -45,7 +45,7 @@ def test_a_run_is_shown_whole_and_is_the_run_that_it_is_without(command, packed,
     options = "--wandb --wandb.project mine --wandb.tags a,b --wandb.log_model true --wandb.group g"
     assert run(f"{command} --out shown {options}") == 0
     err = capfd.readouterr().err
-    assert "W&B works offline: there is no key" in err
+    assert "W&B is offline: there is no API key" in err
     assert "wandb sync" in err
     assert run(f"{command} --out plain") == 0
     assert "W&B" not in capfd.readouterr().err
@@ -104,7 +104,7 @@ def test_a_confusion_matrix_counts_validation_and_the_worst_mistakes_come_first(
     assert len(table["data"]) == 100
     own = p.gather(1, y.unsqueeze(1)).squeeze(1)
     wrong = [i for i in own.argsort(stable=True).tolist() if predicted[i] != y[i]][:25]
-    captions = [f"{y[i]}, taken for {predicted[i]} (p = {p[i, predicted[i]]:.2f})" for i in wrong]
+    captions = [f"{y[i]}, predicted {predicted[i]} (p = {p[i, predicted[i]]:.2f})" for i in wrong]
     assert last["val/worst_mistakes.captions"] == captions
     first = shown.path.parent / "files" / last["val/worst_mistakes.filenames"][0]
     with Image.open(first) as image:
@@ -185,11 +185,11 @@ def test_other_loggers_of_lightning_see_the_same(capfd):
         ("--wandb.mode sometimes", "invalid choice: 'sometimes'"),
         (f"--wandb.tags {'x' * 65}", "1 to 64 characters"),
         ("--wandb.log_model maybe", "invalid choice: 'maybe'"),
-        ("--trainer.logger WandbLogger", "say --wandb in its place"),
+        ("--trainer.logger WandbLogger", "is not supported; use --wandb instead"),
         ("--trainer.logger Tensorboard", "Did you mean 'TensorBoardLogger'?"),
         ("--trainer.logger TensorBoardLogger", "--trainer.logger TensorBoardLogger: "),
         ("--trainer.logger CSVLogger --trainer.logger.save_dir x --trainer.logger.foo 1", "'foo' is not accepted"),
-        ("--trainer.logger.save_dir x", "which logger?"),
+        ("--trainer.logger.save_dir x", "the options of a logger need its class; pass --trainer.logger CLASS"),
         ("--trainer.logger", "--trainer.logger needs a value"),
     ],
 )
@@ -234,9 +234,9 @@ def test_online_the_server_gets_what_a_file_would_hold(wandb_server, capfd):
 @pytest.mark.parametrize(
     ("key", "project", "words"),
     [
-        ("w" * 40, "mine", "refuses the key of W&B: "),
-        ("short", "mine", "the key of W&B can be none: WANDB_API_KEY invalid"),
-        ("k" * 40, "forbidden", "W&B refuses the run in project 'forbidden' of this key: permission denied"),
+        ("w" * 40, "mine", "rejected the W&B API key: "),
+        ("short", "mine", "the W&B API key is malformed: WANDB_API_KEY invalid"),
+        ("k" * 40, "forbidden", "W&B rejected the run in project 'forbidden' of the API key's owner: permission denied"),
     ],
 )
 def test_what_the_server_refuses_is_said_before_anything_is_trained(
@@ -262,7 +262,7 @@ def test_without_a_network_the_run_is_kept_on_disk(silent, monkeypatch, wandb_ru
         monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "2")
         assert run(f"{PACKED} --out a --wandb") == 0
     err = capfd.readouterr().err
-    assert "does not answer" in err
+    assert "does not respond" in err
     assert "wandb sync" in err
     (shown,) = wandb_runs(".").values()
     assert curves(shown.history) == rows_of("a")

@@ -29,10 +29,10 @@ def run(command: str) -> int:
 @pytest.mark.parametrize(
     ("at", "error", "words"),
     [
-        ("teardown", SystemExit(1), "its own process did not end well (SystemExit: 1)"),
+        ("teardown", SystemExit(1), "the wandb process ended with an error (SystemExit: 1)"),
         ("teardown", KeyboardInterrupt(), "W&B: interrupted. To upload"),
-        ("finish", KeyboardInterrupt(), "the upload was stopped. To upload it later: wandb sync"),
-        ("finish", RuntimeError("no such mailbox"), "is not written: no such mailbox"),
+        ("finish", KeyboardInterrupt(), "the upload was interrupted. To upload it later: wandb sync"),
+        ("finish", RuntimeError("no such mailbox"), "was not written: no such mailbox"),
     ],
     ids=["its process exits", "Ctrl-C at its end", "Ctrl-C at an upload", "an odd exception"],
 )
@@ -95,10 +95,10 @@ def test_one_watcher_in_trouble_is_said_once_and_keeps_nothing_from_the_others(c
     assert early.told == ["begin", "epoch", "end"], "it is closed, and told no more epochs"
     assert late.told == well.told == ["begin", "epoch", "epoch", "end"]
     err = capfd.readouterr().err
-    assert err.count("Early shows no more of this run (ConnectionError: gone)") == 1
-    assert err.count("Late shows no more of this run") == 1
+    assert err.count("Early stopped logging this run (ConnectionError: gone)") == 1
+    assert err.count("Late stopped logging this run") == 1
     unable, well = Watcher("Unable", "begin"), Watcher("Well", "fail")
-    with pytest.raises(InputError, match="Unable cannot begin: ConnectionError: gone"):
+    with pytest.raises(InputError, match="Unable cannot start: ConnectionError: gone"):
         fit(config, "b", watchers=[well, unable])
     assert well.told == ["begin", "fail"]
     assert not Path("b").exists()
@@ -106,7 +106,7 @@ def test_one_watcher_in_trouble_is_said_once_and_keeps_nothing_from_the_others(c
 
 def test_a_run_of_another_precision_has_its_pictures(wandb_runs, capfd):
     assert run(f"{FIT} --trainer.precision 64-true --out a --wandb") == 0
-    assert "shows no mistakes" not in capfd.readouterr().err
+    assert "pictures of mistakes" not in capfd.readouterr().err
     (shown,) = wandb_runs(".").values()
     assert "val/confusion_matrix_table.path" in shown.history[-1]
     metrics = json.loads(Path("a/result.json").read_text())["metrics"]
@@ -121,7 +121,7 @@ def test_pictures_that_cannot_be_made_cost_nothing_else(wandb_runs, monkeypatch,
 
     monkeypatch.setattr(zoo.tracking.watchers, "pictures", fail)
     assert run(f"{FIT} --out a --wandb --wandb.log_model true") == 0
-    assert "W&B shows no mistakes of this run (RuntimeError: cannot draw)." in capfd.readouterr().err
+    assert "W&B: the pictures of mistakes could not be created (RuntimeError: cannot draw)." in capfd.readouterr().err
     ((run_id, shown),) = wandb_runs(".").items()
     assert shown.summary["status"] == "done"
     assert shown.artifacts[f"model-{run_id}"] == ["best.ckpt"]
