@@ -1,4 +1,4 @@
-"""A zoo of small neural nets as LightningModules, and how one of them is trained.
+"""A zoo of small neural nets as LightningModules, with their training and evaluation.
 
 >>> import zoo
 >>> zoo.list_models("*mlp*")
@@ -17,21 +17,21 @@ from .models.registry import list_models, register_model
 if TYPE_CHECKING:
     from .models.base import ZooModule
 
-# MKL chooses its kernels by where a matrix happens to lie in memory, so that the same run could differ in the last bit;
-# this costs nothing measurable. It is read at the first multiplication.
+# By default, MKL chooses kernels by the memory alignment of a matrix, so the same run could differ in the last bit.
+# This setting has no measurable cost. It is read at the first multiplication.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 __all__ = ["InputError", "create_model", "list_models", "load", "register_model"]
 
 
 def load(path: str) -> "ZooModule":
-    """A trained model from its checkpoint, in eval mode; nothing else need be known. Safe on foreign files.
+    """Load a trained model from its checkpoint, in eval mode; safe for untrusted files.
 
     Args:
-        path: A `best.ckpt`, or the folder that holds it.
+        path: A checkpoint, or the folder that contains it as `best.ckpt`.
 
     Raises:
-        InputError: No such file, a damaged one, or none of this zoo's.
+        InputError: If the file does not exist, is damaged, or was not written by this package.
     """
     from .outputs.checkpoint import load_model
 
@@ -39,7 +39,7 @@ def load(path: str) -> "ZooModule":
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, since it imports torch and lightning, which takes seconds.
+    # Lazy, because importing torch and lightning takes seconds.
     if name == "ZooModule":
         from .models.base import ZooModule
 

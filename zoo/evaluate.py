@@ -1,4 +1,4 @@
-"""What `zoo test`, `zoo validate` and `zoo predict` do with a checkpoint."""
+"""Evaluation of checkpoints, for `zoo test`, `zoo validate` and `zoo predict`."""
 
 import io
 from pathlib import Path
@@ -21,15 +21,15 @@ from .trainer import lightning_trainer, quiet
 
 
 def evaluate(checkpoint: str, config: Config, verb: str) -> dict[str, float | None]:
-    """A checkpoint's metrics, under its own class names and normalisation.
+    """Compute the metrics of a checkpoint, with the class names and normalisation stored in it.
 
     Args:
-        checkpoint: Its path.
-        config: `data` and `trainer` sections that go over the checkpoint's own.
-        verb: `test` or `validate`, the split measured.
+        checkpoint: Path of the checkpoint.
+        config: Sections `data` and `trainer` that override the checkpoint's config.
+        verb: `test` or `validate`, which determines the split.
 
     Raises:
-        InputError: A bad checkpoint, or data that does not fit it.
+        InputError: If the checkpoint is invalid, or the data does not match it.
     """
     model, data = _prepare(checkpoint, config, verb)
     with quiet():
@@ -37,18 +37,20 @@ def evaluate(checkpoint: str, config: Config, verb: str) -> dict[str, float | No
 
 
 def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int]:
-    """Write predictions as a CSV: `index` (row of the data set), `prediction`, `p_CLASS` a class, `target` if known.
+    """Write predictions to a CSV file with columns `index`, `prediction`, `p_CLASS` for each class, and `target`.
+
+    `index` is the row in the data set; a regression has no `p_CLASS`, and unlabelled data has no `target`.
 
     Args:
-        checkpoint: Its path.
-        config: As in `evaluate`.
-        out: The CSV; None for predictions.csv beside the checkpoint.
+        checkpoint: Path of the checkpoint.
+        config: See `evaluate`.
+        out: The CSV file; None means predictions.csv in the folder of the checkpoint.
 
     Returns:
-        The CSV and its number of rows.
+        The CSV file and its number of rows.
 
     Raises:
-        InputError: A bad checkpoint, data that does not fit it, or an output that cannot be written.
+        InputError: If the checkpoint is invalid, the data does not match it, or the file cannot be written.
     """
     model, data = _prepare(checkpoint, config, "predict")
     with quiet():
@@ -74,14 +76,16 @@ def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, text.getvalue())
     except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror}.") from None
+        raise InputError(f"cannot write {file}: {error.strerror}; pass another file with --out.") from None
     return file, len(outputs)
 
 
 def _prepare(checkpoint: str, config: Config, stage: str) -> tuple[ZooModule, ArrayDataModule]:
     model = load_model(checkpoint)
     if model.config is None:
-        raise InputError(f"{checkpoint} was not made by `zoo fit`: it does not say what data it was trained on.")
+        raise InputError(
+            f"{checkpoint} does not contain the config of its training data; create a checkpoint with `zoo fit`."
+        )
     trained_on, given = model.config["data"], config.get("data", {})
     same = given.get("name", trained_on["name"]) == trained_on["name"]
     asked = {**trained_on, **given} if same else given

@@ -1,4 +1,4 @@
-"""Where a run goes, so that it never mixes with another."""
+"""Folders of runs, which never mix the files of two runs."""
 
 import shutil
 import tempfile
@@ -16,35 +16,37 @@ Run = Callable[[Config, Path], Result]
 
 
 def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tuple[Result | None, Path]:
-    """Run a config into a folder of its own.
+    """Run a config in its own folder.
 
     Args:
         out: The folder; None for a new one in `runs/`, named after the model and data.
-        overwrite: Replace the run that is there, once the new one is done; it stays if the new one diverges, and the
-            folder's other files stay in any case.
+        overwrite: Whether to replace an existing run in the folder. It is replaced when the new run is done, and kept
+            if the new run diverges; other files in the folder are always kept.
         config: The config.
-        run: Trains a config into a folder.
+        run: Function that trains a config and writes into a folder.
 
     Returns:
         The result and the folder; no result on ranks other than the first.
 
     Raises:
-        InputError: The folder holds a run and `overwrite` is not set, or cannot be made.
+        InputError: If the folder contains a run and `overwrite` is not set, or the folder cannot be created.
     """
     config = resolve(config)
     if not is_first_process():
         run(config, Path(out or "runs"))
         return None, Path(out or "runs")
     folder = Path(out or _new_folder(config))
-    require(not folder.exists() or folder.is_dir(), f"--out {folder} is a file.")
+    require(not folder.exists() or folder.is_dir(), f"--out {folder} is a file; pass a folder.")
     is_new = out is None or not folder.exists()
     held = [name for name in FILES if (folder / name).exists()]
     if held and not overwrite:
-        raise InputError(f"{folder} already holds a run ({', '.join(held)}); choose another --out, or say --overwrite.")
+        raise InputError(
+            f"{folder} already contains a run ({', '.join(held)}); pass another --out, or --overwrite to replace it."
+        )
     try:
         if not held:
             return run(config, folder), folder
-        # The old run stays until the new one is whole.
+        # The old run is kept until the new one is complete.
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as staging:
             result = run(config, Path(staging))
             if result.status != "done":
@@ -52,19 +54,19 @@ def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tupl
             written = list(Path(staging).iterdir())
             for file in written:
                 file.replace(folder / file.name)
-            for name in {*FILES, "predictions.csv"} - {file.name for file in written}:  # the old run's alone
+            for name in {*FILES, "predictions.csv"} - {file.name for file in written}:  # files of the old run only
                 (folder / name).unlink(missing_ok=True)
         return result, folder
     except InputError:
-        if is_new:  # a run that was refused leaves nothing
+        if is_new:  # a rejected run leaves no folder
             shutil.rmtree(folder, ignore_errors=True)
         raise
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}.") from None
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}; pass another --out.") from None
 
 
 def _new_folder(config: Config) -> Path:
-    """The first of `runs/MODEL-DATA-1`, -2, ... that is free; made, so that no other process takes it."""
+    """Create the first free folder of `runs/MODEL-DATA-1`, -2, ...; creating it reserves it for this process."""
     stem = f"{config['model']['name']}-{config['data']['name']}"
     number = 1
     while True:

@@ -1,17 +1,17 @@
-"""How a signal passes through a fresh net and its gradient comes back, and the singular values of its Jacobians.
+"""Propagation of signals and gradients through an untrained net, and the singular values of its Jacobians.
 
-Nothing is trained. The net is `mlp`: `depth` hidden layers of `width` units on inputs N(0, 1) of as many features. In
-what follows z^0 is the input, z^i = f(W z^(i-1) + b) the activation of hidden layer i, and L the depth.
+The net is `mlp`: `depth` hidden layers of `width` units, on `width` inputs drawn from N(0, 1). In the following, z^0 is
+the input, z^i = f(W z^(i-1) + b) the activation of hidden layer i, and L the depth.
 
-- `signal_ratio`: the root mean square of z^L over that of z^0, over samples and units (He et al. 2015, sec. 2.2), what
-  biases add included; `signal_ratio/layer_i` that of z^i.
-- `gradient_ratio`: the same backwards. Of a function whose gradient at z^L is N(0, 1) in each element, the root mean
-  square of the gradient at z^0 over that at z^L (He et al. 2015, sec. 2.2, "Backward Propagation Case").
-- `signal_change` and `gradient_change`: how many powers of ten the two are away from 1, where they are best.
-- `singular_value/mean`, `/median`, `/min` and `/max`: of a layer's Jacobian dz^i/dz^(i-1), each taken of its singular
-  values, then averaged over layers and some samples (Glorot & Bengio 2010, sec. 4.2). Under weights N(0, σ²/width) and
-  with slopes of 1 they follow the quarter-circle law on [0, 2σ], whose mean is 8σ/(3π).
-- `jacobian/mean_singular_value`: the mean of those of dz^L/dz^0, averaged over the same samples (Saxe et al. 2014).
+- `signal_ratio`: root mean square of z^L divided by that of z^0, over samples and units (He et al. 2015, sec. 2.2),
+  including the effect of biases; `signal_ratio/layer_i` is the same for z^i.
+- `gradient_ratio`: for a function whose gradient at z^L is N(0, 1) in each element, the root mean square of the
+  gradient at z^0 divided by that at z^L (He et al. 2015, sec. 2.2, "Backward Propagation Case").
+- `signal_change` and `gradient_change`: absolute log10 of these two ratios, whose best value is 1.
+- `singular_value/mean`, `/median`, `/min` and `/max`: statistics of the singular values of a layer's Jacobian
+  dz^i/dz^(i-1), averaged over layers and some samples (Glorot & Bengio 2010, sec. 4.2). For weights N(0, σ²/width) and
+  slopes of 1, the singular values follow the quarter-circle law on [0, 2σ], whose mean is 8σ/(3π).
+- `jacobian/mean_singular_value`: mean singular value of dz^L/dz^0, averaged over the same samples (Saxe et al. 2014).
 """
 
 from collections.abc import Mapping
@@ -42,14 +42,14 @@ Layers = list[tuple[nn.Linear, nn.Module]]  # each hidden layer with its activat
 
 
 def resolve_signal_propagation(config: Mapping[str, Any]) -> Config:
-    """A complete config, without a seed.
+    """Complete a config with defaults; it has no seed.
 
     Args:
         config: The keys of `DEFAULTS`, all optional: depth, width, activation, initializer and init_scale of the net,
-            n_samples, and n_jacobians, at how many of these Jacobians are taken (0: none, which saves time).
+            n_samples, and n_jacobians, the number of samples for which Jacobians are computed (0 saves time).
 
     Raises:
-        InputError: An unknown key or name, or a value out of range.
+        InputError: If a key or name is unknown, or a value is out of range.
     """
     for key in config:
         choose("key of a signal_propagation trial", key, DEFAULTS)
@@ -58,17 +58,17 @@ def resolve_signal_propagation(config: Mapping[str, Any]) -> Config:
         good = type(complete[key]) is int and complete[key] >= least
         require(good, f"{key} must be a whole number of at least {least}, got {complete[key]!r}.")
     few, many = complete["n_jacobians"], complete["n_samples"]
-    require(few <= many, f"n_jacobians cannot be more than n_samples, {many}; got {few}.")
+    require(few <= many, f"n_jacobians must be at most n_samples ({many}), got {few}.")
     choose("activation", complete["activation"], ACTIVATIONS)
     choose("initializer", complete["initializer"], INITIALIZERS)
     scale = complete["init_scale"]
     good = is_number(scale) and scale > 0
-    require(good, f"init_scale must be a positive number, got {scale!r}.")
+    require(good, f"init_scale must be a positive finite number, got {scale!r}.")
     return {**complete, "init_scale": float(scale)}
 
 
 def names(config: Config) -> list[str]:
-    """The metrics that a complete config measures."""
+    """Names of the metrics that a complete config measures."""
     found = ["signal_ratio", "signal_change", "gradient_ratio", "gradient_change"]
     found += [f"signal_ratio/layer_{n}" for n in range(1, config["depth"] + 1)]
     if config["n_jacobians"]:
@@ -77,10 +77,10 @@ def names(config: Config) -> list[str]:
 
 
 def measure(config: Config) -> dict[str, float]:
-    """All `names` of a complete config with its `seed_everything`.
+    """Measure all metrics of `names` for a complete config with its `seed_everything`.
 
-    Weights, and then inputs and the gradient at the end, come from seeds of their own, so that nets of one seed and
-    shape differ in nothing but what varies. All is computed in double precision.
+    Weights have one derived seed, inputs and the gradient at the output another, so that nets of the same seed and
+    shape differ only in what varies. Everything is computed in float64.
     """
     seeds = derive_seeds(config["seed_everything"])
     layers = fresh_layers(config, seeds.init)
@@ -98,7 +98,7 @@ def measure(config: Config) -> dict[str, float]:
 
 
 def fresh_layers(config: Config, seed: int) -> Layers:
-    """The hidden layers of a fresh `mlp`, drawn in single precision as `zoo fit` would and then made double."""
+    """Hidden layers of a new `mlp`, initialized in float32 as by `zoo fit` and then converted to float64."""
     width = config["width"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -114,12 +114,12 @@ def fresh_layers(config: Config, seed: int) -> Layers:
 
 
 def forward(layers: Layers, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """The values z^0 to z^L of inputs (N, width), and the slopes f'(W z + b) of each layer, all (N, width)."""
+    """Compute z^0 to z^L for inputs (N, width), and the slopes f'(W z + b) of each layer, all (N, width)."""
     values, slopes = [x], []
     for linear, activation in layers:
         summed = linear(values[-1]).detach().requires_grad_()
         z = activation(summed)
-        # Activations work on each element alone, so the gradient of the sum holds the slope of each.
+        # Activations are elementwise, so the gradient of the sum contains the slope of each element.
         slopes += torch.autograd.grad(z.sum(), summed)
         values.append(z.detach())
     return values, slopes
@@ -127,7 +127,7 @@ def forward(layers: Layers, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
 
 @torch.no_grad()
 def backward(layers: Layers, slopes: list[Tensor], gradient: Tensor) -> Tensor:
-    """The gradient at the input (N, width) from that at the last activation (N, width)."""
+    """Propagate the gradient at the last activation (N, width) back to the input (N, width)."""
     for (linear, _), slope in zip(reversed(layers), reversed(slopes), strict=True):
         gradient = (gradient * slope) @ linear.weight
     return gradient
@@ -135,13 +135,13 @@ def backward(layers: Layers, slopes: list[Tensor], gradient: Tensor) -> Tensor:
 
 @torch.no_grad()
 def jacobians(layers: Layers, slopes: list[Tensor]) -> list[Tensor]:
-    """The Jacobian dz^i/dz^(i-1) of each layer at each sample, (N, width, width)."""
+    """Compute the Jacobian dz^i/dz^(i-1) of each layer for each sample, (N, width, width)."""
     return [slope[:, :, None] * linear.weight for (linear, _), slope in zip(layers, slopes, strict=True)]
 
 
 def _singular_values(layers: list[Tensor]) -> dict[str, Tensor]:
     of_layers = torch.stack([torch.linalg.svdvals(jacobian) for jacobian in layers])  # (depth, N, width)
-    # Units whose slope is 0 leave zeros, which rounding makes some tiny number.
+    # Units whose slope is 0 have singular values of 0, which rounding turns into tiny numbers.
     rounding = of_layers.amax(2, keepdim=True) * of_layers.shape[2] * torch.finfo(of_layers.dtype).eps
     of_layers = torch.where(of_layers > rounding, of_layers, 0)
     whole = layers[0]

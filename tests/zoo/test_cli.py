@@ -222,7 +222,7 @@ def test_help_explains_every_option_of_the_model_and_data_named(capsys):
     for option in ("--model.channels", "--model.weight_decay", "--data.target", "--trainer.max_epochs", "--overwrite"):
         assert option in out
     assert "Output channels of each convolutional block." in out
-    assert "Measures the restored model on the training split too" in " ".join(out.split())
+    assert "Evaluates the restored model on the training split (train_eval/...)" in " ".join(out.split())
 
 
 def test_an_option_of_a_callback_leaves_the_files_others_alone():

@@ -59,7 +59,7 @@ def test_processes_on_the_cpu_need_nothing(gpus, flags):
         ({"strategy": "fsdp"}, "fsdp needs CUDA", "--trainer.strategy ddp"),
         ({"strategy": "fsdp", "accelerator": "cpu", "devices": 2}, "fsdp needs CUDA", "--trainer.strategy ddp"),
         ({"strategy": "deepspeed_stage_2"}, "deepspeed_stage_2 needs CUDA", "--trainer.strategy ddp"),
-        ({"sync_batchnorm": True, "devices": 2}, "sync_batchnorm is for CUDA", "--model.norm layer"),
+        ({"sync_batchnorm": True, "devices": 2}, "sync_batchnorm needs CUDA", "--model.norm layer"),
         ({"num_nodes": 2}, "num_nodes is 2", "torchrun"),
     ],
 )
@@ -72,8 +72,8 @@ def test_a_machine_without_gpus_says_what_it_lacks(gpus, flags, culprit, remedy)
 @pytest.mark.parametrize(("devices", "needed"), [(2, 2), ([0, 3], 4), ("0,3", 4)])
 def test_gpus_that_are_not_there_are_counted(gpus, devices, needed):
     gpus(1)
-    assert f"asks for {needed} GPU(s), and torch finds 1" in lacking(devices=devices)
-    assert f"asks for {needed} GPU(s), and torch finds 1" in lacking(devices=devices, accelerator="gpu")
+    assert f"asks for {needed} GPU(s), but torch finds 1" in lacking(devices=devices)
+    assert f"asks for {needed} GPU(s), but torch finds 1" in lacking(devices=devices, accelerator="gpu")
     assert lacking(devices=devices, accelerator="cpu") == ""
     gpus(4)
     assert lacking(devices=devices) == ""

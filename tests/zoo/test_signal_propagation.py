@@ -137,10 +137,10 @@ def test_zero_weights_give_no_signal_at_all():
         ({"depth": 0}, "depth must be a whole number of at least 1, got 0."),
         ({"width": 2.5}, "width must be a whole number of at least 1, got 2.5."),
         ({"n_samples": True}, "n_samples must be a whole number of at least 1, got True."),
-        ({"n_jacobians": 9, "n_samples": 8}, "n_jacobians cannot be more than n_samples, 8; got 9."),
+        ({"n_jacobians": 9, "n_samples": 8}, "n_jacobians must be at most n_samples (8), got 9."),
         ({"activation": "rely"}, "unknown activation 'rely'. Did you mean 'relu'?"),
         ({"initializer": None}, "unknown initializer None."),
-        ({"init_scale": 0}, "init_scale must be a positive number, got 0."),
+        ({"init_scale": 0}, "init_scale must be a positive finite number, got 0."),
     ],
 )
 def test_bad_configs_get_a_sentence(config, sentence):

@@ -1,4 +1,4 @@
-"""Which nets can be stacked: those that are blocks of Linear > norm > activation > dropout."""
+"""Shapes of nets that can be stacked: blocks of Linear > norm > activation > dropout."""
 
 from dataclasses import dataclass
 
@@ -48,20 +48,20 @@ class Block:
 
 
 def blocks_of(net: nn.Module) -> list[Block] | str:
-    """The blocks of a net, or why it is not made of blocks that can be stacked."""
+    """Return the blocks of a net, or why they cannot be stacked."""
     if type(net) is not nn.Sequential:
-        return "its net is no plain sequence of layers"
+        return "its net is not an nn.Sequential"
     blocks: list[Block] = []
     for layer in net:
         if type(layer) is nn.Flatten:
             if blocks or (layer.start_dim, layer.end_dim) != (1, -1):
-                return "it flattens between its layers"
+                return "it has a Flatten between its layers"
             continue
         what = f"{type(layer).__name__} cannot be stacked"
         if list(layer.children()) or layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
             return what
         if any(p.dtype != torch.float32 or not p.requires_grad for p in layer.parameters()):
-            return "it has weights that are frozen, or not of single precision"
+            return "it has weights that are frozen or not float32"
         if type(layer) is nn.Linear:
             blocks.append(Block(layer.in_features, layer.out_features, layer.bias is not None))
             continue

@@ -57,7 +57,7 @@ def test_it_is_off_by_default_and_takes_a_run_out_of_packs(result):
     assert "throughput" not in resolve(CONFIG)["callbacks"]
     assert not flags_beyond(resolve(CONFIG))
     assert resolve(timed())["callbacks"]["throughput"] == {"warmup_epochs": 1}
-    assert flags_beyond(resolve(timed())) == "callbacks.throughput times one run by itself"
+    assert flags_beyond(resolve(timed())) == "callbacks.throughput measures a single run"
     assert result.environment["pack_size"] is None
 
 

@@ -115,7 +115,7 @@ def test_another_format_gets_a_sentence(tmp_path, run):
     content = read_checkpoint(run)
     content["zoo"]["format"] = FORMAT + 1
     torch.save(content, tmp_path / "x.ckpt")
-    with pytest.raises(zoo.InputError, match=rf"has format {FORMAT + 1}; this version reads format {FORMAT}\."):
+    with pytest.raises(zoo.InputError, match=rf"has format {FORMAT + 1}, but this version reads format {FORMAT}\."):
         zoo.load(tmp_path / "x.ckpt")
 
 

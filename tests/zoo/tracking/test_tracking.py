@@ -236,7 +236,11 @@ def test_online_the_server_gets_what_a_file_would_hold(wandb_server, capfd):
     [
         ("w" * 40, "mine", "rejected the W&B API key: "),
         ("short", "mine", "the W&B API key is malformed: WANDB_API_KEY invalid"),
-        ("k" * 40, "forbidden", "W&B rejected the run in project 'forbidden' of the API key's owner: permission denied"),
+        (
+            "k" * 40,
+            "forbidden",
+            "W&B rejected the run in project 'forbidden' of the API key's owner: permission denied",
+        ),
     ],
 )
 def test_what_the_server_refuses_is_said_before_anything_is_trained(
