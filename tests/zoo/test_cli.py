@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,22 @@ def test_help_explains_every_option_of_the_model_and_data_named(capsys):
         assert option in out
     assert "Output channels of each convolutional block." in out
     assert "Evaluates the restored model on the training split (train_eval/...)" in " ".join(out.split())
+
+
+def test_help_starts_with_the_model_and_ends_with_lightnings_flags_on_a_line_each(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "90")
+    for command, first in (("fit --model mlp --data digits", "--model NAME"), ("test --data digits", "--data NAME")):
+        with pytest.raises(SystemExit):
+            run(f"{command} --help")
+        lines = capsys.readouterr().out.splitlines()
+        options = [line.split(",")[0].strip() for line in lines if line.startswith("  -")]
+        assert options[0] == first
+        flags = next(i for i, line in enumerate(lines) if line.startswith("trainer: Lightning's flags"))
+        assert len(lines) - flags > 10
+        assert all(re.match(r"  --trainer\.\w+ \S+ +\S", line) and len(line) <= 90 for line in lines[flags + 1 :])
+        sections = [option.lstrip("-").partition(".")[0].split()[0] for option in options]
+        order = [name for name in dict.fromkeys(sections) if name in ("model", "data", "callbacks", "trainer")]
+        assert order == [name for name in ("model", "data", "callbacks", "trainer") if name in order]
 
 
 def test_an_option_of_a_callback_leaves_the_files_others_alone():

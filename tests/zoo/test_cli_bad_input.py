@@ -9,6 +9,7 @@ import torch
 from zoo.cli import main
 
 FIT = "fit --model mlp --data digits "
+SEE = "All options: zoo fit --model mlp --data digits --help\n"
 CPUS = FIT + "--trainer.accelerator cpu --trainer.devices "
 CSV = "fit --model mlp --data csv --data.path table.csv --data.target y "
 
@@ -22,6 +23,31 @@ CASES = {
     "unknown data parameter": (FIT + "--data.batchsize 3", "Did you mean '--data.batch_size'"),
     "unknown trainer flag": (FIT + "--trainer.max_epoch 3", "Did you mean '--trainer.max_epochs'"),
     "unknown callback": (FIT + "--callbacks.early_stoping false", "Did you mean '--callbacks.early_stopping'"),
+    "option by its last part": (FIT + "--lr 0.1", "unknown option '--lr'. Did you mean '--model.lr'? " + SEE),
+    "hyphens": (FIT + "--batch-size 3", "unknown option '--batch-size'. Did you mean '--data.batch_size'? " + SEE),
+    "epochs": (FIT + "--epochs=3", "unknown option '--epochs'. Did you mean '--trainer.max_epochs'? " + SEE),
+    "epochs of a model": (FIT + "--model.epochs 3", "Did you mean '--trainer.max_epochs'? " + SEE),
+    "seed option": (FIT + "--seed 3", "unknown option '--seed'. Did you mean '--seed_everything'? " + SEE),
+    "gpus": (FIT + "--gpus 1", "Did you mean '--trainer.devices'? " + SEE),
+    "device": (FIT + "--device cpu", "Did you mean '--trainer.accelerator'? " + SEE),
+    "option of a callback": (FIT + "--patience 3", "Did you mean '--callbacks.early_stopping.patience'? " + SEE),
+    "output": (FIT + "--output x", "Did you mean '--out'? " + SEE),
+    "nothing near": (FIT + "--zzz", "unknown option '--zzz'. " + SEE),
+    "option before the model is known": ("fit --dropout 0.1", "Did you mean '--model.dropout'? All options: zoo fit"),
+    "option of other models": (
+        "fit --model perceptron --data iris --hidden_dims [3]",
+        "'--model.hidden_dims' is an option of other models or data sets. All options: zoo fit --model perceptron",
+    ),
+    "option without its value": (FIT + "--out", "zoo fit: --out: expected one argument."),
+    "misspelt --ckpt_path": ("test --ckpt run", "Did you mean '--ckpt_path'? All options: zoo test --help"),
+    "trainer flag in a config": (
+        "fit --config flag.yaml",
+        "unknown parameter of the trainer 'epochs'. Did you mean 'max_epochs'? " + SEE,
+    ),
+    "key of another section": (
+        "fit --config elsewhere.yaml",
+        "unknown parameter of model 'mlp' 'batch_size'. Did you mean 'data.batch_size'? " + SEE,
+    ),
     "unknown activation": (FIT + "--model.activation rleu", "Did you mean 'relu'"),
     "unknown initializer": (FIT + "--model.initializer kaiming_norm", "Did you mean 'kaiming_normal'"),
     "unknown norm": (FIT + "--model.norm bach", "Did you mean 'batch'"),
@@ -95,6 +121,8 @@ CASES = {
 def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("unknown.yaml").write_text("model: {name: mlp, hiden_dims: [3]}\ndata: digits\n")
+    Path("flag.yaml").write_text("model: mlp\ndata: digits\ntrainer: {epochs: 3}\n")
+    Path("elsewhere.yaml").write_text("model: {name: mlp, batch_size: 3}\ndata: digits\n")
     Path("section.yaml").write_text("modle: mlp\ndata: digits\nmodel: mlp\n")
     Path("list.yaml").write_text("- 1\n- 2\n")
     Path("broken.yaml").write_text("model: {name: [\n")

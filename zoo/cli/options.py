@@ -39,7 +39,7 @@ zoo fit --model mlp --data digits --help      explains every option
 zoo --version                                 for bug reports
 zoo --print-completion bash|zsh|tcsh          a script that completes verbs, options and names in your shell
 """
-OPTION_WIDTH = 40  # the longest of Lightning's flags leaves room for its help on the same line
+OPTION_WIDTH = 42  # the longest of Lightning's flags leaves room for its help on the same line
 
 
 class VerbParser(argparse.ArgumentParser):

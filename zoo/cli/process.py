@@ -1,6 +1,7 @@
 """What the commands `zoo` and `bench` do around each verb: Ctrl-C, closed pipes, slow imports, versions."""
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -168,9 +169,10 @@ def _reader_has_gone() -> bool:
     """Whether the output cannot be written because its reader has gone; it then goes nowhere from now on."""
     gone = False
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
+        poll = select.poll()
+        with suppress(OSError):  # a stream without a file, as in tests
+            poll.register(stream.fileno(), select.POLLOUT)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
             gone = True
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
