@@ -18,8 +18,9 @@ def index(folder: Path, reports: Sequence[tuple[str, Study, int, dict[str, Any]]
         reports: Of each study its folder's name, itself, the number of its trials and its summary (see `tables`).
     """
     lines = [
-        f"{OPENING}{folder.resolve().name}/` from the records that lie beside each table. Each study's `report.html` "
-        "has figures, provenance and the command that runs each row again; `bench verify` runs some trials again.",
+        f"{OPENING}{folder.resolve().name}/` from the records that lie beside each table. It also writes each "
+        "study's `report.html`, with figures, provenance and the command that runs each row again; "
+        "`bench verify` runs some trials again.",
         "",
         "| study | question | what came out | trials |",
         "| --- | --- | --- | --: |",
