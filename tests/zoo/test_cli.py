@@ -222,7 +222,7 @@ def test_help_explains_every_option_of_the_model_and_data_named(capsys):
     out = capsys.readouterr().out
     for option in ("--model.channels", "--model.weight_decay", "--data.target", "--trainer.max_epochs", "--overwrite"):
         assert option in out
-    assert "Output channels of each convolutional block." in out
+    assert "Output channels of each convolutional block." in " ".join(out.split())
     assert "Evaluates the restored model on the training split (train_eval/...)" in " ".join(out.split())
 
 
@@ -237,7 +237,7 @@ def test_help_starts_with_the_model_and_ends_with_lightnings_flags_on_a_line_eac
         flags = next(i for i, line in enumerate(lines) if line.startswith("trainer: Lightning's flags"))
         assert len(lines) - flags > 10
         assert all(re.match(r"  --trainer\.\w+ \S+ +\S", line) and len(line) <= 90 for line in lines[flags + 1 :])
-        options = [option for option in options if option != "--trainer.logger CLASS"]  # not Lightning's own flag
+        options = [option for option in options if not option.startswith("--trainer.logger")]
         sections = [option.lstrip("-").partition(".")[0].split()[0] for option in options]
         order = [name for name in dict.fromkeys(sections) if name in ("model", "data", "callbacks", "trainer")]
         assert order == [name for name in ("model", "data", "callbacks", "trainer") if name in order]
