@@ -3,7 +3,11 @@
 import csv
 import json
 import math
+import os
 import re
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -201,6 +205,30 @@ def test_a_run_that_diverges_says_so_and_exits_1(capsys):
     assert "diverged" in capsys.readouterr().err
     assert result("run")["status"] == "diverged"
     assert result("run")["metrics"] == {}
+
+
+@pytest.mark.parametrize("out", ["", " --out run"])
+def test_ctrl_c_says_what_is_left_and_how_to_train_again(out, capsys):
+    command = f"fit --model mlp --data digits --trainer.max_epochs 100000 --callbacks.early_stopping false{out}"
+    folder = "run" if out else "runs/mlp-digits-1"
+
+    def press() -> None:
+        while not Path(folder, "config.yaml").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner of tests may ignore it
+    try:
+        presser = threading.Thread(target=press, daemon=True)
+        presser.start()
+        assert run(command) == 130
+        presser.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "zoo fit: stopping ... (Ctrl-C again ends it at once)"
+    assert f"the run is not finished. {folder} keeps config.yaml" in second
+    assert second.endswith(f"To train again from the start: zoo {command}{' --overwrite' if out else ''}")
 
 
 def test_list_names_models_data_sets_and_configs(capsys):
