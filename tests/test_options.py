@@ -5,9 +5,10 @@ from pathlib import Path
 
 from benchmarks.cli.parser import make_parser, verb_parsers
 from datamodules import DATAMODULES
-from zoo.cli.config_options import add_config_options, config_parser
+from zoo.cli.config_options import add_config_options, config_parser, every_option
 from zoo.cli.options import EVALUATIONS, RUNS, SUMMARIES, VerbParser
 from zoo.models.registry import MODELS
+from zoo.option_names import COMMON_KEYS, SYNONYMS
 from zoo.shipped import shipped_configs
 
 LIST = Path(__file__).with_name("options.txt")
@@ -48,6 +49,14 @@ def test_the_options_are_those_of_the_list():
     added, removed = [o for o in found if o not in listed], [o for o in listed if o not in found]
     message = f"options added: {added}; removed: {removed}. If that is intended: {UPDATE}"
     assert found == listed, message
+
+
+def test_what_is_suggested_exists():
+    fit = set(every_option("fit").known_options())
+    assert {f"--{key}" for key in COMMON_KEYS} <= fit
+    commands = {line.split()[2] for line in all_options().splitlines() if line.count(" ") > 1}
+    for called, names in SYNONYMS.items():
+        assert any(f"--{name}" in fit | commands for name in names), called
 
 
 if __name__ == "__main__":

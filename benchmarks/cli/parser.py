@@ -16,6 +16,8 @@ OPTION, SHELLS = "--print-completion", ("bash", "zsh", "tcsh")
 EPILOG = """\
 bench run activations        runs a shipped study and prints its table
 bench VERB --help            explains the options of a verb
+bench --print-completion bash > ~/.local/share/bash-completion/completions/bench
+                             completes commands in bash from the next session on
 """
 
 

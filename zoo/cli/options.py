@@ -37,7 +37,8 @@ usage: zoo VERB [options]
 zoo fit --model mlp --data digits --model.hidden_dims '[64, 64]' --trainer.max_epochs 20
 zoo fit --model mlp --data digits --help      explains every option
 zoo --version                                 for bug reports
-zoo --print-completion bash|zsh|tcsh          a script that completes verbs, options and names in your shell
+zoo --print-completion bash|zsh|tcsh          a script that completes verbs, options and names in a shell; bash reads it
+                                              from ~/.local/share/bash-completion/completions/zoo
 """
 OPTION_WIDTH = 42  # the longest of Lightning's flags leaves room for its help on the same line
 
