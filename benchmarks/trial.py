@@ -1,6 +1,7 @@
 """One trial, or several trained together: configs in, records out. Runs in a worker process.
 
-`python -m benchmarks.trial CONFIG` is one trial as a command, which trials of several processes need; see `apart`.
+`python -m benchmarks.trial CONFIG` is one trial as a command, which trials of several processes need; see
+`benchmarks.tasks.own_process`.
 """
 
 import argparse
@@ -32,18 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("config", metavar="CONFIG", help="a config as YAML, such as trials/KEY/config.yaml of a study")
     what = "keep the run's files there, result.json among them; else the result is printed, and nothing kept"
     parser.add_argument("--out", metavar="DIR", type=Path, help=what)
+    what = "write the result there, for a caller that keeps config and result itself: neither goes to DIR"
+    parser.add_argument("--outcome", metavar="FILE", type=Path, help=what)
     args = parser.parse_args(argv)
     with nullcontext(args.out) if args.out else tempfile.TemporaryDirectory(prefix="bench-trial-") as folder:
-        return _main(args.config, args.out, Path(folder))
+        return _main(args.config, args.out, Path(folder), args.outcome)
 
 
-def _main(file: str, kept: Path | None, folder: Path) -> int:
-    """Run a config file in a folder that is `kept`, or else thrown away."""
+def _main(file: str, kept: Path | None, folder: Path, outcome: Path | None) -> int:
+    """Run a config file in a folder that is `kept`, or else thrown away; for `outcome` see `main`."""
     try:
         taken = is_first_process() and (folder / "result.json").exists()
         require(not taken, f"{folder} holds a result already; give --out another folder.")
         folder.mkdir(parents=True, exist_ok=True)
-        result = _fit(file, folder)
+        result = _fit(file, folder, record=outcome is None)
     except Exception as error:
         if kept is not None:
             note_failure(folder, error, reason_of(error))
@@ -54,22 +57,24 @@ def _main(file: str, kept: Path | None, folder: Path) -> int:
         return 1
     if is_first_process():
         text = json.dumps(result, indent=2, allow_nan=False)
-        if result["status"] == "skipped":  # others have written it
+        if outcome is not None:
+            write_atomically(outcome, text + "\n")
+        elif result["status"] == "skipped":  # others have written it
             write_atomically(folder / "result.json", text + "\n")
         print(text)
     return 0
 
 
-def _fit(file: str, folder: Path) -> dict[str, Any]:
+def _fit(file: str, folder: Path, record: bool) -> dict[str, Any]:
     from zoo.config import read_config, resolve
-    from zoo.train import fit
+    from zoo.train import run
 
     from .tasks.machine import lacking
 
     config = resolve(read_config(file))
     if reason := lacking(config):
         return {"status": "skipped", "reason": reason, "metrics": {}}
-    return asdict(fit(config, folder))
+    return asdict(run(config, folder, record=record))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from .callbacks import CALLBACKS
 from .models.base import ZooModule
 from .models.registry import MODELS
 from .option_names import nearest
-from .plain import Config
+from .plain import Config, ResolvedConfig
 from .shipped import shipped_configs
 
 TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
@@ -63,7 +63,7 @@ YOUNGER = {
 }
 
 
-def resolve(config: Mapping[str, Any]) -> Config:
+def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
     """Type a config's values, fill in this project's defaults, and refuse what is unknown.
 
     Args:
@@ -91,7 +91,8 @@ def resolve(config: Mapping[str, Any]) -> Config:
     callbacks = {name: _options(name, value) for name, value in complete["callbacks"].items()}
     callbacks = {name: options for name, options in callbacks.items() if options is not None or CALLBACKS[name][1]}
     sections = {section: _section(section, complete[section]) for section in ("model", "data")}
-    return _plain({"seed_everything": seed, **sections, "trainer": trainer, "callbacks": callbacks})
+    complete = {"seed_everything": seed, **sections, "trainer": trainer, "callbacks": callbacks}
+    return ResolvedConfig(_plain(complete))
 
 
 def expand(config: Mapping[str, Any]) -> Config:

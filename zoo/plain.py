@@ -2,9 +2,12 @@
 
 import json
 import sys
-from typing import Any, TypeGuard
+from typing import Any, NewType, TypeGuard
 
 Config = dict[str, Any]
+# A complete config, every value typed. Only the edge makes one, `zoo.config.resolve`, or takes one from a plan that has
+# been made by it; what is behind the edge takes nothing else, and never resolves again.
+ResolvedConfig = NewType("ResolvedConfig", dict[str, Any])
 
 
 def canonical(value: Any) -> str:

@@ -7,22 +7,21 @@ from pathlib import Path
 
 from datamodules.errors import InputError, require
 
-from .config import resolve
 from .devices import is_first_process
 from .outputs.result import FILES, Result
-from .plain import Config
+from .plain import ResolvedConfig
 
-Run = Callable[[Config, Path], Result]
+Run = Callable[[ResolvedConfig, Path], Result]
 
 
-def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tuple[Result | None, Path]:
+def run_into(out: str | None, overwrite: bool, config: ResolvedConfig, run: Run) -> tuple[Result | None, Path]:
     """Run a config in its own folder.
 
     Args:
         out: The folder; None for a new one in `runs/`, named after the model and data.
         overwrite: Whether to replace an existing run in the folder. It is replaced when the new run is done, and kept
             if the new run diverges; other files in the folder are always kept.
-        config: The config.
+        config: The resolved config.
         run: Function that trains a config and writes into a folder.
 
     Returns:
@@ -31,7 +30,6 @@ def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tupl
     Raises:
         InputError: If the folder contains a run and `overwrite` is not set, or the folder cannot be created.
     """
-    config = resolve(config)
     if not is_first_process():
         run(config, Path(out or "runs"))
         return None, Path(out or "runs")
@@ -65,7 +63,7 @@ def run_into(out: str | None, overwrite: bool, config: Config, run: Run) -> tupl
         raise InputError(f"cannot write to {folder}: {error.strerror or error}; pass another --out.") from None
 
 
-def _new_folder(config: Config) -> Path:
+def _new_folder(config: ResolvedConfig) -> Path:
     """Create the first free folder of `runs/MODEL-DATA-1`, -2, ...; creating it reserves it for this process."""
     stem = f"{config['model']['name']}-{config['data']['name']}"
     number = 1

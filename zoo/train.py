@@ -33,9 +33,9 @@ from .pack.run import fit_members
 from .parts.metric_names import gaps, is_metric, measures_gap, measures_rare_class
 from .parts.optim import check_plan
 from .parts.seeding import derive_seeds
-from .plain import Config, canonical
+from .plain import ResolvedConfig, canonical
 from .tracking.watching import Watchers, Watching
-from .trainer import check_batches, check_division, check_processes, make_callbacks, make_trainer, quiet
+from .trainer import check_batches, check_callbacks, check_division, check_processes, make_trainer, quiet
 
 
 def fit(
@@ -56,29 +56,55 @@ def fit(
     Raises:
         InputError: A config that cannot run. Nothing is written then.
     """
+    return run(resolve(config), out, progress=progress, pack=pack, watchers=watchers)
+
+
+def run(
+    config: ResolvedConfig,
+    out: str | Path,
+    *,
+    progress: bool = False,
+    pack: bool = True,
+    watchers: Watchers = (),
+    record: bool = True,
+) -> Result:
+    """`fit` for a config that is resolved already.
+
+    Args:
+        config: The resolved config.
+        out: As in `fit`.
+        progress: As in `fit`.
+        pack: As in `fit`.
+        watchers: As in `fit`.
+        record: Leave config.yaml and result.json; otherwise the caller keeps what they hold.
+
+    Raises:
+        InputError: As in `fit`.
+    """
     with Watching(watchers) as watching:
-        return _fit(config, out, progress, pack, watching)
+        return _run(config, Path(out), progress, pack, watching, record)
 
 
-def _fit(config: Mapping[str, Any], out: str | Path, progress: bool, pack: bool, watching: Watching) -> Result:
+def _run(config: ResolvedConfig, out: Path, progress: bool, pack: bool, watching: Watching, record: bool) -> Result:
     entered = time.perf_counter()
-    config, out = resolve(config), Path(out)
-    config["trainer"] = as_launched(config["trainer"])
+    config = ResolvedConfig({**config, "trainer": as_launched(config["trainer"])})
     if reason := reason_lacking(config):
         raise InputError(reason)
     model, data = prepare(config)
-    make_callbacks(config, model.num_classes, out)
+    check_callbacks(config, model.num_classes)
     if pack and not reason_to_run_alone(config, model, data):
         watching.begin(config)
-        _write_config(config, out)
+        _make_folder(config, out, record)
         progress = config["trainer"].get("enable_progress_bar", progress)
         member, watch = Member(config, model, data), watching.live
         (result,) = fit_members([member], [out], progress=progress, checkpoints=True, watch=watch)
+        if record:
+            result.write(out)
         watching.end(result, model, data, out)
         return result
     n_parameters = count_parameters(model)
     with quiet():
-        trainer, logger = make_trainer(config, model.num_classes, out, progress)
+        trainer, logger = make_trainer(config, out, progress)
         check_processes(trainer)
         check_plan(model.hparams["schedule"], trainer.max_epochs)
         check_division(data.batch_size, trainer.world_size)
@@ -88,7 +114,7 @@ def _fit(config: Mapping[str, Any], out: str | Path, progress: bool, pack: bool,
                 callback.entered = entered
         if trainer.is_global_zero:
             watching.begin(config)
-            _write_config(config, out)
+            _make_folder(config, out, record)
             logger.path = out / "metrics.csv"
         launcher = trainer.strategy.launcher
         if isinstance(launcher, _MultiProcessingLauncher):
@@ -110,7 +136,8 @@ def _fit(config: Mapping[str, Any], out: str | Path, progress: bool, pack: bool,
         where={**where, "device": outcome.device},
     )
     if trainer.is_global_zero:
-        result.write(out)
+        if record:
+            result.write(out)
         # Of several processes the weights may be in one that is no more, or in shards.
         watching.end(result, watching.restored(out) if trainer.world_size > 1 else model, data, out)
     return result
@@ -128,7 +155,7 @@ class Outcome(NamedTuple):
 
 
 def _train(
-    trainer: L.Trainer, model: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger, config: Config
+    trainer: L.Trainer, model: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger, config: ResolvedConfig
 ) -> Outcome:
     """Train and test, on this rank.
 
@@ -169,7 +196,7 @@ def _train_in_worker(trainer: L.Trainer, *args: Any) -> Outcome | InputError:
         return error
 
 
-def prepare(config: Config, data: ArrayDataModule | None = None) -> tuple[ZooModule, ArrayDataModule]:
+def prepare(config: ResolvedConfig, data: ArrayDataModule | None = None) -> tuple[ZooModule, ArrayDataModule]:
     """The model, with its initial weights, and the data of a resolved config.
 
     Args:
@@ -199,7 +226,7 @@ def prepare(config: Config, data: ArrayDataModule | None = None) -> tuple[ZooMod
 Shared = dict[str, ArrayDataModule]
 
 
-def make_member(config: Config, shared: Shared) -> Member:
+def make_member(config: ResolvedConfig, shared: Shared) -> Member:
     """A resolved config as a member of a pack.
 
     Args:
@@ -216,9 +243,10 @@ def make_member(config: Config, shared: Shared) -> Member:
     return Member(config, model, data)
 
 
-def _write_config(config: Config, out: Path) -> None:
+def _make_folder(config: ResolvedConfig, out: Path, record: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    if record:
+        write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
 
 def _test_best(

@@ -11,34 +11,50 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules.errors import InputError, require
 
-from .callbacks import CALLBACKS
+from .callbacks import CALLBACKS, Options
 from .models.base import ZooModule
 from .outputs.curve import EpochCSVLogger
-from .plain import Config
+from .plain import Config, ResolvedConfig
 
 
-def make_trainer(config: Config, num_classes: int, out: Path, progress: bool) -> tuple[L.Trainer, EpochCSVLogger]:
-    """Lightning's trainer and its logger for a resolved config.
+def make_trainer(config: ResolvedConfig, out: Path, progress: bool) -> tuple[L.Trainer, EpochCSVLogger]:
+    """Lightning's trainer and its logger for a resolved config whose callbacks `check_callbacks` does not refuse.
 
     Raises:
-        InputError: A flag or callback option that Lightning refuses.
+        InputError: A flag that Lightning refuses.
     """
-    callbacks = make_callbacks(config, num_classes, out)
-    flags = {
+    logger = EpochCSVLogger()
+    checkpointing = config["callbacks"]["model_checkpoint"] is not None
+    callbacks = [option.make(out) for option in _callback_options(config)]
+    own = {"callbacks": callbacks, "logger": logger, "enable_checkpointing": checkpointing, "default_root_dir": out}
+    return lightning_trainer(_flags(config, progress), **own), logger
+
+
+def bare_trainer(config: ResolvedConfig) -> L.Trainer:
+    """Lightning's trainer without callbacks and logger: to ask what a resolved config's flags amount to.
+
+    Raises:
+        InputError: A flag that Lightning refuses.
+    """
+    return lightning_trainer(_flags(config, progress=False), logger=False, enable_checkpointing=False)
+
+
+def _flags(config: ResolvedConfig, progress: bool) -> Config:
+    return {
         "devices": 1,  # not all that there are: what a net learns is not to depend on where it is trained
         "enable_progress_bar": progress,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 1,
     } | config["trainer"]
-    logger = EpochCSVLogger()
-    checkpointing = config["callbacks"]["model_checkpoint"] is not None
-    own = {"callbacks": callbacks, "logger": logger, "enable_checkpointing": checkpointing, "default_root_dir": out}
-    return lightning_trainer(flags, **own), logger
 
 
-def make_callbacks(config: Config, num_classes: int, out: Path) -> list[L.Callback]:
-    """Lightning's callbacks for a resolved config.
+def check_callbacks(config: Config, num_classes: int) -> None:
+    """Refuse callbacks that could not measure what they are asked to; none is made for that.
+
+    Args:
+        config: A resolved config, or its sections `callbacks`, `trainer` and, where there is one, `model`.
+        num_classes: The number of classes; 1 for a regression.
 
     Raises:
         InputError: An option out of range, or a metric that is not measured.
@@ -60,11 +76,13 @@ def make_callbacks(config: Config, num_classes: int, out: Path) -> list[L.Callba
             f"callbacks.throughput leaves out the first {warmup} epochs, and there are {epochs}; raise "
             "trainer.max_epochs, or lower callbacks.throughput.warmup_epochs.",
         )
-    return [
-        CALLBACKS[name][0](**options).make(out, num_classes)
-        for name, options in config["callbacks"].items()
-        if options is not None
-    ]
+    for option in _callback_options(config):
+        option.check(num_classes)
+
+
+def _callback_options(config: Config) -> list[Options]:
+    """The options of the callbacks that are on."""
+    return [CALLBACKS[name][0](**given) for name, given in config["callbacks"].items() if given is not None]
 
 
 def lightning_trainer(flags: Config, **own: Any) -> L.Trainer:

@@ -121,6 +121,8 @@ def _job(plan: Plan, trial: Recorded, configs: dict[str, Config], folder: Path) 
     identity = {"study": plan.study.name, "key": record["key"], "variant": trial.variant, "seed": trial.seed}
     by_lightning = task == "fit" and (record.get("environment") or {}).get("pack_size") is None
     options = {"pack": False} if by_lightning else {}
+    if task == "fit" and record["key"] not in configs:
+        options["resolved"] = False
     return Job(folder, task, config, identity, attempt=1, token=uuid.uuid4().hex[:12], options=options)
 
 

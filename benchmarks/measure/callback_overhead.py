@@ -40,7 +40,7 @@ from zoo.outputs.provenance import environment
 from zoo.pack import Pack
 from zoo.pack.diagnosis import Watch
 from zoo.parts.metric_names import DIAGNOSIS
-from zoo.plain import Config
+from zoo.plain import Config, ResolvedConfig
 from zoo.train import fit, make_member
 
 Run = Callable[[Config], float]  # the section `callbacks`, to seconds of training
@@ -81,7 +81,9 @@ def packed(model: Config, data: Config, epochs: int) -> Run:
 
     def run(callbacks: Config) -> float:
         resolved = resolve(config(model, {**data, "seed": 0}, epochs, callbacks))
-        members = [make_member({**resolved, "seed_everything": seed}, shared) for seed in range(MEMBERS)]
+        members = [
+            make_member(ResolvedConfig({**resolved, "seed_everything": seed}), shared) for seed in range(MEMBERS)
+        ]
         pack = Pack(members, torch.device("cpu"))
         pack.fit()
         return pack.seconds

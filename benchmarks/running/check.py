@@ -4,7 +4,6 @@ import copy
 import json
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from datamodules import DATAMODULES, create_datamodule
@@ -26,9 +25,9 @@ from zoo.parts.metric_names import (
     measures_throughput,
 )
 from zoo.parts.optim import check_plan
-from zoo.plain import Config, canonical
+from zoo.plain import Config, ResolvedConfig, canonical
 from zoo.signal_propagation import names, resolve_signal_propagation
-from zoo.trainer import check_batches, check_division, make_trainer, quiet
+from zoo.trainer import bare_trainer, check_batches, check_callbacks, check_division, quiet
 
 from ..study.blame import Resolved, find_plain_problems, find_problems
 from ..study.claims import make_claims
@@ -269,8 +268,11 @@ def _layers(section: str, data: _DataFacts) -> tuple[int, tuple[int, ...]]:
 
 @cache
 def _trainer_refusal(sections: str, num_classes: int) -> str:
+    config = json.loads(sections)
     try:
-        make_trainer(json.loads(sections), num_classes, Path(), progress=False)
+        check_callbacks(config, num_classes)
+        if flags_beyond(config):  # of what packs take, Lightning refuses nothing, so no trainer is made to ask
+            bare_trainer(ResolvedConfig(config))
     except InputError as error:
         return str(error)
     return ""

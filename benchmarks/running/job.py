@@ -13,15 +13,16 @@ from typing import Any
 import yaml
 
 from zoo.outputs.provenance import environment, peak_memory_bytes, reset_peak_memory
-from zoo.plain import Config
+from zoo.plain import Config, ResolvedConfig
 
 from ..records.outcome import outcome_of
 from ..records.reading import SCHEMA, Record
 from ..records.store import Store
 from ..tasks import code_version_of, load_task
-from ..tasks.own_process import CONFIG, reason_of
+from ..tasks.own_process import CONFIG, OUTCOME, reason_of
 
-ENVIRONMENT = "environment.json"
+# How the config.yaml of a trial opens: what follows, as JSON, tells a driver whose worker has died where it ran.
+WHERE = "# Started on: "
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,12 @@ class Job:
     def open(self) -> Path:
         """Make the folder that the trial writes into, with what is known before it runs."""
         scratch = Store(self.folder).scratch(self.identity["key"], self.token)
-        # The record holds both too; these are for `zoo fit --config`, and for a driver whose worker has died.
-        (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
-        (scratch / ENVIRONMENT).write_text(json.dumps({**environment(), **self.environment}), encoding="utf-8")
+        self._write_config(scratch, {**environment(), **self.environment})
         return scratch
+
+    def _write_config(self, scratch: Path, where: Record) -> None:
+        """Leave the config for `zoo fit --config`, headed by where the trial runs."""
+        (scratch / "config.yaml").write_text(f"{WHERE}{json.dumps(where)}\n{_yaml(self.config)}", encoding="utf-8")
 
     def commit(self, outcome: Record, started: datetime, seconds: float) -> Record:
         """The record of a trial that came to an end, put into the store.
@@ -114,12 +117,9 @@ class Job:
         with store.sentences():
             left = store.scratches(self.identity["key"], self.token)
             scratch = left[0] if left else store.scratch(self.identity["key"], self.token)
-            (scratch / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
+            where = _read_where(scratch / "config.yaml") or dict.fromkeys(environment())  # it died before it could say
+            self._write_config(scratch, where)
             (scratch / "best.ckpt").unlink(missing_ok=True)
-            try:
-                where = json.loads((scratch / ENVIRONMENT).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                where = dict.fromkeys(environment())  # it died before it could say
             return self._commit(scratch, outcome, where, datetime.now(UTC) - timedelta(seconds=seconds), seconds)
 
     def settled(self) -> Record | None:
@@ -128,7 +128,8 @@ class Job:
 
     def _commit(self, scratch: Path, outcome: Record, where: Record, started: datetime, seconds: float) -> Record:
         for left in list(scratch.iterdir()):  # listed once: where the folder is far away, each look counts
-            if left.name in (ENVIRONMENT, CONFIG) or left.match("failure_*.json") or left.match(".result.json.*"):
+            own = left.name in (CONFIG, OUTCOME) or left.match("failure_*.json")
+            if own or left.match(".result.json.*") or left.match(f".{OUTCOME}.*"):
                 left.unlink(missing_ok=True)
         precision = self.config.get("trainer", {}).get("precision", "32-true") if self.task == "fit" else None
         record = {
@@ -177,7 +178,7 @@ class PackJob:
         reset_peak_memory()
         for job in self.jobs:
             try:
-                member = make_member(job.config, shared)
+                member = make_member(ResolvedConfig(job.config), shared)
             except Exception:  # it says so when it runs alone
                 alone.append(job)
             else:
@@ -198,6 +199,16 @@ class PackJob:
                 for job, result in zip(jobs, results, strict=True):
                     records.append(job.commit(outcome_of(asdict(result)) | pack, started, seconds))
         return records + [job.run() for job in alone]
+
+
+def _read_where(config: Path) -> Record | None:
+    """Where the trial ran that left a config.yaml; None where it does not say."""
+    try:
+        with config.open(encoding="utf-8") as file:
+            where: Record = json.loads(file.readline().removeprefix(WHERE))
+    except (OSError, ValueError):
+        return None
+    return where
 
 
 def _yaml(config: Config) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 from datamodules.errors import InputError, choose, require
 from zoo.outputs.provenance import code_version
 from zoo.parts.metric_names import measures_throughput
-from zoo.plain import Config, is_number
+from zoo.plain import Config, ResolvedConfig, is_number
 
 from .own_process import run_apart
 
@@ -30,22 +30,32 @@ from .own_process import run_apart
 Run = Callable[..., dict[str, Any]]
 
 
-def fit(config: Config, folder: Path, pack: bool = True) -> dict[str, Any]:
+def fit(config: Config, folder: Path, pack: bool = True, resolved: bool = True) -> dict[str, Any]:
     """Train by `zoo.train.fit` and keep all but the checkpoint; one that takes several processes has them to itself.
 
     It is skipped where the machine lacks what it asks for. One whose time and memory are measured has a process of its
     own, too: so all are measured alike, and what is compiled is so afresh, without what earlier trials left on disk.
+
+    Args:
+        config: The config.
+        folder: Where its files go.
+        pack: Whether it is trained as a pack of one where it can be.
+        resolved: Whether the config is complete; one that another version of the code recorded need not be.
     """
-    from zoo.train import fit
+    from zoo.train import run
 
     from .machine import lacking, n_processes
 
+    if not resolved:
+        from zoo.config import resolve
+
+        config = resolve(config)
     if reason := lacking(config):
         return {"status": "skipped", "reason": reason, "metrics": {}}
     distributed = n_processes(config) > 1 or config["trainer"].get("strategy", "auto") != "auto"
     try:
         if not distributed and not measures_throughput(config["callbacks"]):
-            return asdict(fit(config, folder, pack=pack))
+            return asdict(run(ResolvedConfig(config), folder, pack=pack, record=False))
         with tempfile.TemporaryDirectory(prefix="bench-compiled-", ignore_cleanup_errors=True) as cache:
             return run_apart(config, folder, {"TORCHINDUCTOR_CACHE_DIR": cache})
     finally:

@@ -23,7 +23,7 @@ from zoo.outputs.files import write_atomically
 from zoo.plain import Config
 
 PARENT = "ABLATION_ZOO_PARENT"  # the process that this one must not outlive, as an environment variable
-CONFIG, OUTPUT = "trial.yaml", "output.txt"
+CONFIG, OUTCOME, OUTPUT = "trial.yaml", "outcome.json", "output.txt"
 ROOT = Path(__file__).parents[2]
 # What Lightning leaves in the environment of a process in which it has run on one device by DDP, and goes by in others.
 OF_ANOTHER_RUN = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
@@ -70,7 +70,8 @@ def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dic
 
 def command(folder: Path) -> list[str]:
     """What runs the trial in a folder."""
-    return [sys.executable, "-m", "benchmarks.trial", str(folder / CONFIG), "--out", str(folder)]
+    there = ["--out", str(folder), "--outcome", str(folder / OUTCOME)]
+    return [sys.executable, "-m", "benchmarks.trial", str(folder / CONFIG), *there]
 
 
 def _outcome(folder: Path, code: int) -> dict[str, Any]:
@@ -86,7 +87,8 @@ def _outcome(folder: Path, code: int) -> dict[str, Any]:
         return {**outcome, "status": "failed", "reason": where + first["reason"]}
     with suppress(OSError, ValueError):
         if code == 0:
-            result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            result: dict[str, Any] = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
+            (folder / OUTCOME).unlink()
             return result
     died = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
     return {**outcome, "status": "crashed", "reason": f"its first process {died}"}

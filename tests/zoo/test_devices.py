@@ -132,12 +132,12 @@ def test_processes_that_are_not_those_asked_for_are_refused(monkeypatch, tmp_pat
 def test_what_looks_at_whole_gradients_is_refused_where_they_are_shared_out(name, tmp_path):
     from datamodules.errors import InputError
     from zoo.config import resolve
-    from zoo.trainer import make_callbacks
+    from zoo.trainer import check_callbacks
 
     model, flags = {"name": "mlp"}, {"strategy": "fsdp", "gradient_clip_val": None}
     config = resolve({"model": model, "data": "iris", "trainer": flags, "callbacks": {name: True}})
     with pytest.raises(InputError, match=rf"callbacks\.{name} .* fsdp"):
-        make_callbacks(config, 3, tmp_path)
+        check_callbacks(config, 3)
 
 
 def test_a_run_takes_one_device_of_many_unless_told(tmp_path):
@@ -146,4 +146,4 @@ def test_a_run_takes_one_device_of_many_unless_told(tmp_path):
 
     for given, n in (({}, 1), ({"devices": 2, "strategy": "ddp"}, 2)):
         config = resolve({"model": {"name": "cnn"}, "data": "digits", "trainer": {"accelerator": "cpu", **given}})
-        assert make_trainer(config, 10, tmp_path, progress=False)[0].num_devices == n
+        assert make_trainer(config, tmp_path, progress=False)[0].num_devices == n

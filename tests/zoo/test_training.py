@@ -153,7 +153,7 @@ def test_the_training_loss_of_an_epoch_is_the_mean_over_its_samples(tmp_path):
 def test_balanced_class_weights_come_from_the_training_split(tmp_path):
     wanted = config({"class_weights": "balanced"}, {"name": "fraud", "batch_size": 512}, {"max_epochs": 1})
     model, data = train.prepare(resolve(wanted))
-    trainer, _ = make_trainer(resolve({**wanted, "callbacks": NETS_OFF}), 2, tmp_path, progress=False)
+    trainer, _ = make_trainer(resolve({**wanted, "callbacks": NETS_OFF}), tmp_path, progress=False)
     with quiet():
         trainer.fit(model, datamodule=data)
     counts = np.bincount(data.arrays("train")[1])

@@ -33,11 +33,18 @@ class EarlyStoppingOptions:
     patience: int = 10
     min_delta: float = 0.0
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
-        """Lightning's callback."""
+    def check(self, num_classes: int) -> None:
+        """Check that the options are in range.
+
+        Raises:
+            InputError: If an option is out of range.
+        """
         _check_monitor("early_stopping", self.monitor, num_classes)
         require(self.patience >= 0, f"callbacks.early_stopping.patience must not be negative, got {self.patience}.")
         require(self.min_delta >= 0, f"callbacks.early_stopping.min_delta must not be negative, got {self.min_delta}.")
+
+    def make(self, out: Path) -> L.Callback:
+        """Lightning's callback."""
         return EarlyStopping(
             self.monitor,
             self.min_delta,
@@ -59,9 +66,16 @@ class ModelCheckpointOptions:
 
     monitor: str = MONITOR
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
-        """Lightning's callback."""
+    def check(self, num_classes: int) -> None:
+        """Check that the options are in range.
+
+        Raises:
+            InputError: If an option is out of range.
+        """
         _check_monitor("model_checkpoint", self.monitor, num_classes)
+
+    def make(self, out: Path) -> L.Callback:
+        """Lightning's callback."""
         return ModelCheckpoint(
             out,
             "best",
@@ -76,7 +90,10 @@ class ModelCheckpointOptions:
 class LearningRateMonitorOptions:
     """Logs the learning rate at the start of every epoch."""
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
+    def check(self, num_classes: int) -> None:
+        """Accept every value; there is nothing to check."""
+
+    def make(self, out: Path) -> L.Callback:
         """Lightning's callback."""
         return LearningRateMonitor("epoch")
 
@@ -92,7 +109,10 @@ class GeneralizationGapOptions:
     always means overfitting.
     """
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
+    def check(self, num_classes: int) -> None:
+        """Accept every value; there is nothing to check."""
+
+    def make(self, out: Path) -> L.Callback:
         """A callback that does nothing; `zoo.train` and `zoo.pack` evaluate after training."""
         return L.Callback()
 

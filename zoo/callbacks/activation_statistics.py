@@ -23,7 +23,10 @@ class ActivationStatisticsOptions:
     pass of the first training batch, in training mode.
     """
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
+    def check(self, num_classes: int) -> None:
+        """Accept every value; there is nothing to check."""
+
+    def make(self, out: Path) -> L.Callback:
         """Create the callback for Lightning; packs have their own implementation."""
         return ActivationStatistics()
 

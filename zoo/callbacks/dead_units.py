@@ -39,10 +39,17 @@ class DeadUnitsOptions:
     threshold: float = 0.01
     share: float = 0.95
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
-        """Create the callback for Lightning; packs have their own implementation."""
+    def check(self, num_classes: int) -> None:
+        """Check that the options are in range.
+
+        Raises:
+            InputError: If an option is out of range.
+        """
         require(0 < self.threshold <= 0.5, f"callbacks.dead_units.threshold must be in (0, 0.5], got {self.threshold}.")
         require(0 < self.share <= 1, f"callbacks.dead_units.share must be in (0, 1], got {self.share}.")
+
+    def make(self, out: Path) -> L.Callback:
+        """Create the callback for Lightning; packs have their own implementation."""
         return DeadUnits(self.threshold, self.share)
 
 

@@ -28,9 +28,16 @@ class GradientFlowOptions:
 
     every_n_steps: int = 20
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
-        """Create the callback for Lightning; packs have their own implementation."""
+    def check(self, num_classes: int) -> None:
+        """Check that the options are in range.
+
+        Raises:
+            InputError: If an option is out of range.
+        """
         check_every("gradient_flow", self.every_n_steps)
+
+    def make(self, out: Path) -> L.Callback:
+        """Create the callback for Lightning; packs have their own implementation."""
         return GradientFlow(self.every_n_steps)
 
 

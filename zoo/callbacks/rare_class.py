@@ -38,10 +38,17 @@ class RareClassOptions:
     not. `zoo predict` always uses .5.
     """
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
-        """Create the callback that stores test outputs; `zoo.train` and `zoo.pack` measure after training."""
+    def check(self, num_classes: int) -> None:
+        """Check that the options are in range.
+
+        Raises:
+            InputError: If an option is out of range.
+        """
         kind = "this is a regression" if num_classes == 1 else f"there are {num_classes}"
         require(num_classes == 2, f"callbacks.rare_class needs data with two classes, but {kind}; remove the callback.")
+
+    def make(self, out: Path) -> L.Callback:
+        """Create the callback that stores test outputs; `zoo.train` and `zoo.pack` measure after training."""
         return RareClass()
 
 

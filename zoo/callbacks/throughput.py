@@ -42,12 +42,19 @@ class ThroughputOptions:
 
     warmup_epochs: int = 1
 
-    def make(self, out: Path, num_classes: int) -> L.Callback:
-        """Create the callback, which starts its clock."""
+    def check(self, num_classes: int) -> None:
+        """Check that the options are in range.
+
+        Raises:
+            InputError: If an option is out of range.
+        """
         require(
             self.warmup_epochs >= 0,
             f"callbacks.throughput.warmup_epochs must not be negative, got {self.warmup_epochs}.",
         )
+
+    def make(self, out: Path) -> L.Callback:
+        """Create the callback, which starts its clock."""
         return Throughput(self.warmup_epochs)
 
 

@@ -14,7 +14,7 @@ from .process import INTERRUPTED, call, loading, versions
 
 if TYPE_CHECKING:
     from ..outputs.result import Result
-    from ..plain import Config
+    from ..plain import ResolvedConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,19 +44,20 @@ def fit(argv: Sequence[str]) -> int:
     args, config = read_run(argv, "fit")
 
     with loading("torch", "lightning"):
+        from ..config import resolve
         from ..runfolder import run_into
         from ..tracking.watchers import watchers_of
-        from ..train import fit as train
+        from ..train import run as train
 
     into: list[Path] = []
 
-    def run(complete: "Config", folder: Path) -> "Result":
+    def run(complete: "ResolvedConfig", folder: Path) -> "Result":
         into.append(folder)
         with watchers_of(args, _say) as watchers:
             return train(complete, folder, progress=_on_terminal(), watchers=watchers)
 
     try:
-        result, out = run_into(args.out, args.overwrite, config, run)
+        result, out = run_into(args.out, args.overwrite, resolve(config), run)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
         _say_what_is_left(argv, into, args.overwrite)
         return INTERRUPTED

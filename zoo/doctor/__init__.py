@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -15,7 +14,7 @@ import torch
 from ..config import resolve
 from ..parts.optim import check_plan
 from ..train import prepare
-from ..trainer import check_batches, make_trainer, quiet
+from ..trainer import bare_trainer, check_batches, check_callbacks, quiet
 from .checks_baseline import zero_input
 from .checks_data import batch_norm_batch, class_imbalance, input_scale
 from .checks_output import batch_leak, forward, initial_loss, softmax
@@ -94,8 +93,9 @@ def diagnose(config: Mapping[str, Any]) -> list[Finding]:
     """
     config = resolve(config)
     model, data = prepare(config)
+    check_callbacks(config, model.num_classes)
     with quiet():
-        trainer, _ = make_trainer(config, model.num_classes, Path("runs"), progress=False)
+        trainer = bare_trainer(config)
     check_plan(model.hparams["schedule"], trainer.max_epochs)
     check_batches(model, data.smallest_batch, trainer.world_size)
     return examine(model, data, config, world_size=trainer.world_size)

@@ -12,7 +12,7 @@ from datamodules.base import ArrayDataModule
 
 from ..models.base import ZooModule
 from ..parts.metric_names import measures_throughput
-from ..plain import Config
+from ..plain import Config, ResolvedConfig
 from .member import Member, diagnosis_signature
 from .shape import Block, blocks_of
 from .train import Pack
@@ -37,7 +37,7 @@ WORK_OF_A_PACK = 64_000_000  # weights times samples, in one step of all members
 DATA_OF_A_PACK = 2**31  # bytes
 
 
-def reason_to_run_alone(config: Config, model: ZooModule, data: ArrayDataModule) -> str:
+def reason_to_run_alone(config: ResolvedConfig, model: ZooModule, data: ArrayDataModule) -> str:
     """Return why a resolved config must be trained by Lightning instead of in a pack; empty if it need not."""
     blocks = blocks_of_model(model)
     return flags_beyond(config) or augmentation(data) or (blocks if isinstance(blocks, str) else "")

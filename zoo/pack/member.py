@@ -11,7 +11,7 @@ from datamodules.loader import batch_bounds
 from ..models.base import ZooModule
 from ..parts.metric_names import diagnosing
 from ..parts.seeding import derive_seeds
-from ..plain import canonical
+from ..plain import ResolvedConfig, canonical
 from .course import Course
 from .shape import Block, blocks_of
 
@@ -26,7 +26,7 @@ class Member:
         data: Its data, which it may share.
     """
 
-    config: dict[str, Any]
+    config: ResolvedConfig
     model: ZooModule
     data: ArrayDataModule
 

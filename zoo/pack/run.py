@@ -26,7 +26,7 @@ def fit_members(
     checkpoints: bool = False,
     watch: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[Result]:
-    """Train members of one signature together; leave in each one's folder metrics.csv and result.json.
+    """Train members of one signature together; leave in each one's folder metrics.csv, and no result.
 
     Args:
         members: The members, none of which has a `reason_to_run_alone`.
@@ -55,7 +55,7 @@ def fit_members(
         pack.fit(after)
     _save(members, folders, checkpoints)
     results = []
-    for member, folder in zip(members, folders, strict=True):
+    for member in members:
         course = member.course
         best = {} if course.best_epoch is None else course.rows[course.best_epoch]
         result = make_result(
@@ -68,7 +68,6 @@ def fit_members(
             train_seconds=pack.seconds / len(members),
             where={"precision": "32-true", "device": str(device), "pack_size": len(members)},
         )
-        result.write(folder)
         results.append(result)
     return results
 

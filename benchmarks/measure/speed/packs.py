@@ -29,6 +29,7 @@ from zoo.config import resolve
 from zoo.outputs.files import write_atomically
 from zoo.outputs.provenance import environment
 from zoo.pack import Pack, device_of, largest_pack
+from zoo.plain import ResolvedConfig
 from zoo.train import fit, make_member
 
 from .epochs import fashion_is_there
@@ -78,7 +79,7 @@ NETS = (
 
 
 @cache
-def _resolved(net: Net, activation: str, accelerator: str) -> dict[str, Any]:
+def _resolved(net: Net, activation: str, accelerator: str) -> ResolvedConfig:
     hidden = list(net.hidden_dims)
     return resolve(
         {
@@ -90,11 +91,12 @@ def _resolved(net: Net, activation: str, accelerator: str) -> dict[str, Any]:
     )
 
 
-def config(net: Net, number: int, epochs: int, accelerator: str = "cpu") -> dict[str, Any]:
+def config(net: Net, number: int, epochs: int, accelerator: str = "cpu") -> ResolvedConfig:
     """The config of the trial of that number: activations first, then seeds."""
     seed, activation = divmod(number, len(ACTIVATIONS))
     resolved = _resolved(net, ACTIVATIONS[activation], accelerator)
-    return {**resolved, "seed_everything": seed, "trainer": {**resolved["trainer"], "max_epochs": epochs}}
+    trainer = {**resolved["trainer"], "max_epochs": epochs}
+    return ResolvedConfig({**resolved, "seed_everything": seed, "trainer": trainer})
 
 
 def pack_seconds(net: Net, size: int, epochs: int, accelerator: str = "cpu") -> float:

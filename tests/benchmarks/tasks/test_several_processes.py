@@ -197,7 +197,7 @@ def test_a_process_that_dies_is_a_crash(script, reason, tmp_path, monkeypatch):
 def test_processes_that_outlive_the_first_are_ended(tmp_path, monkeypatch):
     script = """import json, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-json.dump({"status": "done", "metrics": {"child": child.pid}}, open(sys.argv[1] + "/result.json", "w"))
+json.dump({"status": "done", "metrics": {"child": child.pid}}, open(sys.argv[1] + "/outcome.json", "w"))
 """
     as_command(monkeypatch, script)
     child = run_apart({}, tmp_path)["metrics"]["child"]
@@ -300,7 +300,7 @@ def test_what_an_earlier_run_or_a_cluster_left_in_the_environment_does_not_reach
     as_command(
         monkeypatch,
         """import json, os, sys
-json.dump({"status": "done", "metrics": {}, "seen": dict(os.environ)}, open(sys.argv[1] + "/result.json", "w"))""",
+json.dump({"status": "done", "metrics": {}, "seen": dict(os.environ)}, open(sys.argv[1] + "/outcome.json", "w"))""",
     )
     seen = run_apart({}, tmp_path, {"MORE": "1"})["seen"]
     assert {"LOCAL_RANK", "MASTER_PORT"}.isdisjoint(seen)

@@ -31,7 +31,7 @@ def planted(given, plant):
     pack = Pack([member], torch.device("cpu"))
     pack.fit()
     with quiet():
-        trainer, logger = make_trainer(given, model.num_classes, ".", progress=False)
+        trainer, logger = make_trainer(given, ".", progress=False)
         trainer.fit(model, datamodule=data)
     callbacks = {name: value for c in trainer.callbacks for name, value in getattr(c, "initial", {}).items()}
     return [(member.course.rows[-1], member.initial), (logger.rows[max(logger.rows)], callbacks)]
