@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import lightning.pytorch as L
 import pytest
 import yaml
-from lightning.pytorch.callbacks import EarlyStopping
 
+import zoo.callbacks
 import zoo.config
 import zoo.train
 import zoo.trainer
@@ -72,8 +71,9 @@ def test_a_packed_run_makes_no_callback_and_no_trainer(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("made, to be thrown away")
 
-    monkeypatch.setattr(EarlyStopping, "__init__", refuse)
-    monkeypatch.setattr(L.Trainer, "__init__", refuse)
+    for name in ("EarlyStopping", "ModelCheckpoint", "LearningRateMonitor"):
+        monkeypatch.setattr(zoo.callbacks, name, refuse)
+    monkeypatch.setattr(zoo.trainer, "lightning_trainer", refuse)
     assert zoo.train.fit(CONFIG, tmp_path).status == "done"
 
 
