@@ -27,12 +27,12 @@ NORMS = ("batch", "layer")
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
-# The layers with weights: each output is a sum of inputs times the elements of `weight`. Initializers draw these
-# weights, weight decay shrinks them, diagnosis callbacks and the doctor measure them; nothing else has a list of its
-# own. `Bilinear` is one of them, its inputs being the products of two. Not among them: norms and PReLU, which scale
-# one value each; `Embedding`, whose output is a row of its table and no sum, so that neither a fan-in nor an update of
-# the whole table in each step means anything; recurrent and attention layers, whose parameters have other names.
-WEIGHTED = (nn.Linear, nn.Bilinear, *CONVOLUTIONS)
+# The layers with weights: each output is a sum of inputs times elements of `weight`. Initializers draw these weights,
+# weight decay shrinks them, and diagnosis callbacks and the doctor measure them; nothing else has a list of its own.
+# Not included: norms and PReLU, which scale one value each; `Bilinear`, whose output is quadratic, so that no published
+# fan-in applies; `Embedding`, whose output is a row of its table and no sum; recurrent and attention layers, whose
+# parameters have other names.
+WEIGHTED = (nn.Linear, *CONVOLUTIONS)
 
 
 def is_weighted(layer: nn.Module) -> bool:
