@@ -31,10 +31,10 @@ def page() -> str:
     errata = [numpy_mlp(), robust_mlp(), training_loop_run(), vanishing_gradients(), xavier()]
     parts = [
         "# Errata of the chapter",
-        "Figures that the textbook chapter prints and that its own code does not give, and two statements that need a "
-        "condition. Nothing in this project is tuned to match a wrong figure. What stands under *right* is computed by "
-        "`python -m benchmarks.book.errata`, which writes this page; `tests/zoo/test_chapter_numbers.py` asserts on "
-        "the same functions.",
+        "Figures in the textbook chapter that its own code does not reproduce, and two statements that need a "
+        "condition. Nothing in this project is tuned to match a wrong figure. The values in the column *right* are "
+        "computed by `python -m benchmarks.book.errata`, which writes this page. `tests/zoo/test_chapter_numbers.py` "
+        "tests the same functions.",
     ]
     for erratum in errata:
         table = ["| | printed | right |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in erratum.printed)]
@@ -54,7 +54,7 @@ def numpy_mlp() -> Erratum:
         ],
         "the example's weights (`np.random.seed(42)`, 3-4-2, times 0.5, biases 0) in the zoo's `mlp`, on (1, 2, 3), "
         "ReLU, then softmax (`figures.numpy_mlp`).",
-        f"Class {winner} wins either way. Where the printed figures come from is not known.",
+        f"Class {winner} wins in both cases. The origin of the printed figures is unknown.",
     )
 
 
@@ -65,7 +65,7 @@ def robust_mlp() -> Erratum:
         "RobustMLP's parameters",
         [("parameters, for 10 inputs, two layers of 64, 3 outputs", "5,059", f"{total:,}")],
         "all parameters of the zoo's `robust_mlp` counted (`figures.robust_mlp_parameters`).",
-        f"{total - norms:,} leaves out the {norms} weights and biases of the two batch norms, which are trained, too.",
+        f"{total - norms:,} omits the {norms} weights and biases of the two batch norms, which are trained as well.",
     )
 
 
@@ -88,10 +88,10 @@ def training_loop_run() -> Erratum:
         f"{len(best):,} runs on the 200 training and 50 validation points that seed 42 draws, {len(best) // len(runs)} "
         f"initial weights of Linear(10, 64) > ReLU > Linear(64, 1) each in batches of {sizes}; Adam at 1e-3, "
         "CosineAnnealingLR(T_max=50), clipping at norm 1, patience 5 (`training_loop.run`, `learning_rates`).",
-        "The model is built before the seed is set, so the printed run's weights are unknown; the data are not. "
-        "Targets are noise, and to say 0 throughout costs the mean square of the validation targets, "
-        f"{square:.3f}, so 1.0492 is out of reach. A stop at epoch 18 alone is not: {eighteen} of these runs had 18 or "
-        f"19 epochs. T_max = 50 gives the printed rate at no epoch; the next is {after[1]:.6f}.",
+        "The model is built before the seed is set, so the initial weights of the printed run are unknown; the data "
+        "are known. Targets are noise. Predicting 0 everywhere gives the mean square of the validation targets, "
+        f"{square:.3f}, so a loss of 1.0492 is out of reach. Stopping at epoch 18 is possible: {eighteen} of these "
+        f"runs had 18 or 19 epochs. With T_max = 50 no epoch has the printed rate; the next one is {after[1]:.6f}.",
     )
 
 
@@ -99,7 +99,7 @@ def vanishing_gradients() -> Erratum:
     """Case study 2, whose figure depends on the initial weights."""
     sigmoid = "deep_sigmoid_mlp"
     rows = [
-        ("sigmoid, torch's default init", "below 1e-10", figures.first_gradients(sigmoid)),
+        ("sigmoid, torch's default initializer", "below 1e-10", figures.first_gradients(sigmoid)),
         ("sigmoid, Xavier", "below 1e-10", figures.first_gradients(sigmoid, initializer="xavier_normal")),
         (
             "sigmoid, weights N(0, 1)",
@@ -115,10 +115,10 @@ def vanishing_gradients() -> Erratum:
         "the mean absolute gradient of the first layer's weights in fresh nets of 12 fully connected layers, 128 units "
         f"wide, with 15 classes, on 64 inputs N(0, 1) of 64 features, {figures.N_DRAWS} draws of weights and inputs "
         "each (`figures.first_gradients`); the chapter's texts are private.",
-        "The statement needs its init: it is true of torch's default, not quite of Xavier, false of weights N(0, 1), "
-        "which are large enough to make up for saturated sigmoids. It also needs its measure: as a norm, the gradient "
-        f"under torch's default is {_range(g.norm for g in rows[0][2])}. And ReLU with Kaiming is enough; batch norm "
-        "adds to it.",
+        "The statement depends on the initializer: it is true for torch's default, nearly true for Xavier, and false "
+        "for weights N(0, 1), which are large enough to compensate for saturated sigmoids. It also depends on the "
+        f"measure: with torch's default, the norm of the gradient is {_range(g.norm for g in rows[0][2])}. ReLU with "
+        "Kaiming initialization is enough; batch norm increases the gradient further.",
     )
 
 
@@ -137,9 +137,9 @@ def xavier() -> Erratum:
         ],
         f"drawn by `xavier_normal` ({stds['xavier_normal']:.4f}) and by `xavier_fan_in_normal` "
         f"({stds['xavier_fan_in_normal']:.4f}) (`figures.xavier_stds`).",
-        "A convention rather than an error: 1/√n_in is what deeplearning.ai and Caffe call Xavier; Glorot & Bengio "
-        "(2010, eq. 12 and 16) and torch have √(2/(n_in + n_out)). In square layers they are the same. The zoo has "
-        "both, `xavier_...` as published and `xavier_fan_in_...` as in the chapter.",
+        "A convention rather than an error: deeplearning.ai and Caffe call 1/√n_in Xavier, while Glorot & Bengio "
+        "(2010, eq. 12 and 16) and torch use √(2/(n_in + n_out)). In square layers both are the same. The zoo has "
+        "both: `xavier_...` as published, and `xavier_fan_in_...` as in the chapter.",
     )
 
 

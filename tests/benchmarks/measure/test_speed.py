@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measure.peers import Options
-from benchmarks.measure.speed import commands, packs
+from benchmarks.measure.speed import commands, packs, page
 from benchmarks.measure.speed.__main__ import main as speed
 from benchmarks.measure.speed.table import FITS, RATIOS, reached, table
 
@@ -51,6 +51,28 @@ def test_the_table_gives_ratios_of_medians_and_which_goals_they_meet():
     assert len(skipped) == len(RATIOS) + len(FITS) - 3
     assert "skipped, this machine has no GPU" in text
     assert f"In a run of their own, side by side: {few}." in text
+
+
+def test_the_tables_of_the_readme_and_of_the_page_are_those_of_the_committed_measurements():
+    found = json.loads(page.FOUND.read_text(encoding="utf-8"))
+    named = [page.BLOCK.findall(path.read_text(encoding="utf-8")) for path in page.PAGES]
+    assert named == [["tour"], ["where", "whole", "trials", "epochs"]]
+    for path in page.PAGES:
+        text = path.read_text(encoding="utf-8")
+        assert page.fill(text, found) == text, f"run `python -m benchmarks.measure.speed.page` and commit {path.name}"
+    assert (page.FOUND.with_suffix(".md")).read_text(encoding="utf-8") == table(found)
+
+
+def test_the_pages_tables_change_with_the_measurements():
+    found = json.loads(page.FOUND.read_text(encoding="utf-8"))
+    found["samples"]["bench, 8 activations"] = [{"seconds": 0.02, "whole": 21.0}, {"seconds": 0.04, "whole": 19.0}]
+    found["samples"]["lightning_loop, 8 activations"] = [{"seconds": 0.6, "whole": 50.0}]
+    found["again"] = ["bench, 8 activations"]
+    made = page.fill("before\n<!-- speed: tour -->\nold\n<!-- end -->\nafter\n", found)
+    assert made.startswith("before\n<!-- speed: tour -->\n\n| this project |")
+    assert made.endswith(" Measured again later, in one run: bench, 8 activations.\n\n<!-- end -->\nafter\n")
+    assert "| `bench run`, 8 activations: the whole command, 80 trials | 20 s | Lightning | 50 s | 2.5 |" in made
+    assert "per trial, without imports and report | 0.03 s | Lightning | 0.6 s | 20 |" in made
 
 
 @pytest.mark.parametrize(
