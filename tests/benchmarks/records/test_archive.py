@@ -3,11 +3,14 @@
 import json
 import shlex
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from benchmarks.cli import main
+from benchmarks.records import store
+from benchmarks.records.compact import CompactArchive
 from benchmarks.records.store import Store
 from benchmarks.report import DERIVED
 
@@ -131,7 +134,33 @@ def test_the_curve_of_a_trial_that_diverged_is_kept(finished, tmp_path):
     for record in (tmp_path / "runs/mixed/trials").glob("*/result.json"):
         record.with_name("metrics.csv").write_text("epoch,train/loss,val/loss\n0,0.5,\n1,nan,-inf\n")
     assert run(f"archive {tmp_path}/runs/mixed {tmp_path}/kept") == 0
-    store = Store(tmp_path / "kept/mixed")
-    (curves,) = store.curves([store.archive().records[0]["key"]]).values()
+    kept = Store(tmp_path / "kept/mixed")
+    (curves,) = kept.curves([kept.archive().records[0]["key"]]).values()
     shown = {name: list(map(repr, column)) for name, column in curves.items()}
     assert shown == {"epoch": ["0", "1"], "train/loss": ["0.5", "nan"], "val/loss": ["None", "-inf"]}
+
+
+def test_a_report_reads_each_record_and_each_column_once(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished / "runs/mixed", tmp_path / "runs/mixed")
+    for record in (tmp_path / "runs/mixed/trials").glob("*/result.json"):
+        record.with_name("metrics.csv").write_text("epoch,score,gradient_norm/layer_1\n0,0.5,1.0\n1,0.75,2.0\n")
+    read = Counter()
+
+    def counting(function, name):
+        def call(*args):
+            read[name(*args)] += 1
+            return function(*args)
+
+        return call
+
+    monkeypatch.setattr(store, "_read", counting(store._read, lambda path, key: key))
+    monkeypatch.setattr(CompactArchive, "_read", counting(CompactArchive._read, lambda self, entry: entry))
+    assert run(f"archive {tmp_path}/runs/mixed {tmp_path}/kept") == 0
+    assert len(read) == 6 + 3, "the records of the trials that ran, and what the report reads of the archive"
+    read.clear()
+    assert run(f"report {tmp_path}/runs/mixed") == 0
+    assert list(read.values()) == [1] * 6
+    read.clear()
+    assert run(f"report {tmp_path}/kept/mixed") == 0
+    assert (tmp_path / "kept/mixed/layers.png").is_file()
+    assert read == {"shared.json": 1, "records.jsonl": 1, "curves/gradient_norm/layer_1.npy": 1}
