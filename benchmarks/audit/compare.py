@@ -1,4 +1,4 @@
-"""Two runs of one study side by side, trial by trial: what changed, and what it may have been."""
+"""Compare two runs of one study trial by trial: what changed, and what may have caused it."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -30,10 +30,10 @@ class Pair:
     """One trial in both runs.
 
     Attributes:
-        trial: The trial, as A calls it.
+        trial: The trial as named in A.
         a: Its record in A.
         b: Its record in B.
-        metric: What the study compares.
+        metric: The study's metric.
     """
 
     trial: Recorded
@@ -43,49 +43,51 @@ class Pair:
 
     @property
     def statuses(self) -> tuple[str, str]:
-        """Its status in A and in B, as the study sees it."""
+        """Its status in A and in B, as judged by the study."""
         return judge(self.a, self.metric)[0], judge(self.b, self.metric)[0]
 
     @property
     def changed(self) -> bool:
-        """Whether its status is another one in B."""
+        """Whether its status differs between A and B."""
         return self.statuses[0] != self.statuses[1]
 
     @property
     def compared(self) -> bool:
-        """Whether it tells of numbers: it came to an end of its own in a run, not failed or crashed in both."""
+        """Whether its numbers can be compared: it was done or diverged in at least one run."""
         return any(status in ENDED for status in self.statuses)
 
     @property
     def identical(self) -> bool:
-        """Whether all its numbers, times aside, are the same to the bit."""
+        """Whether all its numbers except times are bit-identical."""
         return not self.changed and numbers(self.a) == numbers(self.b)
 
     @property
     def other_config(self) -> bool:
-        """Whether the two are one trial by name and seed only."""
+        """Whether the two trials match only by variant and seed."""
         return self.a["key"] != self.b["key"]
 
     @property
     def finished(self) -> bool:
-        """Whether it is done in both."""
+        """Whether it is done in both runs."""
         return self.statuses == ("done", "done")
 
     def values(self) -> tuple[float, float]:
-        """The metric in A and in B, which are done."""
+        """The metric in A and in B; both must be done."""
         return self.a["metrics"][self.metric], self.b["metrics"][self.metric]
 
 
 def pair_up(a: tuple[Study, Store], b: tuple[Study, Store]) -> tuple[list[Pair], int]:
-    """The trials that both runs have recorded: by their keys, or else by variant and seed; how many only one has.
+    """Match the trials recorded in both runs by key, or else by variant and seed; also counts the unmatched ones.
 
     Raises:
-        InputError: They are not of one study, or have no trial in common.
+        InputError: The runs belong to different studies, or have no trial in common.
     """
     (study, store), (other, other_store) = a, b
     for what in ("task", "metric"):
         one, two = getattr(study, what), getattr(other, what)
-        sentence = f"{store.folder} has the {what} {one!r}, {other_store.folder} {two!r}; compare runs of one study."
+        sentence = (
+            f"{store.folder} has the {what} {one!r}, but {other_store.folder} has {two!r}; compare runs of one study."
+        )
         require(one == two, sentence)
     ours, theirs = read_recorded(study, store), read_recorded(other, other_store)
     by_key = {trial.record["key"]: trial for trial in theirs}
@@ -96,12 +98,12 @@ def pair_up(a: tuple[Study, Store], b: tuple[Study, Store]) -> tuple[list[Pair],
         partner = by_key.get(trial.record["key"]) or by_name.get((trial.variant, trial.seed))
         if partner is not None:
             pairs.append(Pair(trial, trial.record, partner.record, study.metric))
-    require(bool(pairs), f"{store.folder} and {other_store.folder} have no trial in common, by variant and seed.")
+    require(bool(pairs), f"{store.folder} and {other_store.folder} have no variant and seed in common.")
     return pairs, len(ours) + len(theirs) - 2 * len(pairs)
 
 
 def provenance_rows(pairs: Sequence[Pair]) -> list[list[str]]:
-    """What differs in where the runs were made, with all values that either has."""
+    """The differences in provenance, with all values of each run."""
     rows = []
     for table in (facts, background):
         a, b = _values(table(pair.a) for pair in pairs), _values(table(pair.b) for pair in pairs)
@@ -111,7 +113,7 @@ def provenance_rows(pairs: Sequence[Pair]) -> list[list[str]]:
 
 
 def variant_rows(pairs: Sequence[Pair]) -> list[list[str]]:
-    """A row a variant: `HEADER`."""
+    """One row per variant, with the columns `HEADER`."""
     variants: dict[str, list[Pair]] = {}
     for pair in pairs:
         variants.setdefault(pair.trial.variant, []).append(pair)
@@ -136,37 +138,37 @@ def variant_rows(pairs: Sequence[Pair]) -> list[list[str]]:
 
 
 def was_it_the_code(pairs: Sequence[Pair]) -> str:
-    """One sentence, from what differs where numbers do."""
+    """One sentence about the cause: which facts differ for the trials whose numbers differ."""
     compared = [pair for pair in pairs if pair.compared]
     apart = [pair for pair in compared if not pair.identical]
     n = len(compared)
     if not n:
         return "No trial is done in either run, so there is nothing to compare."
     if not apart:
-        return f"All {n} trials are bit-identical." if n > 1 else "The one trial is bit-identical."
+        return f"All {n} trials are bit-identical." if n > 1 else "The only trial is bit-identical."
     opening = f"{len(apart)} of {n} trials differ"
     gpu = any(on_gpu(record) for pair in apart for record in (pair.a, pair.b))
-    hint = " On a GPU numbers need not repeat to the bit." if gpu else ""
+    hint = " Results on a GPU are not always bit-reproducible." if gpu else ""
     unexplained = [pair for pair in apart if not differences(pair.a, pair.b) and not pair.other_config]
     if unexplained:
-        opening += f", {len(unexplained)} of them though nothing that bears on numbers does."
+        opening += f"; for {len(unexplained)} of them, nothing recorded that affects numbers differs."
         if not gpu:
-            hint = " That should not be; `bench verify` says which run can be repeated."
+            hint = " This should not happen; run `bench verify` on both to see which one can be reproduced."
         if seen := ", ".join(row[0] for row in provenance_rows(unexplained)):
-            hint += f" All else that differs: {seen}."
+            hint += f" Other differences: {seen}."
         return opening + hint
     found = dict.fromkeys(name for pair in apart for name in differences(pair.a, pair.b))
     suspects = [f"the {name}" if name in NOUNS else name for name in found]
     suspects += ["the config"] * any(pair.other_config for pair in apart)
     if suspects == ["the code"]:
-        return f"{opening}. Only the code differs, so the code it was.{hint}"
+        return f"{opening}. Only the code differs, so the code is the cause.{hint}"
     if len(suspects) == 1:
-        return f"{opening}. Only {suspects[0]} differs, so that it was, and not the code.{hint}"
-    return f"{opening}. It may be any of: {', '.join(suspects)}.{hint}"
+        return f"{opening}. Only {suspects[0]} differs, so the cause is not the code.{hint}"
+    return f"{opening}. Possible causes: {', '.join(suspects)}.{hint}"
 
 
 def _values(tables: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
-    """All values of each fact."""
+    """The sorted values of each fact."""
     found: dict[str, set[str]] = {}
     for table in tables:
         for name, value in table.items():

@@ -1,1 +1,1 @@
-"""The chapter that this project began with: its reading guide, and what it prints wrong."""
+"""The textbook chapter that this project is based on: its reading guide and its errata."""

@@ -1,9 +1,9 @@
-"""Puts what came out into the reading guide, `docs/chapter.md`: the claims of the studies that it names, with verdicts.
+"""Update the results in the reading guide `docs/chapter.md`: the claims of its studies, with verdicts.
 
     python -m benchmarks.book.chapter
 
-Between `<!-- study NAME -->` and `<!-- end -->` it writes the command, the figure and the claims of results/NAME. All
-else on the page is written by hand.
+It writes the command, the figure and the claims of results/NAME between `<!-- study NAME -->` and `<!-- end -->`. The
+rest of the page is written by hand.
 """
 
 import argparse
@@ -28,26 +28,26 @@ BLOCK = re.compile(r"<!-- study (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def fill(text: str, results: Path) -> str:
-    """The page with each block as the results have it.
+    """Fill each block of the page from the results.
 
     Args:
         text: The page.
-        results: The folder of archived studies.
+        results: Folder of archived studies.
 
     Raises:
-        InputError: A block names a study that is not shipped, or that has no results with claims.
+        InputError: A block names a study that is not shipped, or one without results for its claims.
     """
     return BLOCK.sub(lambda found: f"<!-- study {found[1]} -->\n\n{block(found[1], results)}\n\n<!-- end -->", text)
 
 
 def block(name: str, results: Path) -> str:
-    """What is shown of a study: command, links, how many claims hold, figure, claims."""
+    """The block of a study: command, links, summary of its claims, figure, claims."""
     require(name in list_studies(), f"docs/chapter.md names the study {name!r}, which is not shipped.")
     folder = results / name
     try:
         claims = pd.read_csv(folder / "claims.csv")
     except FileNotFoundError:
-        raise InputError(f"{folder} holds no claims.csv; run and archive {name} first.") from None
+        raise InputError(f"{folder} has no claims.csv; run and archive {name} first.") from None
     header = ["claim", "verdict", "effect", "95 % interval", "n"]
     table = markdown_table(Grid("", header, picked(claims_grid(claims), header), []))
     study, where = load_study(name), f"../results/{name}"
@@ -64,7 +64,7 @@ def block(name: str, results: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fill the page."""
+    """Update the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(argv)
     try:

@@ -1,1 +1,1 @@
-"""What this project itself costs: speed, scaling, overheads, calibration, hand-written peers."""
+"""Measurements of this project itself: speed, scaling, overhead, calibration, hand-written peers."""

@@ -1,14 +1,14 @@
-"""What diagnosis callbacks cost: training with each, at its defaults, beside training without.
+"""Overhead of the diagnosis callbacks: training with each of them at its defaults, compared with training without.
 
     python -m benchmarks.measure.callback_overhead [--rounds 25] [--out results/speed]
 
-On the CPU, on one thread. Each run with a callback stands between two without, A B A B ..., and is set beside the mean
-of these; a figure is the median over the rounds, with quartiles. What is timed is training, validation included, from
-the first epoch to the last, as `train_seconds` of a result, but in seconds of the processor, so that whatever else the
-machine does counts less; set-up and the test are not.
+On the CPU with one thread. Runs with and without a callback alternate (A B A B ...), and each run with a callback is
+compared with the mean of its two neighbours; results are medians over the rounds, with quartiles. The time covers
+training and validation from the first epoch to the last, like `train_seconds` of a result, but in CPU seconds, which
+depend less on the load of the machine. Set-up and the test are not included.
 
-On a busy machine such ratios still scatter by more than what is measured. So runs of their own say how long the
-callbacks' own code takes, as a share of all else that trains; what they cost beyond it, as in caches, they cannot say.
+On a busy machine these ratios still vary by more than the overhead. Separate runs therefore measure the time in the
+callbacks' own code as a fraction of the rest of training; this excludes indirect costs such as cache misses.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from zoo.parts.metric_names import DIAGNOSIS
 from zoo.plain import Config, ResolvedConfig
 from zoo.train import fit, make_member
 
-Run = Callable[[Config], float]  # the section `callbacks`, to seconds of training
+Run = Callable[[Config], float]  # maps the section `callbacks` to seconds of training
 
 BOUND = 0.05
 CALLBACKS: dict[str, Config] = {
@@ -52,11 +52,11 @@ CALLBACKS: dict[str, Config] = {
 }
 DIGITS = {"name": "digits", "batch_size": 64}
 MEMBERS = 50
-EPOCHS = 10  # of a pack: no run with the default patience is shorter, and what is measured once ahead of it counts less
+EPOCHS = 10  # epochs of a pack: the minimum with the default patience; more epochs dilute one-time costs
 
 
 def config(model: Config, data: Config, epochs: int, callbacks: Config) -> Config:
-    """A config that trains all its epochs."""
+    """A config without early stopping."""
     return {
         "model": model,
         "data": data,
@@ -66,7 +66,7 @@ def config(model: Config, data: Config, epochs: int, callbacks: Config) -> Confi
 
 
 def alone(model: Config, data: Config, epochs: int, pack: bool = True) -> Run:
-    """A run by `zoo fit`: in a pack of one, or by Lightning what cannot be packed, or is not to be."""
+    """A run as by `zoo fit`: in a pack of one, or by Lightning if it cannot or should not be packed."""
 
     def run(callbacks: Config) -> float:
         with tempfile.TemporaryDirectory() as out:
@@ -76,7 +76,7 @@ def alone(model: Config, data: Config, epochs: int, pack: bool = True) -> Run:
 
 
 def packed(model: Config, data: Config, epochs: int) -> Run:
-    """A pack of so many seeds; its members share few data, as those of a study do."""
+    """A pack with several seeds, which share little data, as in a study."""
     shared: dict[str, Any] = {}
 
     def run(callbacks: Config) -> float:
@@ -92,7 +92,7 @@ def packed(model: Config, data: Config, epochs: int) -> Run:
 
 
 def cases(folder: Path) -> dict[str, Run]:
-    """What is measured, by name."""
+    """The measured cases by name."""
     draw = np.random.default_rng(0)
     rows, features = 2000, 784
     table = np.column_stack([draw.standard_normal((rows, features)).round(2), draw.integers(0, 10, rows)])
@@ -114,7 +114,7 @@ def cases(folder: Path) -> dict[str, Run]:
 
 
 class Inside:
-    """Times all that trainers call of the callbacks, for as long as it is entered."""
+    """Context manager that times all callback hooks called by the trainers."""
 
     CLASSES = (Watch, Diagnosis, SampledSteps, GradientFlow, GradientClipping, DeadUnits, ActivationStatistics)
     OF_PACKS = ("__init__", "keep", "forward", "backward", "clipped", "stepped", "see", "see_initial", "end_epoch")
@@ -144,7 +144,7 @@ class Inside:
 
 
 def measure(rounds: int, only: str = "") -> list[dict[str, Any]]:
-    """The ratios of all cases and callbacks, and the shares of the callbacks' own code, a row each."""
+    """The ratios of all cases and callbacks, and the fractions of time in the callbacks' own code, one row each."""
     found: list[dict[str, Any]] = []
     # The clock by which `zoo` times training.
     with tempfile.TemporaryDirectory() as folder, mock.patch("time.perf_counter", time.process_time):
@@ -189,16 +189,16 @@ def table(found: dict[str, Any]) -> str:
     slow = [f"{r['callback']} in {r['case']} ({r['inside']:.1%})" for r in single if r["inside"] > BOUND]
     slower = [f"{r['callback']} in {r['case']} ({r['ratio']:.3f})" for r in single if r["ratio"] > 1 + BOUND]
     parts = [
-        "# What diagnosis callbacks cost",
+        "# Overhead of the diagnosis callbacks",
         f"{where['cpu']}, {where['cores']} cores, one thread; torch {torchs}. CPU seconds of training, callbacks at "
         "their defaults.",
-        "## Time in the callbacks' own code, as a share of all else",
+        "## Time in the callbacks' own code, as a fraction of all other training time",
         "\n".join(inside),
-        f"Each by itself is to cost at most {BOUND:.0%}. By this measure, which leaves out what it costs elsewhere "
-        f"(caches, the trainer's calls of its hooks), above that: {'; '.join(slow) or 'none'}.",
-        "## Training with a callback over training without",
-        f"They take turns, A B A B; medians of {found['rounds']} rounds, quartiles in brackets. The machine did "
-        "other work meanwhile, by which these scatter, below 1, too. Medians above the bound: "
+        f"The goal is at most {BOUND:.0%} per callback. By this measure, which excludes indirect costs "
+        f"(cache misses, the trainer's hook calls), above the goal: {'; '.join(slow) or 'none'}.",
+        "## Training time with a callback relative to training without",
+        f"Runs alternate (A B A B); medians of {found['rounds']} rounds, quartiles in brackets. The machine was also "
+        "doing other work, so the ratios vary and can be below 1. Medians above the goal: "
         f"{'; '.join(slower) or 'none'}.",
         "\n".join(beside),
         "Made by `python -m benchmarks.measure.callback_overhead`.",
@@ -210,8 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--only", metavar="TEXT", default="", help="measure only cases whose names contain this")
-    parser.add_argument("--out", metavar="DIR", help="write callbacks_cpu.md and callbacks_cpu.json there")
+    parser.add_argument("--only", metavar="TEXT", default="", help="measure only cases whose name contains this")
+    parser.add_argument("--out", metavar="DIR", help="folder for callbacks_cpu.md and callbacks_cpu.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     found = {"rounds": args.rounds, "environment": environment(), "rows": measure(args.rounds, args.only)}

@@ -1,11 +1,11 @@
-"""What the harness itself costs: a trial that does nothing, a report, a plan, and a study that is done already.
+"""Cost of the harness itself: a trial that does nothing, a report, a plan, and a study that is already done.
 
     python -m benchmarks.measure.harness_speed
 
-Commands run for real, each in a process of its own, with files that the system has in memory; a figure is the median of
-several such runs, a peak the highest. A trial's cost is the difference between a run of many and one of a few, so that
-imports, the start of the workers and most of the report drop out. Archived records carry learning curves as those of
-`fit` do: there they are most of a file.
+The real commands are run, each in a separate process, with files in the system's cache. Times are medians of several
+runs, memory is the maximum. The cost of a trial is the difference between a run with many trials and one with few,
+which cancels imports, the start of the workers and most of the report. Archived records contain learning curves like
+those of `fit`, which make up most of the file.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from ..study.file import load_study
 
 Row = tuple[str, str, str]  # what, measured, limit
 PER_TRIAL_MS, REPORT_SECONDS, REPORT_MIB, PLAN_SECONDS, AGAIN_SECONDS = 5, 15, 1024, 30, 2
-FEW = 10  # trials of a study that costs its imports and little else
+FEW = 10  # trials of a study whose cost is mostly imports
 EPOCHS, CURVES = 30, 8
 
 NOOP = """\
@@ -61,13 +61,13 @@ seeds: {seeds}
 
 
 class Spent(NamedTuple):
-    """What a process took.
+    """Resources used by a process.
 
     Attributes:
-        seconds: From its start to its end.
-        cpu: Those that it and its children computed for; unlike `seconds` they hardly depend on who else is there.
-        mib: The most memory that it held.
-        said: Its output.
+        seconds: Wall time.
+        cpu: CPU seconds of the process and its children, which hardly depend on the load of the machine.
+        mib: Peak memory.
+        said: Output.
     """
 
     seconds: float
@@ -79,7 +79,7 @@ class Spent(NamedTuple):
         return f"{self.seconds:.3g} s ({self.cpu:.3g} s CPU), {self.mib:.0f} MiB"
 
 
-# A child's peak counts what its parent held when it forked, so a small process stands between.
+# The peak memory of a forked child includes its parent's memory, so a small process is started in between.
 BETWEEN = """
 import json, os, subprocess, sys, time
 start = time.perf_counter()
@@ -95,7 +95,7 @@ def process(*arguments: str) -> Spent:
     """Run Python with these arguments.
 
     Raises:
-        RuntimeError: It failed; the message holds what it said.
+        RuntimeError: The process failed; the message contains its output.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         command = [sys.executable, "-I", "-S", "-c", BETWEEN, sys.executable, *arguments]
@@ -109,12 +109,12 @@ def process(*arguments: str) -> Spent:
 
 
 def bench(*arguments: str) -> Spent:
-    """Run one command of `bench`."""
+    """Run a `bench` command."""
     return process("-m", "benchmarks.cli", *arguments)
 
 
 def medians(repeats: int, measures: Sequence[Callable[[], Spent]]) -> list[Spent]:
-    """The median times and the highest peak of each of several things, measured in turn, again and again."""
+    """Median times and peak memory of several commands, measured in turn over several rounds."""
     rounds = zip(*([measure() for measure in measures] for _ in range(repeats)), strict=True)
     return [
         Spent(
@@ -127,14 +127,14 @@ def medians(repeats: int, measures: Sequence[Callable[[], Spent]]) -> list[Spent
 
 
 def noop_study(folder: Path, variants: int, seeds: int) -> Path:
-    """A study file of trials that do nothing."""
+    """Write a study file of trials that do nothing."""
     path = folder / f"noop_{variants}x{seeds}.yaml"
     path.write_text(NOOP.format(values=list(range(variants)), seeds=seeds), encoding="utf-8")
     return path
 
 
 def trial_rows(folder: Path, trials: int, repeats: int) -> Iterator[Row]:
-    """What a trial costs beside its own work, with one and with two workers, and what the disk asks of it."""
+    """Overhead of a trial with one and with two workers, and the part of it caused by the disk."""
     few, many = noop_study(folder, 1, FEW), noop_study(folder, 1, FEW + trials)
 
     def run(study: Path, workers: int) -> Spent:
@@ -145,15 +145,15 @@ def trial_rows(folder: Path, trials: int, repeats: int) -> Iterator[Row]:
     for workers, (less, more) in ("1 worker", spent[:2]), ("2 workers", spent[2:]):
         each, cpu = (1000 * (after - before) / trials for before, after in zip(less[:2], more[:2], strict=True))
         yield f"a noop trial of {trials:,} on {workers}", f"{each:.2f} ms ({cpu:.2f} ms CPU)", f"{PER_TRIAL_MS} ms"
-    yield "the disk's part: two synced files of 1 kB", f"{1000 * floor.seconds / trials:.2f} ms", ""
+    yield "of which the disk: two synced files of 1 kB", f"{1000 * floor.seconds / trials:.2f} ms", ""
 
 
 def report_rows(folder: Path, shapes: Sequence[tuple[int, int]], repeats: int) -> Iterator[Row]:
-    """`bench run` of a study that is done, and `bench report` over both forms of its records."""
+    """`bench run` of a study that is done, and `bench report` on both forms of its records."""
     studies = [noop_study(folder, *shape) for shape in [(1, FEW), *shapes]]
     stores = [_fill(study, folder / "runs") for study in studies]
     for store in stores:
-        bench("report", str(store))  # a study that is done has its report
+        bench("report", str(store))  # so that the report is up to date
     again = [partial(bench, "run", str(study), "--out", str(folder / "runs")) for study in studies]
     imports, *done = medians(repeats, again)
     yield f"`bench run`, {FEW} trials, all done", str(imports), "imports"
@@ -173,7 +173,7 @@ def report_rows(folder: Path, shapes: Sequence[tuple[int, int]], repeats: int) -
 
 
 def plan_rows(folder: Path, shapes: Sequence[tuple[int, int]], fit_seeds: int, repeats: int) -> Iterator[Row]:
-    """From a study's file to the keys of all its trials; those of `fit` are checked on the way."""
+    """Time from a study file to the keys of all its trials; the trials of `fit` are also checked."""
     fit = folder / "fit.yaml"
     fit.write_text(FIT.format(seeds=fit_seeds), encoding="utf-8")
     studies = [(f"noop, {_shape(*shape)}", noop_study(folder, *shape)) for shape in shapes]
@@ -184,7 +184,7 @@ def plan_rows(folder: Path, shapes: Sequence[tuple[int, int]], fit_seeds: int, r
 
 
 def plan_apart(study: Path) -> Spent:
-    """`plan` in a process of its own."""
+    """`plan` in a separate process."""
     call = f"plan({str(study)!r}, checked={study.stem == 'fit'})"
     spent = process("-c", f"from benchmarks.measure.harness_speed import plan; print(*{call})")
     seconds, cpu = map(float, spent.said.split()[-2:])
@@ -192,10 +192,10 @@ def plan_apart(study: Path) -> Spent:
 
 
 def plan(file: str, checked: bool) -> tuple[float, float]:
-    """From a study's file to the keys of all its trials, `checked` by a worker that has its imports by then.
+    """Compute the keys of all trials of a study file, optionally checked by a worker that has already been started.
 
     Returns:
-        Seconds, and those that this process computed for.
+        Wall seconds, and CPU seconds of this process.
     """
     with LocalEngine(1) as engine:
         if checked:
@@ -206,7 +206,7 @@ def plan(file: str, checked: bool) -> tuple[float, float]:
 
 
 def sync_files(folder: Path, trials: int) -> Spent:
-    """Two small files a trial, in a folder of its own, each synced to the disk."""
+    """Write two small files per trial to a folder, each synced to disk."""
     start, cpu = time.perf_counter(), time.process_time()
     for _ in range(trials):
         trial = Path(tempfile.mkdtemp(dir=folder))
@@ -216,7 +216,7 @@ def sync_files(folder: Path, trials: int) -> Spent:
 
 
 def machine() -> str:
-    """The machine, how busy it is, and what it runs."""
+    """The machine, its load, and its software versions."""
     here = environment()
     versions = ", ".join(
         f"{name} {version}" for name, version in {"python": here["python"], **here["packages"]}.items()
@@ -225,13 +225,15 @@ def machine() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the machine and a table of what was measured, beside its limit."""
+    """Print the machine and a table of the measurements with their limits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=2000, help="to run, for the cost of one (default: %(default)s)")
-    parser.add_argument("--records", type=int, default=10_000, help="to report on (default: %(default)s)")
+    parser.add_argument(
+        "--trials", type=int, default=2000, help="trials to run for the cost of one (default: %(default)s)"
+    )
+    parser.add_argument("--records", type=int, default=10_000, help="trials to report on (default: %(default)s)")
     parser.add_argument("--expand", type=int, default=100_000, help="trials to plan (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--dir", help="a folder on the disk to measure (default: the system's temporary one)")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions of each measurement (default: %(default)s)")
+    parser.add_argument("--dir", help="folder on the disk to measure (default: the system's temporary folder)")
     args = parser.parse_args(argv)
     print(f"{machine()}\n\n| what | measured | limit |\n| --- | --: | --: |")
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
@@ -246,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _shapes(trials: int, *variants: int) -> list[tuple[int, int]]:
-    """So many variants, each with its share of the trials as seeds."""
+    """A number of variants, with the trials divided among them as seeds."""
     return [(v, -(-trials // v)) for v in (min(v, trials) for v in variants)]
 
 
@@ -255,7 +257,7 @@ def _shape(variants: int, seeds: int) -> str:
 
 
 def _fill(study: Path, out: Path) -> Path:
-    """Run all trials of a study, without its report."""
+    """Run all trials of a study without writing its report."""
     loaded = load_study(str(study))
     store = Store(out / loaded.name)
     with LocalEngine(2, preload=False) as engine:
@@ -267,7 +269,7 @@ def _fill(study: Path, out: Path) -> Path:
 
 
 def _curves(draw: random.Random) -> str:
-    """A `metrics.csv` as long and as wide as one of `fit`."""
+    """A `metrics.csv` with as many rows and columns as one of `fit`."""
     rows = [",".join(f"val/metric_{n}" for n in range(CURVES))]
     rows += [",".join(str(draw.random()) for _ in range(CURVES)) for _ in range(EPOCHS)]
     return "\n".join(rows) + "\n"

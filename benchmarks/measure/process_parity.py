@@ -1,12 +1,12 @@
-"""How near a run on several processes comes to the same run in one: losses, weights, accuracy.
+"""Parity of a run on several processes with the same run in one process: losses, weights, accuracy.
 
     python -m benchmarks.measure.process_parity [--seeds 20] [--out results/parity]
 
-On the CPU, over gloo, one thread a process; the processes are forked (`ddp_fork`), so that none of them imports anew.
-Lightning trains both sides. First, nets without dropout and batch norm, which are to come out alike but for rounding:
-the largest difference in any epoch's training and validation loss, relative, and in any weight of the best epoch,
-absolute. Then nets with dropout, which draws by process, and batch norm, whose statistics are a process's own share of
-a batch: the difference in test accuracy, paired by seed.
+On the CPU with gloo and one thread per process; processes are forked (`ddp_fork`), so that they need not repeat the
+imports. Lightning trains both sides. First, nets without dropout and batch norm, which should be equal up to rounding:
+the largest relative difference in the training and validation loss of any epoch, and the largest absolute difference
+in any weight of the best epoch. Second, nets with dropout, whose masks are drawn per process, and batch norm, whose
+statistics are computed on each process's share of a batch: the difference in test accuracy, paired by seed.
 """
 
 import argparse
@@ -36,9 +36,9 @@ Row = dict[str, Any]
 
 EPOCHS = 20
 MLP: Config = {"name": "mlp", "hidden_dims": [64, 64]}
-DIGITS: Config = {"name": "digits", "batch_size": 60}  # which 2, 3 and 4 processes can share
+DIGITS: Config = {"name": "digits", "batch_size": 60}  # divisible by 2, 3 and 4 processes
 WINE: Config = {"name": "wine", "batch_size": 16, "train_size": 99}
-# What is to come out alike: model, data, epochs, numbers of processes.
+# Runs that should be equal: model, data, epochs, numbers of processes.
 ALIKE: dict[str, tuple[Config, Config, int, tuple[int, ...]]] = {
     "`mlp` on `digits`, batches of 60": (MLP, DIGITS, EPOCHS, (2, 3, 4)),
     "the same, `class_weights: balanced`, `label_smoothing: 0.1`": (
@@ -52,19 +52,19 @@ ALIKE: dict[str, tuple[Config, Config, int, tuple[int, ...]]] = {
     "`mlp` on `wine`, 99 rows in batches of 16, the last of 3": (MLP, WINE, EPOCHS, (2,)),
     "the same, `class_weights: [1, 5, 30]`": ({**MLP, "class_weights": [1.0, 5.0, 30.0]}, WINE, EPOCHS, (2,)),
 }
-# What is not: dropout alone, batch norm alone, both.
+# Runs that differ: dropout only, batch norm only, both.
 APART: dict[str, Config] = {
     "`mlp`, 64-64, dropout .3": {**MLP, "dropout": 0.3},
-    "`robust_mlp`, dropout 0: batch norm alone": {"name": "robust_mlp", "dropout": 0.0},
-    "`robust_mlp` as it comes: both": {"name": "robust_mlp"},
+    "`robust_mlp`, dropout 0: batch norm only": {"name": "robust_mlp", "dropout": 0.0},
+    "`robust_mlp` with its defaults: both": {"name": "robust_mlp"},
 }
 
 
 def run(model: Config, data: Config, epochs: int, processes: int, seed: int, out: Path) -> float:
-    """Train in so many processes, into a folder; the accuracy, or else the loss, on the test split.
+    """Train with several processes into a folder; returns the accuracy, or else the loss, on the test split.
 
     Raises:
-        RuntimeError: It diverged.
+        RuntimeError: The run diverged.
     """
     trainer: Config = {"max_epochs": epochs, "accelerator": "cpu", "devices": processes, "gradient_clip_val": None}
     if processes > 1:
@@ -72,18 +72,18 @@ def run(model: Config, data: Config, epochs: int, processes: int, seed: int, out
     config = {"seed_everything": seed, "model": model, "data": data, "trainer": trainer}
     result = fit({**config, "callbacks": {"early_stopping": False}}, out, pack=False)
     if result.status != "done":
-        raise RuntimeError(f"a run that is to be compared diverged: {config}")
+        raise RuntimeError(f"a run of the comparison diverged: {config}")
     measured = result.metrics.get("test/accuracy", result.metrics["test/loss"])
     assert measured is not None
     return measured
 
 
 def differences(one: Path, several: Path) -> tuple[float, float]:
-    """The largest relative difference in a loss of any epoch, and the largest absolute one in any weight.
+    """The largest relative difference in the loss of any epoch, and the largest absolute difference in any weight.
 
     Args:
-        one: The folder of a run.
-        several: That of another, of the same config but for its processes.
+        one: Folder of a run in one process.
+        several: Folder of a run of the same config in several processes.
     """
     a, b = (read_curves(folder / "metrics.csv") for folder in (one, several))
     losses = [np.array([curves[name] for name in ("train/loss", "val/loss")], dtype=float) for curves in (a, b)]
@@ -93,7 +93,7 @@ def differences(one: Path, several: Path) -> tuple[float, float]:
 
 
 def measure_alike(folder: Path) -> list[Row]:
-    """A row a case of `ALIKE` and number of processes."""
+    """One row per case of `ALIKE` and number of processes."""
     rows = []
     for number, (case, (model, data, epochs, counts)) in enumerate(ALIKE.items()):
         one = folder / f"{number}-1"
@@ -108,7 +108,7 @@ def measure_alike(folder: Path) -> list[Row]:
 
 
 def measure_apart(folder: Path, seeds: int) -> list[Row]:
-    """A row a net of `APART`: test accuracies of one and of two processes, by seed."""
+    """One row per net of `APART`: test accuracies with one and with two processes, by seed."""
     rows = []
     for number, (case, model) in enumerate(APART.items()):
         data = DIGITS | {"batch_size": 64}
@@ -130,7 +130,7 @@ def page(found: dict[str, Any]) -> str:
         numbers = f"{row['losses']:.1e} | {row['weights']:.1e}"
         alike.append(f"| {row['case']} | {row['epochs']} | {row['processes']} | {numbers} |")
     apart = [
-        "| net | one process, mean (sd over seeds) | two less one | 95 % interval | largest |",
+        "| net | one process, mean (sd over seeds) | two minus one | 95 % interval | largest |",
         "|---|--:|--:|--:|--:|",
     ]
     for row in found["apart"]:
@@ -140,14 +140,14 @@ def page(found: dict[str, Any]) -> str:
         apart.append(f"| {row['case']} | {own} | {np.abs(d).max():.4f} |")
     parts = [
         "# One process and several",
-        f"{where['cpu']}, {where['cores']} cores, gloo, one thread a process; torch {where['packages']['torch']}. "
+        f"{where['cpu']}, {where['cores']} cores, gloo, one thread per process; torch {where['packages']['torch']}. "
         "Made by `python -m benchmarks.measure.process_parity`.",
         "## Without dropout and batch norm",
-        "The largest difference from one process: in any epoch's training and validation loss, relative; in any weight "
-        "of the best epoch, absolute. Seed 0.",
+        "Largest difference from one process: relative in any epoch's training or validation loss, absolute in any "
+        "weight of the best epoch. Seed 0.",
         "\n".join(alike),
-        "## With them",
-        f"Test accuracy on `digits` after {EPOCHS} epochs, the best by validation loss, in batches of 64; "
+        "## With dropout or batch norm",
+        f"Test accuracy on `digits` of the best epoch by validation loss out of {EPOCHS}, in batches of 64; "
         f"{found['seeds']} seeds, paired.",
         "\n".join(apart),
     ]
@@ -157,8 +157,8 @@ def page(found: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the page and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20, help="at least 2, for nets with dropout and batch norm")
-    parser.add_argument("--out", metavar="DIR", help="write parity_cpu.md and parity_cpu.json there")
+    parser.add_argument("--seeds", type=int, default=20, help="seeds of nets with dropout or batch norm, at least 2")
+    parser.add_argument("--out", metavar="DIR", help="folder for parity_cpu.md and parity_cpu.json")
     args = parser.parse_args(argv)
     if args.seeds < 2:
         parser.error(f"--seeds must be at least 2, got {args.seeds}.")

@@ -1,7 +1,7 @@
-"""Publishing a study in Weights & Biases: a run for each trial, and one in which they are compared.
+"""Publish a study in Weights & Biases: one run per trial, and one run with their comparison.
 
-All of it comes from the store, so that what a crash leaves out the same command adds. Ids do not depend on when or from
-where a study is published, and a ledger says what is there already: publishing again adds nothing twice.
+Everything is read from the store, so the same command continues after a crash. Run ids do not depend on when or from
+where a study is published, and a ledger records what is already published, so publishing again adds no duplicates.
 """
 
 import hashlib
@@ -23,23 +23,23 @@ from .comparison import publish_comparison
 from .ledger import Ledger
 from .trials import LONGEST, Recorded, publish_trial
 
-AT_ONCE = 200  # trials whose curves are in memory
-# What says which comparison this is. More seeds, another margin or other claims are the same one, told better.
+AT_ONCE = 200  # number of trials whose curves are in memory at once
+# Attributes that identify a comparison. More seeds, another margin or other claims update the same comparison.
 IDENTITY = ("name", "task", "base", "vary", "tune", "one_at_a_time", "baseline", "baseline_per", "metric", "mode")
 
 
 @dataclass
 class Pushed:
-    """What came of publishing a study.
+    """Result of publishing a study.
 
     Attributes:
-        new: Trials that are there by now and were not before.
-        earlier: Trials that were there already.
-        pending: Trials that have no record to publish.
-        comparison: Whether the comparison is new, or says something new.
-        unreadable: What to say of records that cannot be read.
-        refused: What to say of runs that W&B refuses, while it takes others.
-        trouble: Why it ended early; empty if it did not.
+        new: Number of trials published now.
+        earlier: Number of trials that were already published.
+        pending: Number of trials without a record.
+        comparison: Whether the comparison was published or updated.
+        unreadable: Messages about records that cannot be read.
+        refused: Messages about runs that W&B rejected.
+        trouble: Why publishing stopped early; empty if it did not.
     """
 
     new: int = 0
@@ -52,13 +52,13 @@ class Pushed:
 
     @property
     def whole(self) -> bool:
-        """Whether all is there that can be."""
+        """Whether everything that has a record is published."""
         return not self.trouble and not self.refused
 
 
 def study_hash(study: Study) -> str:
-    """Eight hexadecimal digits that stand for what a study compares."""
-    # Not `canonical`: ids of runs that are in W&B already were made of this text.
+    """Eight hexadecimal digits that identify what a study compares."""
+    # Not `canonical`: the ids of runs that are already in W&B are hashes of this text.
     said = json.dumps({name: getattr(study, name) for name in IDENTITY}, sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:8]
 
@@ -69,23 +69,23 @@ def group_of(study: Study) -> str:
 
 
 def trial_id(study: Study, trial: Recorded) -> str:
-    """The id of a trial's run: its key, the study's hash, and what tells its record from that of another attempt.
+    """The id of a trial's run: its key, the study's hash and the version of its record.
 
-    A project may hold two studies that share a trial, and of a trial two attempts, whose curves are not to mix.
+    A project may contain two studies that share a trial, or two attempts of a trial; their curves must not mix.
     """
     return f"{trial.key}-{study_hash(study)}-{trial.version[:6]}"
 
 
 def push(study: Study, store: Store, session: Session) -> Pushed:
-    """Publish what is not published yet.
+    """Publish everything that is not published yet.
 
     Args:
         study: The study.
-        store: Its records; nothing of them is written.
-        session: Where they go; a session without a server leaves them below `wandb/` of its folder.
+        store: Its records, which are only read.
+        session: The W&B session; an offline session writes to `wandb/` in its folder.
 
     Raises:
-        InputError: The store does not hold this study, or W&B refuses the project.
+        InputError: The store does not hold this study, or W&B rejects the project.
     """
     done = Pushed()
     try:
@@ -95,8 +95,8 @@ def push(study: Study, store: Store, session: Session) -> Pushed:
         done.trouble = str(error)
     except InputError:
         raise
-    except Exception as error:  # wandb raises exceptions of no common kind, and where it stands is to be told
-        done.trouble = f"publishing stopped with {in_words(error)}"
+    except Exception as error:  # wandb's exceptions have no common base class, and the progress must be reported
+        done.trouble = f"publishing failed with {in_words(error)}"
     return done
 
 
@@ -118,27 +118,27 @@ def _push(study: Study, store: Store, session: Session, ledger: Ledger, done: Pu
 
 @contextmanager
 def _refusal(whose: str, done: Pushed) -> Iterator[None]:
-    """Go on if one run is refused, such as one that was deleted there; not if that is all that W&B does.
+    """Continue if a single run is rejected, such as one deleted in W&B; re-raise if W&B rejects every run.
 
     Args:
-        whose: What the run is of.
-        done: Told of it.
+        whose: What the run contains.
+        done: Receives the message.
     """
     try:
         yield
     except Refused as error:
         if done.refused and not done.new:
             raise
-        done.refused.append(f"{whose} is left out: {error}")
+        done.refused.append(f"{whose} was not published: {error}")
 
 
 def _missing(study: Study, store: Store, ledger: Ledger, done: Pushed) -> list[Recorded]:
-    """The trials that have a record and are not published as they are now; `done` counts the others."""
+    """The trials with a record whose current version is not published; the others are counted in `done`."""
     found = []
     for stored in read_stored(study, store):
         if stored.trouble:
             whose = f"{stored.variant.name}, seed {stored.seed} ({stored.key})"
-            done.unreadable.append(f"the record of {whose} is left out: {stored.trouble}; run the study again.")
+            done.unreadable.append(f"the record of {whose} was not published: {stored.trouble}; run the study again.")
         if stored.record is None:
             done.pending += 1
             continue
@@ -151,24 +151,24 @@ def _missing(study: Study, store: Store, ledger: Ledger, done: Pushed) -> list[R
 
 
 def tell(study: Study, done: Pushed, session: Session, again: str) -> None:
-    """Say what came of it, on stderr.
+    """Print the result of `push` on stderr.
 
     Args:
         study: The study.
-        done: See `push`.
-        session: Where it went.
-        again: The command that goes on.
+        done: The result.
+        session: The W&B session.
+        again: The command that continues.
     """
     options = session.options
     there = f"{session.server} ({options.project})" if session.online else f"{session.files}, project {options.project}"
     words = f"W&B: {done.new} {'trial' if done.new == 1 else 'trials'} published in {there}, group {group_of(study)}"
-    words += f"; {done.earlier} were there already" if done.earlier else ""
+    words += f"; {done.earlier} were already published" if done.earlier else ""
     words += f"; {done.pending} have not run" if done.pending else ""
     say(f"{words}.")
     for sentence in (*done.unreadable, *done.refused):
         say(sentence)
     if done.trouble:
-        say(f"W&B: {done.trouble.rstrip('.')}. What is published stays; to go on: {again}")
+        say(f"W&B: {done.trouble.rstrip('.')}. Published runs are kept; to continue, run: {again}")
     elif not session.online and (done.new or done.comparison):
         say(session.how_to_sync())
 
@@ -179,20 +179,20 @@ def say(sentence: str) -> None:
 
 
 def check(options: WandbOptions, folder: Path) -> None:
-    """See, ahead of a study, whether it can be published in the end.
+    """Check, before a study runs, that it can be published.
 
     Args:
-        options: Where.
+        options: The W&B options.
         folder: The study's folder.
 
     Raises:
-        InputError: wandb is not installed, or the server refuses the key.
+        InputError: wandb is not installed, or the server rejects the API key.
     """
     Session(options, say, folder).close()
 
 
 def push_after_run(study: Study, store: Store, options: WandbOptions) -> None:
-    """Publish a study that has just run; whatever goes wrong is said, and changes nothing of the study."""
+    """Publish a study that has just run; errors are only printed and do not affect the study."""
     given = {"project": options.project, "entity": options.entity, "mode": options.mode}
     words = [word for name, value in given.items() if value is not None for word in (f"--wandb-{name}", value)]
     again = shlex.join(["bench", "push", str(store.folder), *words])
@@ -201,6 +201,6 @@ def push_after_run(study: Study, store: Store, options: WandbOptions) -> None:
             tell(study, push(study, store, session), session, again)
     except Exception as error:
         said = str(error) if isinstance(error, InputError) else in_words(error)
-        say(f"W&B: the study is done, but not published: {said.rstrip('.')}. To publish it: {again}")
+        say(f"W&B: the study is done, but could not be published: {said.rstrip('.')}. To publish it, run: {again}")
     except KeyboardInterrupt:
-        say(f"W&B: the study is done; publishing it was interrupted. To go on: {again}")
+        say(f"W&B: the study is done, but publishing was interrupted. To continue, run: {again}")

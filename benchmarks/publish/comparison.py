@@ -1,4 +1,4 @@
-"""A study's comparison as one run in Weights & Biases: tables, figures, claims, the page, and the records to keep."""
+"""A study's comparison as one run in Weights & Biases: tables, figures, claims, the HTML page, and the records."""
 
 import hashlib
 import json
@@ -21,22 +21,22 @@ from ..study.study import Study
 from .ledger import Ledger
 from .trials import LONGEST
 
-# Those of `benchmarks.report` that are tables, by name; trials are runs of their own.
+# Tables of `benchmarks.report`, except the table of trials, which are separate runs.
 TABLES = ("table", "table_tuned", "claims", "effects", "main_effects", "across", "speed", "parity")
 FIGURES = ("figure", "figure_tuned", "curves", "heatmap", "layers")
-# What a new comparison differs in.
+# Files whose contents identify the version of a comparison.
 TOLD = ("study.yaml", "trials.csv", "summary.json")
-PUBLISHED = "published"  # in the config: the digest of it
+PUBLISHED = "published"  # config key of the digest
 
 
 def publish_comparison(study: Study, store: Store, session: Session, ledger: Ledger, group: str) -> bool:
-    """Publish what a study's report says, unless it is there.
+    """Publish a study's report unless the same version is already published.
 
     Returns:
-        Whether it was not.
+        Whether it was published now.
 
     Raises:
-        InputError: The store does not hold this study, or W&B refuses it.
+        InputError: The store does not hold this study, or W&B rejects the run.
         Unreachable: The server does not answer.
     """
     from ..report import DERIVED, SOMETIMES, read_report, write_report
@@ -44,7 +44,7 @@ def publish_comparison(study: Study, store: Store, session: Session, ledger: Led
     with tempfile.TemporaryDirectory(prefix="bench-push-") as name:
         copy = Path(name)
         if read_report(store) is None:
-            # What is in the study's folder stays as it is: the report is made again beside links to its records.
+            # Write a fresh report to a temporary folder with links to the records; the study's folder is not changed.
             for part in ("study.yaml", "plan.json", "trials", ARCHIVE, OLD_ARCHIVE):
                 if (store.folder / part).exists():
                     (copy / part).symlink_to((store.folder / part).absolute())
@@ -62,7 +62,7 @@ def publish_comparison(study: Study, store: Store, session: Session, ledger: Led
         try:
             kept = archive(study, store, copy / "archive").folder
             records = [kept / ARCHIVE, kept / "study.yaml"]
-        except InputError:  # of a record that cannot be read, which `push` tells
+        except InputError:  # a record cannot be read, which `push` reports
             records = [folder / "study.yaml"]
         is_new, waits_in = _publish(study, session, run_id, group, said, digest, files, records)
         ledger.note(run_id, digest, waits_in)
@@ -79,20 +79,20 @@ def _publish(
     files: list[Path],
     records: list[Path],
 ) -> tuple[bool, str]:
-    """Publish the run, unless the server has it as it is.
+    """Publish the run unless the server already has this version.
 
     Args:
         study: The study.
-        session: Where it goes.
-        run_id: Its id.
-        group: Its group.
-        said: The report's summary.json.
-        digest: Stands for what it says.
-        files: The report's files.
-        records: The records in one file, and the study's.
+        session: The W&B session.
+        run_id: Id of the run.
+        group: Group of the run.
+        said: Contents of the report's summary.json.
+        digest: Version of the comparison.
+        files: Files of the report.
+        records: The archived records and the study file.
 
     Returns:
-        Whether the server did not have it, and the name of the folder in which it waits.
+        Whether the run was published now, and the name of the offline run's folder.
     """
     import pandas as pd
     import wandb
@@ -130,12 +130,12 @@ def _publish(
     run.log_artifact(artifact)
     findings = {name: text for name, text in said.items() if name.startswith("finding")}
     run.summary.update({**findings, "trials": len(trials), **counts})
-    run.config.update({PUBLISHED: digest}, allow_val_change=True)  # last: what comes before it is there
+    run.config.update({PUBLISHED: digest}, allow_val_change=True)  # last, because it marks the run as complete
     session.finish(run, 0)
     return True, session.waits_in(run)
 
 
 def _rows(table: Any) -> list[Any]:
-    """The cells of a table as plain values, None where there is nothing."""
+    """The cells of a table as plain values; None for missing ones."""
     plain = table.astype(object).where(table.notna(), None)
     return [[cell.item() if hasattr(cell, "item") else cell for cell in row] for row in plain.to_numpy().tolist()]

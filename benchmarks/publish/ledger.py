@@ -1,4 +1,4 @@
-"""What of a study has been published where, so that publishing again adds nothing twice."""
+"""The ledger of published runs, so that publishing again adds no duplicates."""
 
 import contextlib
 import fcntl
@@ -16,17 +16,17 @@ LEDGER = "pushed.jsonl"
 
 
 class Ledger:
-    """A file `wandb/pushed.jsonl`, a line a run, synced line by line: a crash loses at most the run in flight.
+    """The file `wandb/pushed.jsonl` with one line per run, synced after each line: a crash loses at most one run.
 
-    Without it the same runs would come again under the same ids. Offline runs that it does not know are those of a
-    publication that was cut short, and give way to whole ones; those on their way to another project stay.
+    Without the ledger the same runs would be published again under the same ids. Offline runs that are not in the
+    ledger are incomplete and are replaced; those for another project are kept.
 
     Args:
-        session: Where runs go.
+        session: The W&B session.
 
     Raises:
-        InputError: The folder cannot be written, or another process is publishing the same study.
-        Unreachable: The server does not say whose key it is.
+        InputError: The folder is not writable, or another process is publishing the same study.
+        Unreachable: The server does not answer the request for the account of the API key.
     """
 
     def __init__(self, session: Session) -> None:
@@ -51,7 +51,7 @@ class Ledger:
             ) from None
         self._file.seek(0)
         lines = self._file.read().split("\n")
-        if lines[-1]:  # a line that was cut short
+        if lines[-1]:  # an incomplete last line
             self._file.write("\n")
         others = set()
         for line in lines:
@@ -70,23 +70,23 @@ class Ledger:
         self._file.close()
 
     def holds(self, run_id: str, version: str) -> bool:
-        """Whether a run is there as it is now; one that waited on disk and was thrown away is not."""
+        """Whether this version of a run is published; an offline run whose folder was deleted is not."""
         held = self._held.get(run_id, {})
         return held.get("version") == version and (self.folder / held["folder"]).is_dir()
 
     def clear(self, run_id: str) -> None:
-        """Take away what is on disk of a run and was not uploaded: it is half written, or out of date."""
+        """Delete offline folders of a run that were not uploaded: they are incomplete or outdated."""
         for folder in self._waiting.pop(run_id, []):
             if not list(folder.glob("*.wandb.synced")):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def note(self, run_id: str, version: str, folder: str) -> None:
-        """A run is there.
+        """Record a published run.
 
         Args:
-            run_id: The run.
-            version: As what.
-            folder: The name of the folder in which it waits; empty for one that was uploaded.
+            run_id: Id of the run.
+            version: Version of its content.
+            folder: Name of the folder of an offline run; empty if it was uploaded.
         """
         held = {"version": version, "folder": folder}
         with self._sentence():
@@ -103,6 +103,6 @@ class Ledger:
             raise
         except OSError as error:
             raise InputError(
-                f"cannot write to {self.folder}: {error.strerror}. The records are untouched; make it writable, or "
-                "copy the study's folder to where you may write."
+                f"cannot write to {self.folder}: {error.strerror}. Make the folder writable, or copy the study's "
+                "folder to a writable place; the records are unchanged."
             ) from None

@@ -13,8 +13,8 @@ from ..records.outcome import judge
 from ..records.reading import Record
 from ..study.study import Study, Variant
 
-LONGEST = 128  # characters of a name in W&B
-SOON = 30  # seconds for the few kilobytes of a trial to be uploaded
+LONGEST = 128  # maximum length of a name in W&B
+SOON = 30  # seconds allowed for uploading a trial, which is only a few kilobytes
 OF_AN_ATTEMPT = ("token", "attempt", "started", "status", "reason", "metrics")
 
 
@@ -39,26 +39,26 @@ class Recorded:
 
     @property
     def version(self) -> str:
-        """What tells two records of it apart: of two attempts, say."""
+        """Hash that differs between the records of two attempts."""
         return hashlib.sha256(json.dumps([self.record.get(name) for name in OF_AN_ATTEMPT]).encode()).hexdigest()[:12]
 
 
 def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Session, run_id: str, group: str) -> str:
-    """Publish a trial: config, curves and summary from its record, status and exit code as the study sees them.
+    """Publish a trial: config, curves and summary from its record, status and exit code as judged by the study.
 
     Args:
         study: The study.
         trial: The trial.
-        curves: The columns of its metrics.csv; none where it has no such file.
-        session: Where it goes.
-        run_id: The id of its run.
-        group: The group of the study's runs.
+        curves: Columns of its metrics.csv; empty if it has no such file.
+        session: The W&B session.
+        run_id: Id of its run.
+        group: Group of the study's runs.
 
     Returns:
-        The name of the folder in which it waits; empty where it was uploaded.
+        The name of the offline run's folder; empty if the run was uploaded.
 
     Raises:
-        InputError: W&B refuses it.
+        InputError: W&B rejects the run.
         Unreachable: The server does not answer.
     """
     record, name = trial.record, trial.variant.name
@@ -79,7 +79,7 @@ def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Sessio
     content.define_axis(run)
     content.define_curves(run, content.row_of(dict.fromkeys(curves, 0.0)))
     for number, row in enumerate(content.rows_of(curves)):
-        # Numbered, so that rows which a run cut short has left there do not come twice.
+        # Explicit steps, so that rows uploaded by an interrupted attempt are not duplicated.
         run.log({**row, **content.drawn(row)}, step=number)
     run.summary.update({**content.summary(record), "status": status, "reason": reason})
     session.finish(run, content.exit_code(status))
@@ -87,7 +87,7 @@ def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Sessio
 
 
 def _about(study: Study, trial: Recorded) -> dict[str, Any]:
-    """What names a trial beside its config."""
+    """What identifies a trial besides its config."""
     record = trial.record
     return {
         "study": study.name,
@@ -101,5 +101,5 @@ def _about(study: Study, trial: Recorded) -> dict[str, Any]:
 
 
 def _environment(record: Record) -> dict[str, Any]:
-    """What ran where, of the trial: its commit, its packages, its hardware."""
+    """The environment of the trial: commit, packages, hardware, peak memory."""
     return {**(record.get("environment") or {}), "peak_memory_bytes": record.get("peak_memory_bytes")}

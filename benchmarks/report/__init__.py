@@ -1,4 +1,4 @@
-"""What a study's records look like to people: tables, figures and a page, all derived, all rebuilt at will."""
+"""Reports of studies: tables, figures and an HTML page, all derived from the records and rebuilt on demand."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from ..study.study import Study
 if TYPE_CHECKING:
     from .analysis import Analysis
 
-# Those that any report has; some studies have more.
+# Files of every report.
 DERIVED = (
     "trials.csv",
     "table.csv",
@@ -26,6 +26,7 @@ DERIVED = (
     "report.html",
     "summary.json",
 )
+# Files that only the reports of some studies have.
 SOMETIMES = (
     *("table_tuned.csv", "effects.csv", "main_effects.csv", "across.csv", "claims.csv", "speed.csv", "parity.csv"),
     *(f"{name}.{kind}" for name in ("figure_tuned", "curves", "heatmap", "layers") for kind in ("png", "svg")),
@@ -33,13 +34,13 @@ SOMETIMES = (
 
 
 def read_report(store: Store) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The trials and the summary (see `tables`) of a report that is newer than all records; None if there is none."""
+    """The trials and the summary (see `tables`) of a report that is up to date with the records, else None."""
     sources = [store.folder / name for name in ("study.yaml", "plan.json", "trials", ARCHIVE, OLD_ARCHIVE)]
     try:
         oldest = min((store.folder / name).stat().st_mtime_ns for name in DERIVED)
         if any(source.stat().st_mtime_ns >= oldest for source in sources if source.exists()):
             return None
-        text = dict.fromkeys(("variant", "status", "reason"), str)  # a variant may be called none, or 1
+        text = dict.fromkeys(("variant", "status", "reason"), str)  # a variant may be named none, or 1
         trials = pd.read_csv(store.folder / "trials.csv", converters=text)
         return trials, json.loads((store.folder / "summary.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -47,7 +48,7 @@ def read_report(store: Store) -> tuple[pd.DataFrame, dict[str, Any]] | None:
 
 
 def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Write the derived files, and take away those of an earlier report that this one does not have.
+    """Write the derived files, and delete files of an earlier report that are no longer needed.
 
     Returns:
         As `read_report`.
@@ -55,7 +56,7 @@ def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, An
     Raises:
         InputError: The store does not hold this study, or has records of another schema.
     """
-    # scipy, statsmodels and matplotlib take seconds, which reading a report need not wait for.
+    # Imported here because scipy, statsmodels and matplotlib take seconds, and reading a report does not need them.
     from .analysis import analyze
     from .curves import curves_figure
     from .diagnosis import layers_figure
@@ -88,9 +89,9 @@ def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, An
 
 
 def tables(analysis: "Analysis") -> dict[str, str]:
-    """The derived files that are text, by name; figures and the page, which other packages draw, are not among them.
+    """The contents of the derived text files, by file name, without figures and the HTML page.
 
-    `summary.json` holds what a terminal shows: the `finding`, `finding_tuned` where something is tuned, and the
+    `summary.json` holds what a terminal shows: the `finding`, `finding_tuned` if the study tunes something, and the
     `tables`, each with `title`, `header`, `rows` and `notes`.
     """
     from .findings import finding

@@ -1,4 +1,4 @@
-"""All that a report says, before it has any form."""
+"""All results that a report shows, independent of the output format."""
 
 from dataclasses import dataclass, field
 
@@ -17,23 +17,23 @@ from .speed import read_speed
 from .trials import read_trials
 
 
-@dataclass(frozen=True, eq=False)  # two are the same only if they are one
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity
 class Analysis:
-    """What the trials of a study say.
+    """Results of the statistical analysis of a study.
 
     Attributes:
         study: The study.
         trials: See `read_trials`.
-        provenance: What ran where.
-        table: One row a compared variant; see `benchmarks.stats.summarize`.
-        choices: The setting chosen for each variant, where something is tuned.
+        provenance: Code, packages and hardware of the trials.
+        table: One row per compared variant; see `benchmarks.stats.summarize`.
+        choices: The chosen setting of each variant, if something is tuned.
         tuned: The table at those settings.
-        effects: The analysis of variance of a two-axis grid.
-        marginals: Its axes, each averaged over the other.
-        across: The comparison across data sets, where the data set varies.
-        claims: The study's claims with their verdicts, where it has any.
-        speed: How fast its variants train, by hardware, where it looks at that.
-        parity: Then also how much else they differ from their baselines.
+        effects: Analysis of variance of a two-axis grid.
+        marginals: Marginal means of its axes.
+        across: Comparison across data sets, if the data set varies.
+        claims: The study's claims with their verdicts, if it has claims.
+        speed: Training speed by hardware, if the study compares it.
+        parity: For such a study, the differences of all other metrics from the baseline.
     """
 
     study: Study
@@ -51,7 +51,7 @@ class Analysis:
 
 
 def analyze(study: Study, store: Store) -> Analysis:
-    """Do all the statistics of a study from its records, which are read once.
+    """Run the statistical analysis of a study from its records, which are read once.
 
     Raises:
         InputError: The store does not hold this study, or has records of another schema.

@@ -1,4 +1,4 @@
-"""What all figures of a study share: files, colours that colour-blind readers can tell apart, names that fit."""
+"""Shared by all figures of a study: output files, a colour-blind-safe palette, wrapped names."""
 
 import textwrap
 import warnings
@@ -17,17 +17,17 @@ FORMATS = ("png", "svg")
 def drawn(
     folder: Path, name: str, shape: int | tuple[int, int], size: tuple[float, float], **options: Any
 ) -> Iterator[tuple[Any, Any]]:
-    """A figure with its axes, saved in all formats at the end."""
+    """Create a figure with its axes, and save it in all formats on exit."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     rows, columns = shape if isinstance(shape, tuple) else (1, shape)
-    # The same records make the same file.
+    # The same records must give the same file.
     style: Any = {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans"}
     with plt.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a browser has other fonts
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a browser may have the font
         figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
         yield figure, axes
         for kind in FORMATS:
@@ -39,22 +39,22 @@ def drawn(
 
 
 def wrapped(name: str, width: int, most: int = 2) -> str:
-    """A name in lines of so many characters, cut off after `most` of them."""
+    """A name wrapped into lines of `width` characters, truncated after `most` lines."""
     lines = textwrap.wrap(name, width, max_lines=most, placeholder=" …", break_on_hyphens=False) or [name]
     return plain("\n".join(lines))
 
 
 def extent(names: Sequence[str]) -> tuple[int, int]:
-    """The most characters in a line, and the most lines in a name."""
+    """The length of the longest line, and the largest number of lines in a name."""
     lines = [name.split("\n") for name in names]
     return max(len(line) for name in lines for line in name), max(map(len, lines))
 
 
 def plain(name: str) -> str:
-    """A name that matplotlib does not take for a formula."""
+    """A name escaped so that matplotlib does not parse it as math."""
     return name.replace("$", r"\$")
 
 
 def short_ticks(axis: Any) -> None:
-    """Write each tick's number in full: a factor for all of them would stand in the way of other words."""
+    """Write each tick label in full, because a common factor would overlap other text."""
     axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))

@@ -13,25 +13,25 @@ from ..stats.paired import Array, moments, t_interval
 from ..study.study import Study, Variant
 from .canvas import BLUE, ORANGE, drawn, extent, short_ticks, wrapped
 
-PANELS = 30  # shown at most
+PANELS = 30  # maximum number of panels
 
 
 def curves_figure(
     study: Study, trials: pd.DataFrame, read: Callable[[list[str]], dict[str, Curves]], folder: Path, name: str
 ) -> bool:
-    """Learning curves, a panel a variant, the baseline's mean in each: mean over the seeds with its 95 % t interval.
+    """Draw learning curves, one panel per variant: mean over seeds with its 95 % t interval, and the baseline's mean.
 
-    A curve ends where fewer than half of the seeds are still training.
+    A curve ends when fewer than half of the seeds are still training.
 
     Args:
         study: The study.
         trials: As in `read_trials`.
-        read: Gives the curves of trials by their keys.
-        folder: Where the figure goes.
-        name: What its files are called, without an ending.
+        read: Returns the curves of trials by their keys.
+        folder: Folder of the figure.
+        name: File name without extension.
 
     Returns:
-        Whether there are curves to show; else there is no file.
+        Whether there were curves to show; if not, no file is written.
     """
     shown = study.compared[:PANELS]
     metric = study.tuning_metric
@@ -72,11 +72,11 @@ def curves_figure(
 
 
 def _range(means: Sequence[Array], natural: tuple[float, float]) -> tuple[float, float]:
-    """The part of an axis where the mean curves are: wide intervals, or a few curves far off, would squash them.
+    """The limits of the y axis around the mean curves, so that wide intervals or outlying curves do not squash them.
 
     Args:
-        means: The curves.
-        natural: The axis that holds all that is drawn.
+        means: The mean curves.
+        natural: Limits that contain everything drawn.
     """
     finite = [mean[np.isfinite(mean)] for mean in means if np.isfinite(mean).any()]
     if not finite:
@@ -91,11 +91,11 @@ def _range(means: Sequence[Array], natural: tuple[float, float]) -> tuple[float,
 
 
 def _band(curves: Sequence[Sequence[Any]]) -> tuple[Array, ...]:
-    """The mean and its interval, by epoch, over curves of several lengths."""
+    """The mean and its interval by epoch, over curves of different lengths."""
     longest = max(map(len, curves))
     y = np.full((len(curves), longest), np.nan)
     for row, curve in zip(y, curves, strict=True):
-        row[: len(curve)] = Column.of(curve).floats()  # all that an archive holds, so it gives the same figure
+        row[: len(curve)] = Column.of(curve).floats()  # as precise as an archive, which must give the same figure
     y = y[:, np.isfinite(y).sum(axis=0) * 2 >= len(curves)]
     return moments(y)[1], *t_interval(y)
 

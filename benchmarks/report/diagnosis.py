@@ -1,4 +1,4 @@
-"""The figure of what diagnosis callbacks measure by layer."""
+"""Heatmaps of the quantities that diagnosis callbacks measure by layer."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from ..study.study import Study
 from .canvas import drawn, wrapped
 
 PANELS = 12
-# What is shown, the first of them that was measured, and whether its scale is logarithmic.
+# Quantities in order of preference (the first one measured is shown), and whether the scale is logarithmic.
 QUANTITIES = {
     "gradient_norm": True,
     "dead_units": False,
@@ -23,26 +23,26 @@ QUANTITIES = {
     "activation_std": True,
     "update_ratio": True,
 }
-SPAN = 14  # decades below the largest value that a logarithmic scale reaches at most
+SPAN = 14  # maximum number of decades on a logarithmic scale
 
 
 def layers_figure(
     study: Study, trials: pd.DataFrame, read: Callable[[list[str]], dict[str, Curves]], folder: Path, name: str
 ) -> bool:
-    """A quantity by layer and epoch, a panel a variant, all on one scale: means over the seeds that got so far.
+    """Draw a quantity by layer and epoch, one panel per variant on a common scale: means over the available seeds.
 
-    It is the first of `QUANTITIES` that some trial has columns of. White is where there is no number, or none above
-    zero on a logarithmic scale.
+    The quantity is the first of `QUANTITIES` that some trial recorded. Cells without a value are white; on a
+    logarithmic scale, so are cells without a positive value.
 
     Args:
         study: The study.
         trials: As in `read_trials`.
-        read: Gives the curves of trials by their keys.
-        folder: Where the figure goes, as PNG and SVG.
-        name: What its files are called, without an ending.
+        read: Returns the curves of trials by their keys.
+        folder: Folder of the figure, saved as PNG and SVG.
+        name: File name without extension.
 
     Returns:
-        Whether there is anything to show; else there is no file.
+        Whether there was anything to show; if not, no file is written.
     """
     shown = [variant.name for variant in study.compared[:PANELS]]
     rows = trials[trials["variant"].isin(shown) & (trials["status"] == "done")]
@@ -71,7 +71,7 @@ def layers_figure(
             axes.locator_params(axis="x", integer=True, nbins=5)
             axes.set_title(wrapped(variant, 36), fontsize=8)
             axes.tick_params(labelsize=7)
-        for axes in panels.flat[max(0, len(grids) - columns) : len(grids)]:  # those with nothing below
+        for axes in panels.flat[max(0, len(grids) - columns) : len(grids)]:  # panels with no panel below
             axes.tick_params(labelbottom=True)
         for axes in panels.flat[len(grids) :]:
             axes.set_visible(False)
@@ -82,11 +82,11 @@ def layers_figure(
 
 
 def layer_means(curves: Iterable[Curves], quantity: str) -> Array:
-    """The mean over trials of a quantity: (layers, epochs), NaN where no trial has a number.
+    """The mean of a quantity over trials, (layers, epochs); NaN if no trial has a value.
 
     Args:
         curves: The columns of each trial.
-        quantity: Such as `gradient_norm`.
+        quantity: Name of the quantity, such as `gradient_norm`.
     """
     grids: list[dict[int, Sequence[object]]] = []
     for curve in curves:

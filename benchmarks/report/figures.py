@@ -9,7 +9,7 @@ import pandas as pd
 from ..study.study import Study, text
 from .canvas import BLACK, BLUE, GREEN, GREY, ORANGE, TALLEST, drawn, extent, plain, short_ticks, wrapped
 
-# Each has a marker of its own, too.
+# Colour and marker of each verdict.
 VERDICTS = {
     "baseline": (ORANGE, "D"),
     "better": (GREEN, "^"),
@@ -20,17 +20,17 @@ VERDICTS = {
 
 
 def intervals_figure(study: Study, trials: pd.DataFrame, table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Each variant's mean over the single seeds, and its paired difference from the baseline, with 95 % intervals.
+    """Draw each variant's mean with its single seeds, and its paired difference from the baseline.
 
     Args:
         study: The study.
         trials: As in `read_trials`.
         table: As in `benchmarks.stats.summarize`.
-        folder: Where the figure goes, as PNG and SVG.
-        name: What its files are called, without an ending.
+        folder: Folder of the figure, saved as PNG and SVG.
+        name: File name without extension.
     """
     n = len(table)
-    step = -(-n // 200)  # more names than this cannot be read
+    step = -(-n // 200)  # more names would be unreadable
     names = [wrapped(variant, 44, 3 if n <= 40 else 1) for variant in table["variant"].iloc[::step]]
     wide, lines = extent(names)
     size = (8 + 0.075 * wide, min(1.3 + n * (0.2 + 0.14 * lines), TALLEST))
@@ -71,14 +71,14 @@ def intervals_figure(study: Study, trials: pd.DataFrame, table: pd.DataFrame, fo
 
 
 def _crop(axes: Any, table: pd.DataFrame, columns: tuple[str, str, str], centre: float, least: float = 0) -> None:
-    """Keep a few intervals far off from squeezing all others: the axis ends before them, their middles in words.
+    """Crop the axis if a few outlying intervals would squeeze all others, and write the outliers' values at its edge.
 
     Args:
-        axes: Where they are drawn, one a row.
+        axes: Axes with one interval per row.
         table: As in `benchmarks.stats.summarize`.
-        columns: Those of their middles, lower and upper ends.
-        centre: The middle of the axis.
-        least: What the axis reaches on both sides at least.
+        columns: Columns of the centres, lower ends and upper ends.
+        centre: Centre of the axis.
+        least: Minimum extent of the axis on both sides of `centre`.
     """
     middle, low, high = (table[column] for column in columns)
     reach = pd.concat([low.fillna(middle) - centre, high.fillna(middle) - centre], axis=1).abs().max(axis=1)
@@ -86,22 +86,22 @@ def _crop(axes: Any, table: pd.DataFrame, columns: tuple[str, str, str], centre:
     if not reach.max() > 2 * bound > 0:
         return
     start, end = axes.get_xlim()
-    start, end = max(start, centre - bound), min(end, centre + bound)  # a side without such stays as it is
+    start, end = max(start, centre - bound), min(end, centre + bound)  # a side without outliers keeps its limit
     axes.set_xlim(start, end)
     for place in np.flatnonzero((middle - centre).abs() > bound):
         left = middle.iloc[place] < centre
         edge, side = (0.99 * start + 0.01 * end, "left") if left else (0.01 * start + 0.99 * end, "right")
         words, color = f"{middle.iloc[place]:.3g}", VERDICTS[table["verdict"].iloc[place]][0]
         words = f"◂ {words}" if left else f"{words} ▸"
-        # Above its row, for its interval may reach in.
+        # Above its row, because its interval may reach into the axis.
         axes.text(edge, place - 0.1, words, ha=side, va="bottom", fontsize=8, color=color)
 
 
 def heatmap_figure(study: Study, table: pd.DataFrame, folder: Path, name: str) -> None:
-    """The means of a two-axis grid."""
+    """Draw the means of a two-axis grid."""
     rows, columns = study.vary_axes
     means = table["mean"].to_numpy(float).reshape(len(rows.values), len(columns.values))
-    if len(columns.values) > len(rows.values):  # higher than wide, so that it is read on a narrow page
+    if len(columns.values) > len(rows.values):  # portrait format, for narrow pages
         rows, columns, means = columns, rows, means.T
     n, m = means.shape
     longest = max(len(text(value)) for value in columns.values)

@@ -1,4 +1,4 @@
-"""The tables of a report as rows of text, in no format yet."""
+"""The tables of a report as rows of text, independent of the output format."""
 
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
@@ -14,22 +14,23 @@ from .speed import speed_grids
 from .words import exact, exact_interval, interval, number, p_value
 
 CLAIMS = (
-    "Claims were written into the study before it was run. One `holds`, or `does not hold`, by a two-sided t test at "
-    ".05 after Holm's correction over the study's claims (a share of diverged trials by the exact binomial test); "
-    "equivalence by two one-sided tests against the margin; else one `cannot tell`. The effect is a paired "
-    "difference, a mean, or a mean step along the axis, in powers of ten for a difference or a trend on a log scale."
+    "Claims were written into the study before it was run. A claim `holds` or `does not hold` if a two-sided t test is "
+    "significant at .05 after Holm's correction over the study's claims. Divergence rates are tested with an exact "
+    "binomial test, equivalence with two one-sided t tests (TOST) against the margin. Otherwise the verdict is "
+    "`cannot tell`. The effect is a paired difference, a mean, or a mean step along the axis; differences and trends "
+    "on a log scale are in powers of ten."
 )
-SENTENCES = ("as measured", "source", "command")  # columns that are read rather than compared
+SENTENCES = ("as measured", "source", "command")  # columns of text
 
 
 class Grid(NamedTuple):
     """A table of text.
 
     Attributes:
-        title: What it is; empty for the study's own.
-        header: The names of its columns; all but the first are numbers, but for a verdict and `SENTENCES`.
-        rows: Its cells.
-        notes: Sentences that belong to it, in Markdown.
+        title: Title; empty for the study's main table.
+        header: Column names. The first column, the verdict and `SENTENCES` are text; all others are numbers.
+        rows: Cells.
+        notes: Sentences printed below the table, in Markdown.
     """
 
     title: str
@@ -38,14 +39,14 @@ class Grid(NamedTuple):
     notes: list[str]
 
 
-@lru_cache(maxsize=1)  # Markdown, LaTeX, the page and the terminal all take them, one after the other
+@lru_cache(maxsize=1)  # Markdown, LaTeX, the page and the terminal use them one after the other
 def grids(analysis: Analysis) -> list[Grid]:
-    """All tables of a report, the study's own first."""
+    """All tables of a report, the study's main table first."""
     study, found = analysis.study, [Grid("", *variants_grid(analysis.study, analysis.table), notes(analysis))]
     if analysis.tuned is not None:
         lines = [finding(study, analysis.tuned), *tuning_notes(analysis)]
         found.append(Grid("Each variant at its own best setting", *variants_grid(study, analysis.tuned), lines))
-    base = f", at the base's {' and '.join(study.tune)}" if study.tune else ""
+    base = f", with {' and '.join(study.tune)} as in the base config" if study.tune else ""
     if analysis.effects is not None and analysis.marginals is not None:
         rows = [
             [
@@ -89,7 +90,7 @@ def claims_grid(claims: pd.DataFrame) -> Grid:
 
 
 def parity_grid(parity: pd.DataFrame) -> Grid:
-    """How much variants differ from their baselines at the same seed."""
+    """Differences of variants from their baselines at the same seed."""
     rows = [
         [
             *(r["variant"], r["metric"], str(r["n_pairs"]), exact(r["delta"], signed=True)),
@@ -99,20 +100,20 @@ def parity_grid(parity: pd.DataFrame) -> Grid:
     ]
     header = ["variant", "metric", "pairs", "Δ", "95 % interval of Δ", "largest at a seed"]
     note = (
-        "Δ is the mean difference from the variant's baseline at the same seed, with its 95 % t interval. These are no "
-        "tests: what was claimed of a difference stands under Claims."
+        "Δ is the mean difference from the variant's baseline at the same seed, with its 95 % t interval. This table "
+        "contains no tests; see Claims for the tests of claimed differences."
     )
     return Grid("Parity", header, rows, [note])
 
 
 def picked(grid: Grid, header: Sequence[str]) -> list[list[str]]:
-    """The rows of a table, with these of its columns alone, in this order."""
+    """The rows of a table with only the named columns, in this order."""
     places = [grid.header.index(name) for name in header]
     return [[row[place] for place in places] for row in grid.rows]
 
 
 def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a table with one row a variant."""
+    """Header and rows of a table with one row per variant."""
     failures = bool((table["n_failed"] > 0).any())
     tuned = [name for name in study.tune if name in table]
     header = ["variant", *tuned, "n", *(["failed"] if failures else []), "mean", "sd", "95 % interval", "Δ"]
@@ -135,7 +136,7 @@ def variants_grid(study: Study, table: pd.DataFrame) -> tuple[list[str], list[li
 def _delta(row: dict[Hashable, Any]) -> list[str]:
     delta = row["delta"]
     if abs(delta) < SINGLE * abs(row["mean"]) and row["delta_ci_low"] <= 0 <= row["delta_ci_high"]:
-        delta = 0.0  # of which rounding makes 3e-8
+        delta = 0.0  # rounding errors such as 3e-8
     return [
         number(delta, signed=True),
         interval(row["delta_ci_low"], row["delta_ci_high"], signed=True),

@@ -9,12 +9,12 @@ from .speed import SPARE
 from .tex import latex_tables
 from .words import many
 
-# What Markdown would take for a tag, for code or for emphasis.
+# Characters that Markdown would parse as a tag, code or emphasis.
 MARKS = re.compile(r"[\\|`*~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
 
 
 def markdown(analysis: Analysis) -> str:
-    """`table.md`: question, finding, tables, and what is needed to trust them."""
+    """`table.md`: question, finding, and tables with their notes."""
     study = analysis.study
     lines = [f"# {study.name}", "", sentence(study.question), ""]
     lines += [f"`{study.metric}` over {many(study.seeds, 'seed')}. {sentence(finding(study, analysis.table))}", ""]
@@ -32,19 +32,19 @@ def markdown_table(grid: Grid) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Text for a cell that Markdown shows as it is."""
+    """Text for a table cell, with Markdown characters escaped."""
     return MARKS.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def sentence(text: str) -> str:
-    """A sentence, which may hold Markdown, but no tags."""
+    """A sentence that may contain Markdown, with HTML tags escaped."""
     return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
 
 
 def latex(analysis: Analysis) -> str:
-    r"""`table.tex`: the same as `table` environments for booktabs, without the columns that a page has no room for.
+    r"""`table.tex`: the tables as `table` environments, without the columns that do not fit on a page.
 
-    Negative numbers get a minus sign. To be pasted after `\usepackage{booktabs}`, with UTF-8 input.
+    It requires `\usepackage{booktabs}` and UTF-8 input. Negative numbers are typeset with a minus sign.
     """
     study = analysis.study
     parts = [f"% {study.name}: made by `bench report`. Needs \\usepackage{{booktabs}}."]

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no other file."""
+"""A report as one self-contained HTML page, which needs no network and no other file."""
 
 import json
 import re
@@ -21,22 +21,23 @@ from .grids import SENTENCES, Grid, grids
 from .words import many
 
 CAPTIONS = {
-    "figure": "Left: means with 95 % t intervals, and the single seeds below. Right: paired differences from the "
-    "baseline; the band is the margin, where there is one. Numbers at an edge belong to what lies beyond it.",
-    "figure_tuned": "The same, each variant at its own best setting.",
-    "heatmap": "Means of the grid.",
-    "curves": "Learning curves on validation: mean over seeds with its 95 % t interval; dashed: the baseline's mean. "
-    "Wide intervals, and curves far off, leave their panels.",
-    "layers": "What a diagnosis callback measured, by layer and epoch: mean over seeds.",
+    "figure": "Left: means with 95 % t intervals; single seeds are shown below each mean. Right: paired differences "
+    "from the baseline; the shaded band is the margin, if there is one. Values outside the axis are written at its "
+    "edge.",
+    "figure_tuned": "As above, with each variant at its own best setting.",
+    "heatmap": "Mean of each cell of the grid.",
+    "curves": "Validation curves: mean over seeds with its 95 % t interval; the dashed line is the baseline's mean. "
+    "Wide intervals and outlying curves are clipped.",
+    "layers": "A quantity measured by a diagnosis callback, by layer and epoch: mean over seeds.",
 }
-MOST_FAILURES = 500  # listed on the page; all are in trials.csv
+MOST_FAILURES = 500  # rows listed on the page; all are in trials.csv
 
 
 def page(analysis: Analysis, images: Mapping[str, str]) -> str:
-    """The page.
+    """Render the HTML page.
 
     Args:
-        analysis: What it says.
+        analysis: The analysis of the study.
         images: Figures as SVG, by name (see `CAPTIONS`).
     """
     environment = Environment(
@@ -50,7 +51,7 @@ def page(analysis: Analysis, images: Mapping[str, str]) -> str:
     bad = trials[trials["status"].isin(["diverged", "failed", "crashed", "skipped"])]
     captions = dict(CAPTIONS)
     if len(study.compared) > PANELS:
-        captions["curves"] += f" The first {PANELS} of {len(study.compared)} variants."
+        captions["curves"] += f" Only the first {PANELS} of {len(study.compared)} variants are shown."
     figures = [(captions[name], _inline(image, name)) for name, image in images.items()]
     return environment.get_template("page.html.j2").render(
         study=study,
@@ -67,13 +68,13 @@ def page(analysis: Analysis, images: Mapping[str, str]) -> str:
 
 
 def command(study: Study, variant: Variant) -> str:
-    """What runs a row of the table again, given in the study's folder: what is tuned included."""
+    """The command that reruns a row of the table, tuning included, from within the study's folder."""
     filters = [f"--filter {shlex.quote(f'{name}={_as_value(text(variant.cell[name]))}')}" for name in study.vary]
     return " ".join(["bench run study.yaml --out again", *filters])
 
 
 def _as_value(shown: str) -> str:
-    """What `--filter` takes for a value that tables show so: in quotes where YAML would read something else."""
+    """A value from a table as `--filter` accepts it: quoted if YAML would parse it as something else."""
     try:
         same = text(parse_value(shown)) == shown
     except InputError:
@@ -82,7 +83,7 @@ def _as_value(shown: str) -> str:
 
 
 def _table(grid: Grid) -> dict[str, Any]:
-    """A table with what its cells sort by, and whether its names take several lines on a phone."""
+    """A table with sort keys for its cells; `long` says whether its names need several lines on a phone."""
     long = max(len(row[0]) for row in grid.rows) > 16
     cells = [[(cell, _sort_key(cell)) for cell in row] for row in grid.rows]
     sentences = [name for name in grid.header if name in SENTENCES]
@@ -90,7 +91,7 @@ def _table(grid: Grid) -> dict[str, Any]:
 
 
 def _sort_key(cell: str) -> str:
-    """The number that a cell starts with, where it does; a bound such as <.0001 comes below all others."""
+    """The number at the start of a cell, if there is one; a bound such as <.0001 sorts below all numbers."""
     found = re.match(r"(<?)([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d{1,2})?)", cell)
     return str(float(found[2]) / (2 if found[1] else 1)) if found else ""
 
@@ -99,25 +100,25 @@ def _times(analysis: Analysis) -> list[tuple[str, str]]:
     seconds = analysis.provenance.train_seconds
     spent = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
     ran = int((~analysis.trials["status"].isin(["pending", "skipped"])).sum())
-    return [("started, UTC", analysis.provenance.period or "never"), ("trained", f"{spent} in {many(ran, 'trial')}")]
+    return [("started (UTC)", analysis.provenance.period or "never"), ("trained", f"{spent} in {many(ran, 'trial')}")]
 
 
 def _inline(image: str, name: str) -> Markup:
-    """An SVG file as part of the page; ids are made its own."""
+    """An SVG file for embedding in the page, with its ids prefixed to make them unique."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", image[image.index("<svg") :], flags=re.DOTALL)
 
     def own(tag: re.Match[str]) -> str:
         return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag[0])
 
-    svg = re.sub(r"<[^<>]+>", own, svg)  # and not in the text between them, which may hold any name
+    svg = re.sub(r"<[^<>]+>", own, svg)  # not in the text between tags, which may contain any name
     return Markup(svg)
 
 
 def _breaks(name: str) -> Markup:
-    """A name that a narrow column may break after a sign that joins."""
+    """A name with possible line breaks after `=`, `_` and `/`, for narrow columns."""
     return Markup(re.sub(r"([=_/])", r"\1<wbr>", str(escape(name))))
 
 
 def _code(sentence: str) -> Markup:
-    """Text with `code` in it."""
+    """Text as HTML, with text in backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))

@@ -1,4 +1,4 @@
-"""What ran where, over all trials of a study."""
+"""Provenance of a study: code, packages and hardware of all its trials."""
 
 from collections import Counter
 
@@ -8,11 +8,11 @@ from ..study.study import text
 
 
 class Provenance:
-    """Counts what the records of trials say of code, packages and hardware.
+    """Collects code, packages and hardware from the records of trials.
 
     Attributes:
-        facts: What was recorded, to how many trials say which value.
-        train_seconds: Of all trials together.
+        facts: Maps each recorded fact to the number of trials with each value.
+        train_seconds: Total training time of all trials.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Provenance:
         self._started: list[str] = []
 
     def add(self, record: Record) -> None:
-        """Take in a trial's record; one that has not run says nothing."""
+        """Add a trial's record; a trial that has not run is ignored."""
         if "environment" not in record:
             return
         for name, value in (facts(record) | background(record)).items():
@@ -31,7 +31,7 @@ class Provenance:
 
     @property
     def period(self) -> str:
-        """When the first and the last trial started, in UTC, to the minute; empty without trials."""
+        """Start of the first and the last trial in UTC, to the minute; empty without trials."""
         days = (
             [moment[:16].replace("T", " ") for moment in (min(self._started), max(self._started))]
             if self._started
@@ -40,10 +40,10 @@ class Provenance:
         return " to ".join(dict.fromkeys(days))
 
     def rows(self) -> list[tuple[str, str]]:
-        """Each fact with its values, and how many trials say which where they do not agree."""
+        """Each fact with its values, and the number of trials with each value if there are several."""
         rows = []
         for name, counts in self.facts.items():
-            if set(counts) == {"None"}:  # of a task that trains nothing
+            if set(counts) == {"None"}:  # a task that does not train
                 continue
             values = [value if len(counts) == 1 else f"{value} ({n} trials)" for value, n in counts.most_common()]
             rows.append((name, "; ".join(values)))

@@ -1,4 +1,4 @@
-"""What the trials of a study measured of time and memory, and on what; see the callback `throughput`."""
+"""Time and memory of a study's trials, by hardware, as measured by the callback `throughput`."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
@@ -14,8 +14,8 @@ from ..records.store import StoredTrial
 from ..stats.speed import MEASURED, RATE, speed_table
 from ..study.study import Study
 
-DEVICES = ("devices", "num_nodes", "strategy", "sync_batchnorm")  # trainer flags that say on how many
-# What a table in LaTeX does without, the last first.
+DEVICES = ("devices", "num_nodes", "strategy", "sync_batchnorm")  # trainer flags that set the number of devices
+# Columns that a LaTeX table may drop, the last one first.
 SPARE = ("memory, MiB", "step, ms", "data, ms", "validation, ms", "least to most", "least to most ×")
 HEADER: tuple[str, ...] = (
     "variant",
@@ -33,7 +33,7 @@ SCALES |= {"peak_memory_bytes": 2.0**-20, "peak_gpu_memory_bytes": 2.0**-20}
 
 
 def read_speed(study: Study, stored: Iterable[StoredTrial]) -> pd.DataFrame | None:
-    """See `speed_table`; None where the study does not look at samples per second, or no trial has measured them.
+    """See `speed_table`; None if the study does not compare samples per second, or no trial measured them.
 
     Args:
         study: The study.
@@ -65,7 +65,7 @@ def _measured(record: Record) -> dict[str, Any]:
 
 
 def hardware(record: Record) -> str:
-    """The machine that a record was made on, as far as time depends on it."""
+    """The hardware of a record that affects speed, in words."""
     where = record.get("environment") or {}
     gpus = [f"{n} × {name}" if n > 1 else name for name, n in Counter(where.get("gpus") or []).items()]
     threads = where.get("threads") or 0
@@ -74,7 +74,7 @@ def hardware(record: Record) -> str:
 
 
 def speed_grids(table: pd.DataFrame) -> Iterator[tuple[str, list[str], list[list[str]], list[str]]]:
-    """Title, header, rows and notes of a table of text for each hardware; those of different ones are never mixed."""
+    """Title, header, rows and notes of one table per hardware; speeds on different hardware are never mixed."""
     header = list(HEADER if table["peak_gpu_memory_bytes"].notna().any() else HEADER[:-1])
     for place, (name, block) in enumerate(table.groupby("hardware", sort=False)):
         rows = [_row(row)[: len(header)] for row in block.to_dict("records")]
@@ -92,24 +92,22 @@ def _row(row: dict[Hashable, Any]) -> list[str]:
 
 def _notes(table: pd.DataFrame) -> list[str]:
     lines = [
-        "Medians over the seeds, with the least and the most. × baseline is the speed over that of the variant's "
-        "baseline at the same seed on the same hardware; efficiency the samples per second of N devices over N times "
-        "those of one, likewise.",
-        "Of the epochs after the first, unless the study says otherwise. A step is all of a batch but waiting for its "
-        "data; start-up lasts from where training is called to the end of the first step, other processes and "
-        "compiling included; memory is that of the process that holds most.",
-        "Such numbers can be compared if trials ran one at a time, as `bench run` has them do unless `--workers` says "
-        "otherwise.",
+        "Medians over the seeds, with minimum and maximum. × baseline is the ratio to the speed of the variant's "
+        "baseline at the same seed on the same hardware; efficiency is the ratio of the samples per second on N "
+        "devices to N times those on one device.",
+        "The first epoch is excluded unless the study sets it otherwise. A step includes everything for one batch "
+        "except waiting for its data. Start-up is the time from the call of training to the end of the first step, "
+        "including starting other processes and compiling. Memory is the peak of the process that uses most.",
+        "Speeds are comparable only if trials ran one at a time, which is the default of `bench run` for studies that "
+        "measure time.",
     ]
     if (kinds := table["hardware"].nunique()) > 1:
-        lines.append(
-            f"The records come from {kinds} kinds of hardware, each with a table of its own: times do not mix."
-        )
+        lines.append(f"The records come from {kinds} kinds of hardware; each has its own table.")
     return lines
 
 
 def _short(value: float) -> str:
-    """A number with three significant digits, in full from 100 on; empty if missing."""
+    """A number with three significant digits, or as an integer from 100 on; empty if missing."""
     return "" if pd.isna(value) else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""Tables as a terminal shows them."""
+"""Print tables in a terminal."""
 
 import sys
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from rich.text import Text
 
 from ..study.study import Study
 
-LONGEST = 200  # rows of a table that a terminal shows
-WIDE = 140  # at least, for a pipe, which has no width of its own: no cell is cut or broken there
+LONGEST = 200  # maximum number of rows printed
+WIDE = 140  # minimum width if the output is not a terminal; it grows so that no cell is truncated or wrapped
 
 
 def print_tables(study: Study, summary: dict[str, Any]) -> None:
-    """Print a study's tables with their notes, and its finding.
+    """Print a study's tables with their notes, then its finding.
 
     Args:
         study: The study.
@@ -32,13 +32,13 @@ def print_tables(study: Study, summary: dict[str, Any]) -> None:
 
 
 def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: names left, numbers right."""
-    caption = f"{len(rows) - LONGEST} more: see table.md" if len(rows) > LONGEST else None
+    """Print a table with names aligned left and numbers aligned right."""
+    caption = f"{len(rows) - LONGEST} more rows in table.md" if len(rows) > LONGEST else None
     shown = Table(title=escape(title), caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(header):
         shown.add_column(escape(name), justify="right" if place and name != "verdict" else "left")
     for row in rows[:LONGEST]:
-        shown.add_row(*map(Text, row))  # names may look like markup
+        shown.add_row(*map(Text, row))  # names may contain markup characters
     cells = zip(header, *rows[:LONGEST], strict=True)
     _console(sum(max(map(cell_len, column)) + 3 for column in cells)).print(shown)
 

@@ -1,4 +1,4 @@
-"""Tables as LaTeX: any text, in a width that a page has."""
+"""Tables as LaTeX, with any text escaped and columns chosen to fit the page."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from .grids import SENTENCES, Grid
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
 LATEX |= {c: f"\\{c}" for c in "&%$#{}"} | {"<": "$<$", ">": r"$>$\allowbreak{}", "`": r"\textasciigrave{}"}
-LATEX |= {"[": "{[}", "*": "{*}"}  # after the end of a row they would be an argument of it
+LATEX |= {"[": "{[}", "*": "{*}"}  # after `\\` they would be parsed as its argument
 LATEX |= {"_": r"\_\allowbreak{}", "=": r"=\allowbreak{}", "/": r"/\allowbreak{}"}  # long names have no spaces
 LATEX |= {"²": "$^2$", "×": r"$\times$", "±": r"$\pm$", "°": r"$^\circ$", "−": "$-$", "≤": r"$\leq$", "≥": r"$\geq$"}
 LATEX |= {"→": r"$\to$", "∞": r"$\infty$", "≠": r"$\neq$"}
@@ -18,24 +18,24 @@ CAPITALS = ("gamma", "delta", "theta", "lamda", "xi", "pi", "sigma", "phi", "psi
 LATEX |= {unicodedata.lookup(f"greek small letter {name}"): f"$\\{name}$" for name in GREEK.split()}
 LATEX |= {unicodedata.lookup(f"greek capital letter {name}"): f"$\\{name.capitalize()}$" for name in CAPITALS}
 LATEX |= {"λ": r"$\lambda$", "Λ": r"$\Lambda$"}  # Unicode spells it without a b
-KNOWN = "ßæøœÆØŒłŁ“”‘’–—…"  # to pdflatex without further packages
+KNOWN = "ßæøœÆØŒłŁ“”‘’–—…"  # supported by pdflatex without further packages
 ACCENTS = ("0300", "0301", "0302", "0303", "0304", "0307", "0308", "030A", "030B", "030C", "0327")
 
-SIZES = {"footnote": 78, "script": 89}  # characters that the line of an article holds
+SIZES = {"footnote": 78, "script": 89}  # characters per line of an article
 GAP = 1.5  # characters between columns
-LEAST = 22  # characters for names, which are broken into lines
-TALL = 48  # lines of a table that a page holds
+LEAST = 22  # minimum characters for the column of names, which is wrapped
+TALL = 48  # lines of a table per page
 
 
 def latex_tables(grid: Grid, title: str, notes: str, label: str, also: Sequence[str] = ()) -> list[str]:
-    """The lines of a `table` environment, or of several where one page cannot hold all rows.
+    """The lines of a `table` environment, or of several if the rows do not fit on one page.
 
     Args:
         grid: The table.
-        title: What it is, as plain text.
-        notes: The rest of its caption.
-        label: Its label.
-        also: Columns that are left out, the last first, where the line has no room for them.
+        title: Start of the caption, as plain text.
+        notes: Rest of the caption.
+        label: LaTeX label.
+        also: Columns that are dropped if the line is too narrow, the last one first.
     """
     left_out = {"95 % interval", "wins"} if "Δ" in grid.header and "verdict" in grid.header else {*SENTENCES}
     longest = max(len(row[0]) for row in [grid.header, *grid.rows])
@@ -76,11 +76,11 @@ def latex_tables(grid: Grid, title: str, notes: str, label: str, also: Sequence[
 
 
 def _parts(rows: list[list[str]], names: float) -> list[list[list[str]]]:
-    """Rows by page; a name takes a line for each so many characters."""
+    """Rows split into pages; a name takes one line per `names` characters."""
     parts: list[list[list[str]]] = [[]]
     height = 0
     for row in rows:
-        lines = math.ceil(1.15 * len(row[0]) / names)  # some room is lost at their ends
+        lines = math.ceil(1.15 * len(row[0]) / names)  # line breaks waste some space
         if height + lines > TALL:
             parts.append([])
             height = 0
@@ -96,11 +96,11 @@ def _row(cells: list[str], broken: bool) -> str:
 
 def _latex(text: str) -> str:
     text = "".join(map(_character, " ".join(text.split())))
-    return text.replace("--", "-{}-")  # no dash is meant
+    return text.replace("--", "-{}-")  # prevents the ligature to a dash
 
 
 def _character(c: str) -> str:
-    """What stands for a character; its number where pdflatex has no glyph for it."""
+    """LaTeX for one character; its code point if pdflatex has no glyph for it."""
     if c in LATEX:
         return LATEX[c]
     if c.isascii() or c in KNOWN or (ord(c) < 0x180 and unicodedata.decomposition(c)[-4:] in ACCENTS):

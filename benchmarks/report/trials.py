@@ -1,4 +1,4 @@
-"""The trials of a study as a table, one row each."""
+"""The trials of a study as a table, one row per trial."""
 
 from collections.abc import Hashable, Iterable
 from typing import Any
@@ -13,11 +13,11 @@ from .provenance import Provenance
 
 
 def read_trials(study: Study, stored: Iterable[StoredTrial]) -> tuple[pd.DataFrame, Provenance]:
-    """One row a trial, in the study's order, with a column for each varied key; and what ran where.
+    """Read the trials, one row each in the study's order, and their provenance.
 
     Columns: `study, key, variant, seed, status, reason, metric, value, best_epoch, epochs_run, train_seconds`, then the
-    varied keys under their dotted names, those of a group after the group's own, then the further metrics that the
-    study shows or tunes by. `value` and those are missing unless the status is `done`.
+    varied keys under their dotted names (the name of a group before the keys in it), then the further metrics that the
+    study reports or tunes by. `value` and the further metrics are missing unless the status is `done`.
 
     Args:
         study: The study.
@@ -35,7 +35,7 @@ def read_trials(study: Study, stored: Iterable[StoredTrial]) -> tuple[pd.DataFra
 
 
 def _record(trial: StoredTrial) -> Record:
-    reason = f"its record cannot be read: {trial.trouble}" if trial.trouble else ""
+    reason = f"the record cannot be read: {trial.trouble}" if trial.trouble else ""
     return trial.record or {"status": "pending", "reason": reason, "metrics": {}}
 
 

@@ -1,6 +1,6 @@
-"""Packs that an engine runs more than once, or on a machine that may not see the study's folder.
+"""Run packs that an engine may run more than once, or on a machine that does not share the study's folder.
 
-Each run of an attempt has a scratch folder of its own, so that one that was taken for dead and lives on does no harm.
+Each run of an attempt has its own scratch folder, so a run that was wrongly presumed dead does no harm.
 """
 
 import os
@@ -18,24 +18,24 @@ from .job import PackJob
 
 @dataclass(frozen=True)
 class Carried:
-    """What trials have left on a machine that does not see the study's folder.
+    """Records and files of trials from a machine that does not share the study's folder.
 
     Attributes:
-        records: A record a trial.
-        files: The files of each trial, by their paths in its folder; without the record.
+        records: One record per trial.
+        files: Files of each trial except the record, by their paths in the trial's folder.
     """
 
     records: Sequence[Record]
     files: Sequence[Mapping[str, bytes]]
 
     def take_in(self, folder: Path) -> list[Record]:
-        """Let the trials appear in the study's folder, here.
+        """Write the trials to the study's folder on this machine.
 
         Returns:
-            The records that now stand there; see `Store.commit`.
+            The records now in the store; see `Store.commit`.
 
         Raises:
-            InputError: The folder cannot be written.
+            InputError: The folder is not writable.
         """
         store, records = Store(folder), []
         for record, files in zip(self.records, self.files, strict=True):
@@ -50,15 +50,15 @@ class Carried:
 
 
 def run_pack(pack: PackJob, token: str, environment: Mapping[str, Any]) -> list[Record] | Carried:
-    """Run a pack's trials in this process, but for those that an earlier run of the same attempt has finished.
+    """Run a pack's trials in this process, except those that an earlier run of the same attempt finished.
 
     Args:
         pack: The trials.
-        token: The name of a file that the driver has put among the study's trials: who sees it sees the same folder.
-        environment: What the driver knows of where trials run; see `Job`.
+        token: Name of a file that the driver created in the study's folder; a machine that sees it shares the folder.
+        environment: Parts of the recorded environment known to the driver; see `Job`.
 
     Raises:
-        InputError: The folder cannot be written.
+        InputError: The folder is not writable.
     """
     own = uuid.uuid4().hex[:8]
     jobs = [replace(job, token=f"{job.token}_{own}", environment=environment) for job in pack.jobs]
@@ -67,7 +67,7 @@ def run_pack(pack: PackJob, token: str, environment: Mapping[str, Any]) -> list[
         there = [store.finished(job.identity["key"], job.token) for job in pack.jobs]
         finished = [record for record in there if record is not None]
         left = [job for job, record in zip(jobs, there, strict=True) if record is None]
-        if pack.fixed and left:  # its numbers depend on all of them; the store keeps the records that it has
+        if pack.fixed and left:  # results depend on the whole pack; the store keeps existing records
             return replace(pack, jobs=tuple(jobs)).run()
         return finished + (replace(pack, jobs=tuple(left)).run() if left else [])
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -77,7 +77,7 @@ def run_pack(pack: PackJob, token: str, environment: Mapping[str, Any]) -> list[
 
 
 def sees(store: Store, token: str) -> bool:
-    """Whether this machine sees the folder that the driver writes to, and may write to it."""
+    """Whether this machine shares the driver's folder, with write access."""
     return (store.trials / token).is_file() and os.access(store.trials, os.W_OK)
 
 

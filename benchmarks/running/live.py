@@ -1,4 +1,4 @@
-"""How a running study looks: in a terminal a table of variants filling up, in a pipe a line a trial."""
+"""Progress of a running study: a live table in a terminal, one line per trial otherwise."""
 
 import sys
 import time
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class View:
-    """Counts and means of each variant while its trials come in.
+    """Counts and means of each variant while its trials finish.
 
     Args:
         plan: The study's trials.
-        records: The trials that were settled before.
-        pending: How many trials this run has to run.
+        records: Trials with a final record from earlier runs.
+        pending: Number of trials to run now.
     """
 
     def __init__(self, plan: Plan, records: Iterable[tuple[Trial, Record]], pending: int) -> None:
@@ -32,7 +32,7 @@ class View:
         self.sums = dict.fromkeys(self.statuses, 0.0)
         for trial, record in records:
             self._count(trial, record, 1)
-        self.last: dict[str, Record] = {}  # crashed trials, which may come again
+        self.last: dict[str, Record] = {}  # crashed trials, which may be retried
 
     def __enter__(self) -> "View":
         self._live = None
@@ -40,7 +40,7 @@ class View:
             from rich.console import Console
             from rich.live import Live
 
-            # The table is made when it is drawn, four times a second, however many trials come in.
+            # The table is built only when it is drawn, four times a second.
             self._live = Live(get_renderable=self.table, console=Console(stderr=True), refresh_per_second=4)
             self._live.__enter__()
         return self
@@ -50,7 +50,7 @@ class View:
             self._live.__exit__(kind, error, tb)
 
     def show(self, trial: Trial, record: Record) -> None:
-        """Take in a record."""
+        """Show a new record."""
         again = self.last.pop(trial.key, None)
         if again is not None:
             self._count(trial, again, -1)
@@ -60,24 +60,24 @@ class View:
             self.last[trial.key] = record
         self._count(trial, record, 1)
         if self._live is None:
-            more = "; it is tried once more" if record["status"] == "crashed" and again is None else ""
+            more = "; retrying once" if record["status"] == "crashed" and again is None else ""
             print(f"{self.settled()}/{len(self.plan)} {describe(trial, record)}{more}", file=sys.stderr, flush=True)
 
     def settled(self) -> int:
-        """How many trials have a record."""
+        """Number of trials with a record."""
         return sum(counter.total() for counter in self.statuses.values())
 
     def seconds_left(self) -> float | None:
-        """At the pace so far; None before the first trial."""
+        """Estimated time left at the current pace; None before the first trial ends."""
         elapsed = time.monotonic() - self.start
         return elapsed / self.came * (self.pending - self.came) if self.came else None
 
     def table(self) -> "Table":
-        """The variants: trials done of all, those that failed, the mean of the metric so far."""
+        """The table of variants: done trials, failed trials, mean of the metric so far."""
         from rich import box
         from rich.console import Console
         from rich.table import Table
-        from rich.text import Text  # names may look like markup
+        from rich.text import Text  # names may contain markup characters
 
         study, left = self.plan.study, self.seconds_left()
         title = f"{self.settled()}/{len(self.plan)} trials, time left: {duration(left)}"
@@ -86,11 +86,11 @@ class View:
             table.add_column(name, justify="right")
         room = max(3, Console(stderr=True).height - 7)
         names = list(self.statuses)
-        if len(names) > room:  # what is under way says most
+        if len(names) > room:  # variants in progress are the most informative
             names = [n for n in names if 0 < self.statuses[n].total() < study.seeds] + [
                 n for n in names if self.statuses[n].total() == 0
             ]
-            table.caption = f"{max(0, len(names) - room)} more to come, {len(self.statuses) - len(names)} complete"
+            table.caption = f"{max(0, len(names) - room)} more variants, {len(self.statuses) - len(names)} complete"
         for name in names[:room]:
             counter = self.statuses[name]
             done = counter["done"]
@@ -106,13 +106,13 @@ class View:
 
 
 def describe(trial: Trial, record: Record) -> str:
-    """A trial and how it ended, as one line."""
+    """A trial and its outcome, in one line."""
     reason = f" ({record['reason']})" if record["reason"] else ""
     return f"{trial.variant.name}, seed {trial.seed}: {record['status']}{reason}"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them."""
+    """A duration in seconds, minutes or hours."""
     if seconds is None:
         return "unknown"
     if seconds < 100:

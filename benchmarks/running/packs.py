@@ -1,4 +1,4 @@
-"""Which trials are trained together. Imports no torch: `benchmarks.running.check` finds out in a worker what can be."""
+"""Divide trials into packs that are trained together. Imports no torch; `running.check` finds what can be packed."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def parse_pack(option: str) -> int | None:
-    """What `--pack` says: the most members of a pack, 0 for no packs, None to choose.
+    """Parse `--pack`: the maximum size of a pack, 0 for no packs, None for an automatic choice.
 
     Raises:
-        InputError: It is none of auto, off and a number of at least 1.
+        InputError: The option is not auto, off, or a number of at least 1.
     """
     if option in ("auto", "off"):
         return None if option == "auto" else 0
@@ -26,17 +26,18 @@ def parse_pack(option: str) -> int | None:
 
 
 def make_packs(plan: "Plan", pending: Sequence["Trial"], limit: int | None, workers: int) -> list[list["Trial"]]:
-    """Divide the pending trials into packs, those that run alone being packs of one.
+    """Divide the pending trials into packs; a trial that runs alone is a pack of one.
 
-    A pack holds neighbouring seeds rather than variants, since trials of one seed share their data. None is larger than
-    a worker's fair share. Where numbers depend on the pack, it is cut from all of the plan's trials of one seed, and
-    run whole if any of them is pending: so it is the same whatever is pending, and however many seeds there are.
+    A pack contains neighbouring seeds rather than variants, because trials of one seed share their data. No pack is
+    larger than a worker's fair share. If results depend on the pack (`fixed`), packs are formed from all trials of one
+    seed in the plan and run as a whole if any of them is pending. They are then the same whatever is pending, and for
+    any number of seeds.
 
     Args:
         plan: The study's trials.
-        pending: Those to run.
+        pending: Trials to run.
         limit: See `parse_pack`.
-        workers: How many processes there are.
+        workers: Number of worker processes.
     """
     alone: list[list[Trial]] = []
     packs: list[list[Trial]] = []
@@ -55,13 +56,13 @@ def make_packs(plan: "Plan", pending: Sequence["Trial"], limit: int | None, work
         size = packing.largest if limit is None else min(limit, packing.largest)
         size = size if packing.fixed else min(size, fair)
         packs += [pack for pack in _equal_parts(trials, size) if any(trial.key in wanted for trial in pack)]
-    # The longest first, so that no worker is left with one when the others are done: those that cannot be packed take
-    # many times longer than those that can.
+    # Longest jobs first, so that workers finish at about the same time. Trials that cannot be packed take many times
+    # longer than those that can.
     return alone + sorted(packs, key=len, reverse=True)
 
 
 def explain(plan: "Plan", packs: Iterable[Sequence["Trial"]], limit: int | None) -> Iterator[str]:
-    """Sentences on what is trained together, and why the rest is not."""
+    """Sentences that list the packs, and why the other trials run alone."""
     alone: dict[str, dict[str, int]] = {}
     for pack in packs:
         first, packing = pack[0].variant.name, plan.packing(pack[0])
@@ -72,14 +73,14 @@ def explain(plan: "Plan", packs: Iterable[Sequence["Trial"]], limit: int | None)
         counts = {}
         for trial in pack:
             counts[trial.variant.name] = counts.get(trial.variant.name, 0) + 1
-        fixed = "; the same in every run, since numbers depend on it" if packing.fixed else ""
+        fixed = "; the same in every run, because results depend on it" if packing.fixed else ""
         yield f"one pack of {_trials(len(pack))}: {_listed(counts)}{fixed}."
     for reason, counts in alone.items():
-        yield f"{_trials(sum(counts.values()))} alone, since {reason}: {_listed(counts)}."
+        yield f"{_trials(sum(counts.values()))} alone, because {reason}: {_listed(counts)}."
 
 
 def _alone(packing: Packing, size: int, limit: int | None) -> str:
-    """Why a trial is in no pack with others; empty if it is."""
+    """Why a trial runs alone; empty if it is in a pack with others."""
     if limit == 0 or packing.alone:
         return packing.alone or "--pack is off"
     if size > 1:
@@ -87,7 +88,7 @@ def _alone(packing: Packing, size: int, limit: int | None) -> str:
     if limit == 1:
         return "--pack is 1"
     return (
-        "nets or data so large gain nothing in a pack" if packing.largest == 1 else "they have no partner to run with"
+        "nets or data of this size do not benefit from packs" if packing.largest == 1 else "no other trial matches them"
     )
 
 

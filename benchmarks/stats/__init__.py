@@ -1,4 +1,4 @@
-"""What trials say, and how surely: intervals, paired tests, correction, verdicts."""
+"""Statistics on trials: intervals, paired tests, correction for multiple comparisons, verdicts."""
 
 from .paired import CONFIDENCE, mean_interval
 from .summary import summarize

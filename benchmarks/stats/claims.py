@@ -17,18 +17,18 @@ HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell"
 
 
 class Evidence(NamedTuple):
-    """What trials say to one claim.
+    """Evidence for or against one claim.
 
     Attributes:
-        effect: A paired difference or the difference of two, a mean (geometric on a log scale) or rate, or a mean step
-            along an axis.
-        low: The lower end of its 95 % interval.
-        high: The upper end.
-        n: Seeds, or trials of a rate, that it rests on.
-        p: Of the two-sided test that it is no effect, or just the threshold.
-        side: 1 where the effect is as claimed, -1 where it is the opposite, 0 at neither side.
-        settled: Whether it is decided without p: True (as claimed), False, or None.
-        blocked: Whether missing trials forbid `holds`, and whether they forbid `does not hold`.
+        effect: A paired difference, a difference of two paired differences, a mean (geometric on a log scale), a rate,
+            or a mean step along an axis.
+        low: Lower end of the 95 % interval of the effect.
+        high: Upper end.
+        n: Number of seeds; for a rate, number of trials.
+        p: Two-sided p value of the null hypothesis that there is no effect, or that the mean equals the threshold.
+        side: 1 if the effect has the claimed direction, -1 if the opposite, 0 if neither.
+        settled: The decision if it does not depend on p (True if the claim holds, False if not), else None.
+        blocked: Whether missing trials rule out `holds`, and whether they rule out `does not hold`.
     """
 
     effect: float
@@ -42,24 +42,28 @@ class Evidence(NamedTuple):
 
 
 def judge_claims(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
-    """Each claim of a study with its verdict.
+    """Test each claim of a study.
 
-    A claim `holds` where the effect is on its side by a two-sided t test at .05, after Holm's correction over all
-    claims of the study, and `does not hold` where it is so on the other side; else one `cannot tell`. A claim of better
-    or worse also does not hold where the two are equivalent within the margin (TOST); one of equivalence holds there,
-    and does not where the 95 % interval lies beyond the margin. `no worse` is tested against being worse by just the
-    margin. A trend also takes means that all move its way, and
-    does not hold where a step surely goes the other way. A claim with `gain_over` is about the difference of two
-    paired differences, (first - second) - (third - fourth) seed by seed. Trials that failed are in no mean, and nothing
-    holds by what they leave out: where one of four failed, or one of a trend, one cannot tell. Nothing is said where a
-    finished one lacks the number, or has one without a logarithm that is asked for.
+    A claim `holds` if a two-sided t test is significant at .05, after Holm's correction over all claims of the study,
+    and the effect has the claimed direction. It `does not hold` if the test is significant in the opposite direction.
+    Otherwise the verdict is `cannot tell`. In addition:
+
+    - A claim of `better` or `worse` does not hold if the two are equivalent within the margin (TOST). A claim of
+      `equivalent` holds in that case, and does not hold if the 95 % interval lies outside the margin.
+    - `no worse` tests the null hypothesis that the variant is worse by exactly the margin.
+    - A trend holds only if every step between neighbouring means has the claimed direction, and does not hold if one
+      step is significant in the opposite direction.
+    - A claim with `gain_over` tests the difference of two paired differences, (first - second) - (third - fourth),
+      seed by seed.
+    - Failed trials are left out of all means. The verdict is `cannot tell` if they could have changed it, and if a
+      finished trial lacks the metric, or has no logarithm for a claim on a log scale.
 
     Args:
         study: The study.
         trials: As in `benchmarks.report.trials.read_trials`.
 
     Returns:
-        One row a claim: `claim, source, about, metric, verdict, effect, ci_low, ci_high, n, p, p_holm`.
+        One row per claim: `claim, source, about, metric, verdict, effect, ci_low, ci_high, n, p, p_holm`.
     """
     claims = make_claims(study)
     found = [_evidence(study, trials, claim) for claim in claims]
@@ -116,7 +120,7 @@ def _evidence(study: Study, trials: pd.DataFrame, claim: Claim) -> Evidence:
         evidence = _threshold(claim, values[:, 0], bool(failed[0]), noise)
     else:
         evidence = _trend(claim, values, any(failed), noise)
-    # A finished trial without a number, or without a logarithm, could have been anything.
+    # A finished trial without a value, or without a logarithm, could have had any value.
     done = by_seed(study, trials.assign(done=1.0), claim.variants, "done") == 1
     return evidence._replace(blocked=(True, True)) if (done & ~np.isfinite(values)).any() else evidence
 
@@ -129,7 +133,7 @@ def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]], noise: 
     low, high = t_interval(d)
     gain = float(delta) * (1 if claim.mode == "max" else -1)
     same = claim.margin is not None and bool(tost(d, claim.margin) < ALPHA)
-    # Of four, each missing one leaves out a difference that could have gone either way.
+    # With four variants, each missing trial hides a difference that could have gone either way.
     lost, won = (any(failed), any(failed)) if several else (bool(failed[0] - failed[1]), bool(failed[1] - failed[0]))
     evidence = Evidence(float(delta), float(low), float(high), int(n), float(t_test(d)), np.sign(gain))
     if claim.value == "equivalent":
@@ -140,7 +144,7 @@ def _comparison(claim: Claim, values: Array, failed: Sequence[set[int]], noise: 
         )
     if claim.value == "no worse":
         assert claim.margin is not None
-        worst = d + claim.margin * (1 if claim.mode == "max" else -1)  # against as much worse as still does not matter
+        worst = d + claim.margin * (1 if claim.mode == "max" else -1)  # the null hypothesis: worse by the margin
         side = float(np.sign(gain + claim.margin))
         return evidence._replace(p=float(t_test(worst)), side=side, blocked=(lost, won))
     if claim.value == "worse":
@@ -187,7 +191,7 @@ def _trend(claim: Claim, values: Array, failed: bool, noise: float) -> Evidence:
 
 
 def _rate(trials: pd.DataFrame, claim: Claim) -> Evidence:
-    """The share of a variant's trials that diverged, among those that ended by themselves: an exact binomial test."""
+    """Exact binomial test of a variant's divergence rate, among the trials that were done or diverged."""
     status = trials.loc[trials["variant"] == claim.variants[0], "status"]
     diverged, n = int((status == "diverged").sum()), int(status.isin(["done", "diverged"]).sum())
     lost = bool(status.isin(["failed", "crashed"]).any())

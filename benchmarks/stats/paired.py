@@ -1,8 +1,8 @@
-"""Tests and intervals of paired differences.
+"""Tests and intervals for paired differences.
 
-Differences `d` stand in an array with one seed a row, (n,) or (n, k), NaN where a pair is missing; each column is a
-comparison of its own. Where all differences of a column are equal (sd 0), as a coarse metric and few seeds can make
-them, Student's t says nothing: the interval is a point, and p is the sign-flip test's, 2/2^n or one-sided 1/2^n, or 1.
+Differences `d` are an array with one row per seed, (n,) or (n, k), and NaN for a missing pair; each column is one
+comparison. If all differences of a column are equal (sd 0), which happens with a coarse metric and few seeds, Student's
+t is undefined: the interval is a point, and p is that of the sign-flip test, 2/2^n or one-sided 1/2^n, or 1.
 """
 
 import math
@@ -17,53 +17,53 @@ Array = NDArray[np.float64]
 CONFIDENCE = 0.95
 ALPHA = 0.05
 POWER = 0.8
-EXACT = 30  # pairs up to which all sign flips are counted
-RESAMPLES = 9999  # beyond, as many at random
+EXACT = 30  # maximum number of pairs for which all sign flips are enumerated
+RESAMPLES = 9999  # random sign flips for more pairs
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The two-sided Student t interval of a mean; NaNs for fewer than two values.
+    """Two-sided Student t interval of a mean; NaN with fewer than two values.
 
     Args:
-        values: Independent values, one a seed.
-        confidence: The coverage aimed at.
+        values: Independent values, one per seed.
+        confidence: Nominal coverage.
     """
     low, high = t_interval(np.asarray(values, dtype=float), confidence)
     return float(low), float(high)
 
 
 def moments(d: Array) -> tuple[Array, Array, Array]:
-    """Each column's number of values, mean (NaN without a value) and sample sd (NaN with fewer than two)."""
+    """Number of values, mean (NaN without values) and sample sd (NaN with fewer than two values) of each column."""
     there = np.isfinite(d)
     n = there.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(there, d, 0).sum(axis=0) / n
         sd = np.sqrt((np.where(there, d - mean, 0) ** 2).sum(axis=0) / (n - 1))
     least, most = _ends(d)
-    equal = least == most  # rounding must not make a spread of those
+    equal = least == most  # rounding must not give these a nonzero sd
     return n, np.where(equal, most, mean), np.where(n < 2, np.nan, np.where(equal, 0, sd))
 
 
 def _ends(d: Array) -> tuple[Array, Array]:
-    """Each column's least and largest value; inf and -inf where it has none."""
+    """Minimum and maximum of each column; inf and -inf for a column without values."""
     there = np.isfinite(d)
     least = np.where(there, d, np.inf).min(axis=0, initial=np.inf)
     return least, np.where(there, d, -np.inf).max(axis=0, initial=-np.inf)
 
 
 def level(d: Array, noise: Array | float) -> Array:
-    """The same, but columns whose values differ by no more than rounding does hold their mean throughout.
+    """Replace the values of a column by their mean if they differ only by rounding.
 
     Args:
         d: The differences.
-        noise: How much rounding can make of a spread, for all columns or for each.
+        noise: Largest range that rounding can cause, for all columns or per column.
     """
     least, most = _ends(d)
     return np.where(np.isfinite(d) & (most - least <= noise), moments(d)[1], d)
 
 
 def t_interval(d: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
-    """Each column's two-sided Student t interval of the mean; NaN with fewer than two values."""
+    """Two-sided Student t interval of the mean of each column; NaN with fewer than two values."""
     n, mean, sd = moments(d)
     with np.errstate(invalid="ignore", divide="ignore"):
         half = stats.t.isf((1 - confidence) / 2, n - 1) * sd / np.sqrt(n)
@@ -71,33 +71,34 @@ def t_interval(d: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
 
 
 def t_test(d: Array) -> Array:
-    """Each column's two-sided p of Student's paired t test that the mean difference is 0; NaN with fewer than two."""
+    """Two-sided p value of Student's paired t test for each column; NaN with fewer than two values."""
     n, mean, sd = moments(d)
     return np.where((sd == 0) & (mean == 0), 1.0, 2 * _upper(np.abs(mean), n, sd))[()]
 
 
 def tost(d: Array, margin: float) -> Array:
-    """Each column's p of two one-sided t tests: small where the mean difference lies surely within ± the margin.
+    """The p value of two one-sided t tests (TOST) for each column; NaN with fewer than two values.
 
-    Schuirmann (1987); NaN with fewer than two values.
+    The null hypothesis is that the mean difference lies outside ± margin (Schuirmann 1987).
     """
     n, mean, sd = moments(d)
     return np.maximum(_upper(margin + mean, n, sd), _upper(margin - mean, n, sd))
 
 
 def _upper(effect: Array, n: Array, sd: Array) -> Array:
-    """P(T > effect / standard error); where the sd is 0, the chance that n fair signs are all positive, or 1."""
+    """P(T > effect / standard error); if the sd is 0, the probability that n fair signs are all positive, or 1."""
     with np.errstate(invalid="ignore", divide="ignore"):
         p = stats.t.sf(effect / (sd / np.sqrt(n)), n - 1)
     return np.where(sd == 0, np.where(effect > 0, 0.5**n, 1.0), p)
 
 
 def sign_flip(d: Array) -> float:
-    """The exact two-sided p of the sign-flip test of one comparison; NaN without a pair.
+    """Exact two-sided p value of the sign-flip test of one comparison; NaN without pairs.
 
-    The share of all 2^n ways to swap the two of each pair in which the mean difference is at least as large; needs no
-    normal errors, only exchangeable ones (Fisher 1935, The Design of Experiments, section 21). Its least value is
-    2/2^n. Beyond 30 pairs 9,999 swaps are drawn, always the same, and the one observed is counted among them.
+    It is the fraction of the 2^n sign assignments whose absolute mean difference is at least the observed one. The test
+    assumes exchangeable errors within a pair, not normal errors (Fisher 1935, The Design of Experiments, section 21).
+    The smallest possible p is 2/2^n. With more than 30 pairs, 9,999 sign assignments are sampled with a fixed seed, and
+    the observed one is counted as well.
 
     Args:
         d: The differences, (n,).
@@ -111,7 +112,7 @@ def sign_flip(d: Array) -> float:
     if len(d) > EXACT:
         signs = np.random.default_rng(0).integers(0, 2, (RESAMPLES, len(d)), dtype=np.int8) * 2 - 1
         return float((1 + (np.abs(signs @ d) >= least).sum()) / (RESAMPLES + 1))
-    # Every sum is one of the first half's and one of the second's: sorting those takes the root of the time.
+    # Meet in the middle: every sum is a sum of the first half plus one of the second, so sorting the halves is enough.
     first, second = (_signed_sums(half) for half in (d[: len(d) // 2], d[len(d) // 2 :]))
     second.sort()
     above = len(second) - np.searchsorted(second, least - first, side="left")
@@ -127,12 +128,12 @@ def _signed_sums(d: Array) -> Array:
 
 
 def power_of(effect: float, n: int, alpha: float) -> float:
-    """The chance that a paired t test finds a mean difference.
+    """Power of a two-sided paired t test.
 
     Args:
-        effect: The difference, in sds of the differences.
-        n: Pairs, at least two.
-        alpha: The level at which it tests, two-sided.
+        effect: True mean difference, in sds of the differences.
+        n: Number of pairs, at least two.
+        alpha: Significance level.
     """
     critical = stats.t.isf(alpha / 2, n - 1)
     return float(stats.nct.sf(critical, n - 1, effect * math.sqrt(n)))
@@ -140,10 +141,10 @@ def power_of(effect: float, n: int, alpha: float) -> float:
 
 @lru_cache(maxsize=4096)
 def detectable_effect(n: int, alpha: float) -> float:
-    """The least difference, in sds of the differences, that is found four times of five; NaN with fewer than two pairs.
+    """Minimum detectable effect at 80 % power, in sds of the differences; NaN with fewer than two pairs.
 
-    `statsmodels.stats.power` gives wrong answers where it is most needed: 8.85 for n = 3 and alpha = .05/9, at which
-    its own power is not .8, in place of 9.82.
+    `statsmodels.stats.power` is wrong for few pairs: for n = 3 and alpha = .05/9 it returns 8.85 instead of 9.82, and
+    its own power at 8.85 is not .8.
     """
     if n < 2:
         return math.nan
@@ -155,24 +156,24 @@ def detectable_effect(n: int, alpha: float) -> float:
 
 @lru_cache(maxsize=4096)
 def seeds_to_detect(effect: float, alpha: float, most: int = 10**6) -> int:
-    """How many pairs find a difference of so many sds four times of five; `most` if that many do not."""
+    """Number of pairs needed for 80 % power to detect a difference of `effect` sds; `most` if that is not enough."""
     return _least(lambda n: power_of(effect, n, alpha) >= POWER, most)
 
 
 @lru_cache(maxsize=4096)
 def seeds_for_equivalence(margin: float, most: int = 10**6) -> int:
-    """How many pairs show four times of five that there is no difference beyond the margin, if there is none at all.
+    """Number of pairs needed for 80 % power of TOST if the true difference is zero.
 
     Args:
         margin: In sds of the differences.
-        most: Returned if that many do not.
+        most: Returned if that many pairs are not enough.
     """
-    # With no true difference TOST rejects when |t| stays below margin·√n − t_crit: by its normal approximation.
+    # Without a true difference TOST rejects if |t| < margin·√n − t_crit; this uses the normal approximation of t.
     return _least(lambda n: 2 * stats.norm.cdf(margin * math.sqrt(n) - stats.t.isf(ALPHA, n - 1)) - 1 >= POWER, most)
 
 
 def _least(good: Callable[[int], bool], most: int) -> int:
-    """The least n from 2 on that is good, by bisection: what n does, n + 1 does."""
+    """Smallest n >= 2 for which `good` is true, by bisection; `good` must be monotone in n."""
     low, high = 1, 2
     while high < most and not good(high):
         low, high = high, min(2 * high, most)

@@ -1,4 +1,4 @@
-"""Whether variants that should come out alike do: paired differences in all that a study measures but times."""
+"""Parity of variants that should give equal results: paired differences in every metric of a study except times."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from .summary import by_seed
 
 
 def parity_metrics(study: Study) -> list[str]:
-    """The metrics that it is about: the study's own first, then those of `study.also`."""
+    """The metrics of the parity table: the study's own first, then those of `study.also`."""
     return [name for name in (study.metric, *study.also) if not is_timing(name) and name not in OF_TRAINING]
 
 
 def parity_table(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a variant and metric: how it differs from its baseline at the same seed.
+    """Paired differences from the baseline at the same seed, one row per variant and metric.
 
     Args:
         study: The study.
@@ -26,7 +26,7 @@ def parity_table(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `variant, metric, n_pairs, delta` (the mean difference) with its 95 % t interval `delta_ci_low, delta_ci_high`,
-        and `largest`, the largest absolute difference at any seed. Variants without a pair are left out.
+        and `largest`, the largest absolute difference at any seed. Variants without pairs are left out.
     """
     names = [variant.name for variant in study.compared]
     place = {name: k for k, name in enumerate(names)}

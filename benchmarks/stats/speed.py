@@ -1,4 +1,4 @@
-"""How fast the variants of a study train, hardware by hardware."""
+"""Training speed of the variants of a study, per hardware."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,22 +11,23 @@ from ..study.study import Study
 RATE = "samples_per_second"
 SECONDS = ("step_seconds", "data_seconds", "validation_seconds", "startup_seconds")
 BYTES = ("peak_memory_bytes", "peak_gpu_memory_bytes")
-MEASURED = (RATE, *SECONDS, *BYTES)  # metrics of the callback `throughput` that the table is made of
+MEASURED = (RATE, *SECONDS, *BYTES)  # metrics of the callback `throughput` that the table uses
 
 
 def speed_table(study: Study, measured: pd.DataFrame) -> pd.DataFrame:
-    """One row a hardware and variant that was measured on it, in the study's order.
+    """One row per hardware and variant measured on it, in the study's order.
 
     Args:
         study: The study.
-        measured: One row a finished trial that was measured: `variant, seed, hardware, devices` (how many computed at
-            once), `family` (the same for trials that differ in their devices alone), and the columns `MEASURED`.
+        measured: One row per finished trial that was measured: `variant, seed, hardware, devices` (number of devices),
+            `family` (equal for trials that differ only in their devices), and the columns `MEASURED`.
 
     Returns:
-        `hardware, variant, n, devices`, the medians over seeds of the columns `MEASURED`, and the least and the largest
-        `samples_per_second`. `relative` is that over the baseline's at the same seed on the same hardware, its median,
-        with `relative_min` and `relative_max`; `efficiency` the median over seeds of it over `devices` times that of
-        the variant of the same family with one device, where there is one. Missing where there is nothing to divide by.
+        `hardware, variant, n, devices`, the medians over seeds of the columns `MEASURED`, and the minimum and maximum
+        of `samples_per_second`. `relative` is the median over seeds of the ratio to the baseline's samples per second
+        at the same seed on the same hardware, with `relative_min` and `relative_max`. `efficiency` is the median over
+        seeds of the samples per second on N devices over N times those on one device, for variants of one family. Both
+        are missing if there is nothing to divide by.
     """
     rows: list[dict[str, Any]] = []
     for hardware, block in measured.groupby("hardware", sort=False):
@@ -49,7 +50,7 @@ def speed_table(study: Study, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _over(rate: "pd.Series[float]", rates: pd.DataFrame, other: str | None) -> "pd.Series[float]":
-    """A variant's rates over another's, by seed; none where there is no other."""
+    """Ratios of a variant's rates to another's, by seed; empty if there is no other."""
     return (rate / rates[other]).dropna() if other in rates else rate[:0]
 
 

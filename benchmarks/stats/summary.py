@@ -1,4 +1,4 @@
-"""The table of a study: one row a variant."""
+"""The table of a study: one row per variant."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,28 +12,29 @@ from statsmodels.stats.proportion import proportion_confint
 from ..study.study import Study
 from .paired import ALPHA, Array, detectable_effect, level, moments, sign_flip, t_interval, t_test, tost
 
-SINGLE = 2.0**-22  # metrics come in single precision: so far are equal differences apart
+SINGLE = 2.0**-22  # relative rounding error: metrics are single precision, so equal differences vary by this much
 FAILED = ("diverged", "failed", "crashed")
 
 
 def summarize(study: Study, trials: pd.DataFrame, stand_ins: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """What there is to say of each variant, and of its paired difference from the baseline.
+    """Summary statistics of each variant, and of its paired difference from the baseline.
 
     Args:
         study: The study.
-        trials: One row a trial with `variant`, `seed`, `status`, `value` and a column for each of `study.also`.
-        stand_ins: Variants whose trials stand for those of the variants compared.
+        trials: One row per trial with `variant`, `seed`, `status`, `value` and a column for each of `study.also`.
+        stand_ins: Maps compared variants to the variants whose trials are used for them.
 
     Returns:
-        One row a compared variant in the study's order. `n` counts finished trials, `n_failed` those that diverged,
-        failed or crashed, `diverged_rate` is the share of diverged ones among those that ended by themselves, with
-        its 95 % Wilson interval. `mean`, `std` and the 95 % t interval are over finished trials; so are `METRIC_mean`
-        and `METRIC_std` of each of `study.also`. All else compares with `baseline`, over the `n_pairs` seeds that both
-        finished, and is missing for a baseline: `delta` with its 95 % t interval, `d_z` (delta in sds of the
-        differences; Cohen 1988, section 2.3.5), `wins` (seeds at which the variant is better) and `ties`, `p` of the
-        paired t test, `p_holm` (Holm 1979, over all p of the study), `p_exact` (see `sign_flip`), `p_tost` (against
-        the study's margin), `mde` (the least difference that would be found four times of five at this n and sd, by
-        the first step of Holm's test) and the `verdict`.
+        One row per compared variant in the study's order. `n` is the number of finished trials, `n_failed` the number
+        that diverged, failed or crashed. `diverged_rate` is the fraction of diverged trials among those that were done
+        or diverged, with its 95 % Wilson interval. `mean`, `std` and the 95 % t interval are over finished trials; so
+        are `METRIC_mean` and `METRIC_std` of each of `study.also`.
+
+        The other columns compare the variant with `baseline` over the `n_pairs` seeds that both finished, and are
+        missing for a baseline: `delta` with its 95 % t interval, `d_z` (delta in sds of the differences; Cohen 1988,
+        section 2.3.5), `wins` (seeds at which the variant is better) and `ties`, `p` of the paired t test, `p_holm`
+        (Holm 1979, over all p of the study), `p_exact` (see `sign_flip`), `p_tost` (against the study's margin), `mde`
+        (minimum detectable effect at 80 % power for this n and sd, at the level of Holm's first step) and `verdict`.
     """
     names = [variant.name for variant in study.compared]
     stands = [(stand_ins or {}).get(name, name) for name in names]
@@ -49,7 +50,7 @@ def summarize(study: Study, trials: pd.DataFrame, stand_ins: Mapping[str, str] |
 
 
 def by_seed(study: Study, trials: pd.DataFrame, names: list[str], column: str = "value") -> Array:
-    """A column of the trials of some variants, (seeds, variants); NaN where a trial is not done."""
+    """A column of the trials as an array (seeds, variants); NaN if a trial is not done."""
     table = trials[trials["status"] == "done"].pivot(index="seed", columns="variant", values=column)
     return table.reindex(index=range(study.seeds), columns=names).to_numpy(float, na_value=np.nan)
 
@@ -92,15 +93,16 @@ def _compare(study: Study, trials: pd.DataFrame, values: Array, stands: list[str
 
 
 def verdict(gain: float, p_holm: float, p_tost: float, lost: int, won: int) -> str:
-    """What a comparison comes to: `equivalent`, `better`, `worse` or `inconclusive`, in this order.
+    """Verdict of a comparison: `equivalent`, `better`, `worse` or `inconclusive`, checked in this order.
 
     Args:
-        gain: The mean difference, positive where the variant is better.
-        p_holm: Of the paired t test, corrected.
-        p_tost: Of the equivalence test; NaN where there is no margin.
-        lost: Seeds at which the variant failed and the baseline did not. Nothing is better, or equivalent, by what its
-            own failures leave out.
-        won: Seeds at which the baseline failed and the variant did not; likewise nothing is worse by those.
+        gain: Mean difference, positive if the variant is better.
+        p_holm: p value of the paired t test after Holm's correction.
+        p_tost: p value of the equivalence test; NaN without a margin.
+        lost: Number of seeds at which only the variant failed. If there are any, it is neither better nor equivalent:
+            missing trials never favour a variant.
+        won: Number of seeds at which only the baseline failed. If there are any, the variant is neither worse nor
+            equivalent.
     """
     if p_tost < ALPHA and not lost and not won:
         return "equivalent"
@@ -112,7 +114,7 @@ def verdict(gain: float, p_holm: float, p_tost: float, lost: int, won: int) -> s
 
 
 def holm(p: Array) -> Array:
-    """All p corrected by Holm's (1979) method; those that are missing stay so and count for none."""
+    """The p values corrected by Holm's (1979) method; missing ones stay missing and do not count as tests."""
     corrected, tested = np.full(len(p), np.nan), np.isfinite(p)
     if tested.any():
         corrected[tested] = multipletests(p[tested], method="holm")[1]
@@ -120,7 +122,7 @@ def holm(p: Array) -> Array:
 
 
 def _counts(trials: pd.DataFrame, names: list[str]) -> dict[str, Any]:
-    """How many trials failed and diverged, by variant."""
+    """Numbers of failed and diverged trials of each variant."""
     counted = trials.groupby(["variant", "status"]).size().unstack(fill_value=0)
     counted = counted.reindex(index=names, columns=["done", *FAILED], fill_value=0)
     diverged, ended = counted["diverged"].to_numpy(), (counted["done"] + counted["diverged"]).to_numpy()
@@ -137,7 +139,7 @@ def _counts(trials: pd.DataFrame, names: list[str]) -> dict[str, Any]:
 
 
 def _unpaired(study: Study, trials: pd.DataFrame, names: list[str], base: Array) -> tuple[Array, Array]:
-    """By variant, the seeds at which it failed and its baseline was done, and the other way round."""
+    """For each variant, the number of seeds at which only the variant failed, and at which only its baseline failed."""
     states = trials["status"].map({"done": 1.0} | dict.fromkeys(FAILED, -1.0))
     own = by_seed(study, trials.assign(status="done", state=states), names, "state")
     theirs = own[:, base]
@@ -145,5 +147,5 @@ def _unpaired(study: Study, trials: pd.DataFrame, names: list[str], base: Array)
 
 
 def _compared(counts: Array, is_baseline: NDArray[np.bool_]) -> "pd.Series[int]":
-    """Counts of pairs, missing for baselines."""
+    """Counts of pairs; missing for baselines."""
     return pd.Series(counts, dtype="Int64").mask(pd.Series(is_baseline))

@@ -1,4 +1,4 @@
-"""Each variant at its own best setting of what a study tunes."""
+"""Each variant at its own best setting of the tuned values."""
 
 from typing import NamedTuple
 
@@ -14,9 +14,9 @@ class Choice(NamedTuple):
     """The setting chosen for a variant.
 
     Attributes:
-        variant: The variant that is compared.
-        at: The same at the setting chosen.
-        edges: What was chosen at an end of its grid of numbers, so that a better value may lie beyond.
+        variant: The compared variant.
+        at: The same variant at the chosen setting.
+        edges: Keys whose chosen value is at the edge of its grid, so that a better value may lie outside the grid.
     """
 
     variant: Variant
@@ -25,10 +25,10 @@ class Choice(NamedTuple):
 
 
 def choose_tuned(study: Study, trials: pd.DataFrame) -> list[Choice]:
-    """For each compared variant the setting whose mean of `study.tuning_metric` over the seeds is best.
+    """For each compared variant, choose the setting with the best mean of `study.tuning_metric` over the seeds.
 
-    The test split has no say. A setting at which more trials are done comes before one at which fewer are, whatever
-    its mean; of equals the first in the grid is chosen; one without a finished trial never is, unless all are.
+    Test data are not used. Settings with more completed trials rank first, whatever their mean; ties go to the first
+    setting in the grid. A setting without a finished trial is chosen only if no setting has one.
 
     Args:
         study: A study that tunes something.
@@ -61,7 +61,7 @@ def choose_tuned(study: Study, trials: pd.DataFrame) -> list[Choice]:
 
 
 def summarize_tuned(study: Study, trials: pd.DataFrame, choices: list[Choice]) -> pd.DataFrame:
-    """As `summarize`, each variant at the setting chosen, with a column for each key that is tuned."""
+    """As `summarize`, with each variant at its chosen setting and a column for each tuned key."""
     table = summarize(study, trials, {choice.variant.name: choice.at.name for choice in choices})
     for place, name in enumerate(study.tune, 1):
         values = [choice.at.cell[name] for choice in choices]

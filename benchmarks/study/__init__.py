@@ -1,1 +1,1 @@
-"""A question as data: the study file, its variants, its claims, and what is wrong with it."""
+"""Studies as data: the study file, its variants, its claims, and error reporting."""

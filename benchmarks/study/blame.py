@@ -1,4 +1,4 @@
-"""Which value of a study is to blame where its trials would be refused."""
+"""Find the values of a study that make its trials invalid."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,12 +11,12 @@ from .problems import Problem
 from .study import Axis, Study, Variant
 from .yaml_lines import Place
 
-Resolved = Config | str  # a variant's config, or why there is none
+Resolved = Config | str  # a variant's config, or the error message
 Path = tuple[str, ...]
 
 
 class Culprit(NamedTuple):
-    """A value of a study: where it stands, and its path in a config; no path where none is found."""
+    """The value that causes an error: its place in the study file and its path in a config (empty if not found)."""
 
     place: Place
     path: Path
@@ -28,16 +28,17 @@ def find_problems(
     attempt: Callable[[Config], Resolved],
     stand_ins: Mapping[str, Any] | None = None,
 ) -> tuple[list[Config], list[Problem]]:
-    """The config of each variant, or everything that is wrong: culprits are taken out to see what they hid.
+    """Resolve each variant, and find all problems: culprits are removed one by one to find the errors they hide.
 
     Args:
         study: The study.
-        resolve: Gives each variant's resolved config, or why it is refused.
-        attempt: The same for one config as written.
-        stand_ins: Sections that no config can do without, each with one that is sound.
+        resolve: Returns the resolved config of each variant, or its error message.
+        attempt: Does the same for one config as written.
+        stand_ins: Required sections, each with a valid value to replace an invalid section by.
 
     Returns:
-        With problems, the configs are those of sound variants, and others with the culprits taken out.
+        Configs and problems. If there are problems, the configs are those of the valid variants and those of the
+        others with the culprits removed.
     """
     search = _Search(study, attempt, stand_ins or {})
     resolved = list(zip(study.variants, resolve(study), strict=True))
@@ -49,7 +50,7 @@ def find_problems(
         search.tell(culprit, message, f"in the variant {variant.name!r}: {message}" if alone else message)
     seen: set[tuple[str, int]] = set()
     mended: list[Config] = []
-    for variant, _ in refused:  # one for each value says what there is to say
+    for variant, _ in refused:  # one variant per value is enough
         values = {(axis.name, axis.index(variant.cell[axis.name])) for axis in study.axes}
         if not values <= seen:
             seen |= values
@@ -60,12 +61,12 @@ def find_problems(
 def find_plain_problems(
     study: Study, resolve: Callable[[Config], Config], measured: Callable[[Config], Iterable[str]]
 ) -> tuple[list[Config], list[Problem]]:
-    """`find_problems` of a task whose configs are cheap to resolve, and the metrics that some trial would not measure.
+    """`find_problems` for a task whose configs are cheap to resolve; also reports metrics that a trial would lack.
 
     Args:
         study: The study.
-        resolve: Gives a complete config, or raises `InputError`.
-        measured: The names of the metrics of a complete config.
+        resolve: Returns a complete config, or raises `InputError`.
+        measured: Returns the names of the metrics that a complete config measures.
     """
 
     def attempt(config: Config) -> Resolved:
@@ -83,7 +84,7 @@ def find_plain_problems(
 
 
 class _Search:
-    """Finds culprits, each once."""
+    """Finds culprits, and reports each of them once."""
 
     def __init__(self, study: Study, attempt: Callable[[Config], Resolved], stand_ins: Mapping[str, Any]) -> None:
         self.study, self.attempt, self.stand_ins = study, attempt, stand_ins
@@ -91,21 +92,21 @@ class _Search:
         self.known: dict[str, list[Culprit]] = {}
 
     def tell(self, culprit: Culprit, message: str, sentence: str) -> None:
-        """Take down a problem; what several values of one axis share is said once."""
+        """Record a problem; an error shared by several values of one axis is recorded once."""
         known = self.known.setdefault(message, [])
         if not any(culprit.place[:2] == other.place[:2] and culprit.place[0] != "base" for other in known):
             self.problems.append((culprit.place, sentence))
         known.append(culprit)
 
     def mend(self, variant: Variant) -> list[Config]:
-        """Take culprits out of a variant, telling those that are new; its config, unless a section was replaced."""
+        """Remove culprits from a variant and record the new ones; returns its config unless a section was replaced."""
         config = self.study.config(variant)
         out: list[Path] = []
         while isinstance(message := self.attempt(config), str):
             culprit = next((c for c in self.known.get(message, []) if self._is_there(c, variant, config)), None)
             if culprit is None:
                 culprit = self.culprit(variant, config, message)
-                # What is missing now was there.
+                # An error about a value that was removed here is not an error of the study.
                 if not any(".".join(path) in message for path in out):
                     self.tell(culprit, message, message)
             if not culprit.path:
@@ -115,12 +116,12 @@ class _Search:
         return [] if any(self._replaces(path) for path in out) else [message]
 
     def culprit(self, variant: Variant, config: Config, message: str) -> Culprit:
-        """The value without which a config would not be refused, or at least not so; single ones before sections."""
+        """The value whose removal fixes the config or at least changes the error; values before whole sections."""
         single: list[Culprit] = []
         whole: list[Culprit] = []
         for candidate in self._candidates(variant):
             (whole if self._replaces(candidate.path) else single).append(candidate)
-        # What the message names comes first; data are the dearest to make again.
+        # Try values that the message names first, and data last because they are the most expensive to create.
         single.sort(key=lambda c: (not _names(message, c.path, config), c.path[0] == "data"))
         for candidates in (single, whole):
             second = None
@@ -165,7 +166,7 @@ class _Search:
                 return
             sections.append(inner)
         sections[-1].pop(path[-1], None)
-        # A section that was only there for the value of an axis goes with it.
+        # Also remove sections that existed only for the value of an axis.
         for depth in range(len(path) - 1, 0, -1) if culprit.place[0] != "base" else ():
             if not sections[depth]:
                 del sections[depth - 1][path[depth - 1]]
@@ -179,7 +180,7 @@ def _names(message: str, path: Path, config: Config) -> bool:
 
 
 def _holds(study: Study, variant: Variant, place: Place) -> bool:
-    """Whether a variant has the value that stands at a place of `vary` or `tune`."""
+    """Whether a variant has the value at a place in `vary` or `tune`."""
     axis = next(axis for axis in study.axes if axis.name == place[1])
     return _value_place(study, axis, axis.index(variant.cell[axis.name])) == place
 
@@ -189,7 +190,7 @@ def _value_place(study: Study, axis: Axis, n: int) -> Place:
 
 
 def _paths(section: Any, path: Path = ()) -> Iterator[Path]:
-    """The paths of all values, then those of the mappings that hold them, inner ones first."""
+    """The paths of all values; the path of a mapping comes after those of the values in it."""
     if isinstance(section, dict):
         for key, value in section.items():
             yield from _paths(value, (*path, key))

@@ -1,4 +1,4 @@
-"""What a study claims before it is run: comparisons, thresholds and trends. Imports neither torch nor scipy."""
+"""Claims that a study makes before it is run: comparisons, thresholds and trends. Imports neither torch nor scipy."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +13,9 @@ from .yaml_lines import Place
 Problem = tuple[Place, str]
 RELATIONS = ("better", "worse", "equivalent", "no worse")
 SCALES = ("linear", "log")
-DIVERGED = "diverged"  # the share of trials that diverged, as a metric of thresholds
+DIVERGED = "diverged"  # the fraction of trials that diverged, as a metric for thresholds
 KINDS = ("is", "below", "above", "rises", "falls")
-PAIR = ("variant", "against")  # what is compared with what
+PAIR = ("variant", "against")  # the two variants of a comparison
 KEYS = ("claim", "source", *PAIR, "gain_over", "metric", "mode", "margin", "scale", "in", *KINDS)
 
 
@@ -24,17 +24,16 @@ class Claim:
     """One claim.
 
     Attributes:
-        claim: It, in words.
-        source: Where it is made.
+        claim: The claim in words.
+        source: Its source.
         kind: `is` (a comparison), `below` or `above` (a threshold), `rises` or `falls` (a trend).
         value: `better`, `worse`, `equivalent` or `no worse`; the threshold; or the axis.
-        metric: What is measured: a metric, `diverged`, or what is `OF_TRAINING`.
-        mode: Which way is better, for a comparison.
-        variants: The variants compared, the second being what the first is compared with, and behind them the two whose
-            difference theirs is compared with, if there are such; the one that a threshold is about; or those along the
-            axis, in its order.
-        margin: Differences up to this do not matter, in powers of ten on a log scale; None where nobody has said.
-        log: Whether it is about the logarithms of values.
+        metric: A metric, `diverged`, or one of `OF_TRAINING`.
+        mode: `max` or `min`: whether higher or lower is better in a comparison.
+        variants: For a comparison, the variant and its reference, followed by the second pair if there is a
+            `gain_over`; for a threshold, the one variant; for a trend, the variants in the order of the axis.
+        margin: Differences up to the margin do not matter; in powers of ten on a log scale, None if not given.
+        log: Whether the claim is about logarithms.
     """
 
     claim: str
@@ -49,7 +48,7 @@ class Claim:
 
 
 def make_claims(study: Study) -> list[Claim]:
-    """The claims of a study that has no `claim_problems`."""
+    """The claims of a study that has no `claim_problems`, as objects."""
     return [_make(study, entry) for entry in study.claims]
 
 
@@ -70,30 +69,30 @@ def _make(study: Study, entry: dict[str, Any]) -> Claim:
 
 
 def _pair(study: Study, entry: dict[str, Any]) -> list[str]:
-    """A variant and what it is compared with: the baseline, unless it is said."""
+    """A variant and its reference, which is the baseline by default."""
     own = next(variant for variant in study.variants if variant.name == _name(entry["variant"]))
     return [own.name, _name(entry.get("against", study.baseline_of(own)))]
 
 
 def _name(value: Any) -> str:
-    """A variant's name as a claim says it: a number needs no quotes."""
+    """A variant's name as written in a claim, where a number needs no quotes."""
     return value if isinstance(value, str) else text(value)
 
 
 def _along(study: Study, axis: str, cell: dict[str, Any]) -> list[str]:
-    """The variants along an axis, the others being where a cell says, else at the baseline."""
+    """The variants along an axis; the other axes are at the values of `cell`, or else at the baseline."""
     values = next(own.values for own in study.vary_axes if own.name == axis)
     return [study.variant({**study.baseline, **cell, axis: value}).name for value in values]
 
 
 def _margin(study: Study, entry: dict[str, Any]) -> float | None:
-    """The claim's margin; the study's is that of its own metric, as it is measured."""
+    """The claim's margin, by default the study's, which applies only to the study's metric on a linear scale."""
     own = entry.get("metric", study.metric) == study.metric and entry.get("scale") != "log"
     return entry.get("margin", study.margin if own else None)
 
 
 def claim_problems(study: Study) -> list[Problem]:
-    """What is wrong with a study's claims, each with its place."""
+    """The problems of a study's claims, each with its place."""
     return [
         (("claims", place, *key), sentence)
         for place, entry in enumerate(study.claims)
@@ -103,7 +102,7 @@ def claim_problems(study: Study) -> list[Problem]:
 
 def _problems(study: Study, entry: Any) -> list[Problem]:
     if not isinstance(entry, dict) or not isinstance(entry.get("claim"), str):
-        return [((), "a claim is a mapping with its words under 'claim', and what is claimed.")]
+        return [((), "a claim must be a mapping with its sentence under 'claim', and the comparison to test.")]
     found: list[Problem] = []
 
     def refuse(key: str, what: str, value: Any, valid: Any) -> None:
@@ -115,13 +114,14 @@ def _problems(study: Study, entry: Any) -> list[Problem]:
     for key in entry:
         refuse(key, "key of a claim", key, KEYS)
     found += [
-        ((key,), f"{key!r} takes words, got {entry[key]!r}; put it in quotes.")
+        ((key,), f"{key!r} must be text, got {entry[key]!r}; put it in quotes.")
         for key in ("source", "metric")
         if not isinstance(entry.get(key, ""), str)
     ]
     kinds = [kind for kind in KINDS if kind in entry]
     if len(kinds) != 1:
-        return [*found, ((), f"a claim says one of {', '.join(KINDS)}; this one says {', '.join(kinds) or 'none'}.")]
+        got = ", ".join(kinds) or "none of them"
+        return [*found, ((), f"a claim must have exactly one of the keys {', '.join(KINDS)}; this one has {got}.")]
     (kind,) = kinds
     names = [variant.name for variant in study.variants]
     if kind in ("rises", "falls"):
@@ -130,7 +130,7 @@ def _problems(study: Study, entry: Any) -> list[Problem]:
         stray = {*PAIR, "gain_over", "margin"}
     else:
         if "variant" not in entry:
-            found.append(((), f"a claim with {kind!r} says under 'variant' which one; take of {', '.join(names)}."))
+            found.append(((), f"a claim with {kind!r} needs the key 'variant'; choose from {', '.join(names)}."))
         else:
             refuse("variant", "variant of a claim", _name(entry["variant"]), names)
         stray = {"in"} | (set() if kind == "is" else {"against", "gain_over", "margin"})
@@ -143,45 +143,41 @@ def _problems(study: Study, entry: Any) -> list[Problem]:
     elif kind in ("below", "above") and (
         not is_number(entry[kind]) or (entry.get("scale") == "log" and entry[kind] <= 0)
     ):
-        found.append(((kind,), f"a threshold is a number, above 0 on a log scale; got {entry[kind]!r}."))
+        found.append(((kind,), f"a threshold must be a number, above 0 on a log scale; got {entry[kind]!r}."))
     elif kind in ("below", "above") and entry.get("metric") == DIVERGED and not 0 <= entry[kind] <= 1:
-        found.append(((kind,), f"{DIVERGED!r} is a share; its threshold lies in [0, 1], got {entry[kind]!r}."))
+        found.append(((kind,), f"the threshold of {DIVERGED!r} must be in [0, 1], got {entry[kind]!r}."))
     if "scale" in entry:
         refuse("scale", "scale", entry["scale"], SCALES)
     if "mode" in entry:
         refuse("mode", "mode", entry["mode"], ("max", "min"))
-    found += [
-        ((key,), f"{key!r} says nothing for a claim with {kind!r}; take it out.") for key in entry if key in stray
-    ]
+    found += [((key,), f"{key!r} cannot be used in a claim with {kind!r}; remove it.") for key in entry if key in stray]
     if entry.get("metric") == DIVERGED and kind not in ("below", "above"):
-        found.append(
-            (("metric",), f"{DIVERGED!r}, the share of trials that diverged, is compared with thresholds alone.")
-        )
+        found.append((("metric",), f"{DIVERGED!r} requires a threshold; use 'below' or 'above' instead of {kind!r}."))
     if entry.get("metric") in OF_TRAINING and study.task != "fit":
-        found.append((("metric",), f"{entry['metric']!r} is recorded by the task 'fit' alone."))
+        found.append((("metric",), f"{entry['metric']!r} is only recorded by the task 'fit'; choose another metric."))
     return found
 
 
 def _comparison(study: Study, entry: dict[str, Any]) -> list[Problem]:
-    """What is wrong with a comparison beside names."""
+    """The problems of a comparison other than unknown names."""
     found: list[Problem] = []
     metric, margin = entry.get("metric", study.metric), _margin(study, entry)
     known = isinstance(metric, str) and is_known(metric)
     if metric != study.metric and not known and "mode" not in entry:
-        found.append((("metric",), f"which way is {metric!r} better? Say mode: max, or min."))
+        found.append((("metric",), f"whether {metric!r} should be high or low is unknown; add mode: max, or min."))
     if entry["is"] in ("equivalent", "no worse") and margin is None:
-        unit = ", in powers of ten" if entry.get("scale") == "log" else ""
-        found.append((("is",), f"nothing is {entry['is']} without a margin; give the claim one{unit}."))
+        unit = " in powers of ten" if entry.get("scale") == "log" else ""
+        found.append((("is",), f"the claim 'is: {entry['is']}' requires a margin; add 'margin'{unit} to the claim."))
     if "margin" in entry and not (is_number(margin) and margin > 0):
-        found.append((("margin",), f"'margin' is the smallest difference that matters, above 0; got {margin!r}."))
+        found.append((("margin",), f"'margin' must be a number above 0, got {margin!r}."))
     return found + _with_itself(study, entry)
 
 
 def _gain_over(study: Study, entry: dict[str, Any]) -> list[Problem]:
-    """What is wrong with the pair whose difference the claim's own is compared with."""
+    """The problems of a claim's second pair of variants."""
     other = entry["gain_over"]
     if not isinstance(other, dict) or "variant" not in other:
-        return [(("gain_over",), "'gain_over' is two more variants, {variant: NAME, against: NAME}.")]
+        return [(("gain_over",), "'gain_over' must name a second pair of variants: {variant: NAME, against: NAME}.")]
     found: list[Problem] = []
     names = [variant.name for variant in study.variants]
     for key, value in other.items():
@@ -192,7 +188,7 @@ def _gain_over(study: Study, entry: dict[str, Any]) -> list[Problem]:
             found.append((("gain_over", key), str(error)))
     found += [(("gain_over", *key), sentence) for key, sentence in _with_itself(study, other)]
     if not found and _name(entry.get("variant")) in names and _pair(study, other) == _pair(study, entry):
-        found.append((("gain_over",), "the difference is compared with itself; name two other variants."))
+        found.append((("gain_over",), "'gain_over' is the same pair as that of the claim; name two other variants."))
     return found
 
 
@@ -200,31 +196,31 @@ def _with_itself(study: Study, entry: dict[str, Any]) -> list[Problem]:
     """Refuse a variant that is compared with itself."""
     variant = next((v for v in study.variants if v.name == _name(entry.get("variant"))), None)
     if variant is not None and _name(entry.get("against", study.baseline_of(variant))) == variant.name:
-        return [(("variant",), f"{variant.name!r} is compared with itself; say against: another variant.")]
+        return [(("variant",), f"{variant.name!r} is compared with itself; set 'against' to another variant.")]
     return []
 
 
 def _fixed(study: Study, kind: str, entry: dict[str, Any]) -> list[Problem]:
-    """What is wrong with a trend's axis, and with where it is looked for: axes to values."""
+    """The problems of a trend's axis, and of `in`, which maps the other axes to values."""
     cell = entry.get("in", {})
     if not isinstance(cell, dict):
-        return [(("in",), "'in' maps axes to values, such as model.activation: relu.")]
+        return [(("in",), "'in' must map axes to values, such as model.activation: relu.")]
     axes = {axis.name: axis for axis in study.vary_axes}
     found: list[Problem] = []
     for name, value in cell.items():
         if name not in axes:
             found.append((("in", name), str(unknown("axis", name, axes))))
         elif name == entry[kind]:
-            found.append((("in", name), f"the trend goes along {name!r}; take it out of 'in'."))
+            found.append((("in", name), f"the trend is along {name!r}; remove it from 'in'."))
         elif not any(same(value, other) for other in axes[name].values):
             found.append((("in", name), str(unknown(f"value of {name}", text(value), map(text, axes[name].values)))))
     if found or not isinstance(entry[kind], str) or entry[kind] not in axes:
         return found
     if len(axes[entry[kind]].values) < 2:
-        return [((kind,), f"the axis {entry[kind]!r} has one value; a trend needs two.")]
+        return [((kind,), f"a trend needs at least two values, but the axis {entry[kind]!r} has one.")]
     names = [variant.name for variant in study.variants]
     missing = [name for name in _along(study, entry[kind], cell) if name not in names]
     if missing:
-        sentence = f"the study has no variant {missing[0]!r}, as it varies one axis at a time; leave 'in' out."
+        sentence = f"the study has no variant {missing[0]!r}, because it varies one axis at a time; remove 'in'."
         return [(("in",), sentence)]
     return []

@@ -1,4 +1,4 @@
-"""Study files: shipped ones by name, the user's own by path; what is wrong with one is said all at once, with lines."""
+"""Read study files, shipped ones by name and others by path; all problems are reported at once, with line numbers."""
 
 import re
 from collections import Counter
@@ -19,22 +19,22 @@ from .yaml_lines import Place, parse_value, read_yaml
 STUDIES = Path(__file__).parents[1] / "studies"
 NEEDED = ("base", "vary", "baseline", "metric")
 KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "baseline_per", "also", "tune", "claims")
-RESERVED = ("seed_everything", "task", "schema")  # the harness sets them itself
-# What else trials.csv has columns for.
+RESERVED = ("seed_everything", "task", "schema")  # set by the study, not by its base
+# Further columns of trials.csv.
 TRAINING_COLUMNS = (*OF_TRAINING, "train_seconds")
 COLUMNS = ("study", "key", "variant", "seed", "status", "reason", "metric", "value", *TRAINING_COLUMNS)
-# What table_tuned.csv has columns for, beside those whose names hold a `_`.
+# Columns of table_tuned.csv, besides those with a `_` in their name.
 TABLE_COLUMNS = ("variant", "n", "mean", "std", "baseline", "delta", "wins", "ties", "p", "mde", "verdict")
 
 
 def find_study(name: str) -> Path:
-    """The file of a shipped study by its name, or of the user's own by its path.
+    """The file of a shipped study given by name, or of another study given by path.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such study.
     """
     if name.endswith((".yaml", ".yml")):
-        require(Path(name).is_file(), f"there is no study file {name}.")
+        require(Path(name).is_file(), f"there is no study file {name}; check the path, or see bench list.")
         return Path(name)
     if name not in list_studies():
         raise unknown("study", name, list_studies())
@@ -42,25 +42,25 @@ def find_study(name: str) -> Path:
 
 
 def list_studies() -> list[str]:
-    """The names of the shipped studies."""
+    """Names of the shipped studies."""
     return sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 
 def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()) -> Study:
-    """A study from its file; what needs `zoo` to be checked is left to `benchmarks.running.planner`.
+    """Load a study from its file; `benchmarks.running.planner` checks what requires `zoo`.
 
     Args:
         name: See `find_study`.
-        seeds: Overrides the file's number of seeds.
-        settings: `dotted.key=value` each, laid over the file's base.
+        seeds: Overrides the number of seeds in the file.
+        settings: Settings `dotted.key=value` that override the base in the file.
 
     Raises:
-        StudyError: The file is not well formed.
-        InputError: There is no such study, or `seeds` or `settings` are wrong.
+        StudyError: The file is not valid.
+        InputError: There is no such study, or `seeds` or `settings` are invalid.
     """
     path = find_study(name)
     content, source, file_lines = read_yaml(path)
-    require(isinstance(content, dict), f"{path} must hold a mapping with {', '.join(NEEDED)}.")
+    require(isinstance(content, dict), f"{path} must contain a mapping with the keys {', '.join(NEEDED)}.")
     content.setdefault("name", path.stem)
     if problems := _shape(content):
         raise StudyError(path, problems, file_lines)
@@ -70,7 +70,7 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
         _lay_over(content, key, value)
         place = ("base", *key.split("."))
         lines = {p: line for p, line in lines.items() if p[: len(place)] != place}
-        # Sections above it that it has made are its own too.
+        # The sections that it created come from the option as well.
         lines |= {place[:n]: f"--set {setting}" for n in range(2, len(place) + 1) if place[:n] not in lines}
     if seeds is not None:
         require(seeds >= 1, f"--seeds must be at least 1, got {seeds}.")
@@ -85,21 +85,21 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     names = [variant.name for variant in made.variants]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
-        raise StudyError(path, [(("vary",), f"two variants would be called {twice[0]!r}; rename a label.")], lines)
+        raise StudyError(path, [(("vary",), f"two variants have the name {twice[0]!r}; rename a label.")], lines)
     if problems := claim_problems(made):
         raise StudyError(path, problems, lines)
     return made
 
 
 def split_setting(option: str, setting: str) -> tuple[str, Any]:
-    """`dotted.key=value` as its two halves.
+    """Split `dotted.key=value` into the key and the parsed value.
 
     Raises:
-        InputError: It has another form.
+        InputError: The setting does not have this form.
     """
     key, equals, value = setting.partition("=")
     well_formed = equals and re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", key)
-    require(bool(well_formed), f"{option} takes dotted.key=value, such as model.lr=0.01; got {setting!r}.")
+    require(bool(well_formed), f"{option} must have the form dotted.key=value, such as model.lr=0.01; got {setting!r}.")
     return key, parse_value(value)
 
 
@@ -107,17 +107,17 @@ def _lay_over(content: dict[str, Any], key: str, value: Any) -> None:
     for varied in (k for axis in _axes(content["vary"]) for k in axis.keys):
         if f"{key}.".startswith(f"{varied}."):
             raise InputError(
-                f"--set {key}: the study varies {varied!r}; --filter {varied}=VALUE selects among its values."
+                f"--set {key}: the study varies {varied!r}; use --filter {varied}=VALUE to select one of its values."
             )
-    require(key not in RESERVED, f"--set {key}: a study sets that itself; --seeds N says how many seeds.")
+    require(key not in RESERVED, f"--set {key}: this key cannot be set; use --seeds N to set the number of seeds.")
     try:
         set_dotted(content["base"], key, value)
     except KeyError as error:
-        raise InputError(f"--set {key}: {error.args[0]!r} is a plain value in the study's base.") from None
+        raise InputError(f"--set {key}: {error.args[0]!r} is a plain value in the base, not a section.") from None
 
 
 def _shape(content: dict[str, Any]) -> list[Problem]:
-    """What is wrong with single entries of a study file."""
+    """The problems of single entries of a study file."""
     problems: list[Problem] = []
 
     def check(good: bool, place: Place, sentence: str) -> None:
@@ -133,30 +133,28 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
     for key in content:
         refuses((key,), choose, "key of a study", key, KEYS)
     for key in NEEDED:
-        check(key in content, (), f"the study lacks the key {key!r}.")
+        check(key in content, (), f"the required key {key!r} is missing.")
     for key in ("base", "vary", "baseline"):
         good = isinstance(content.get(key, {1: 1}), dict) and content.get(key, {1: 1}) != {}
-        check(good, (key,), f"{key!r} must be a mapping, not empty.")
+        check(good, (key,), f"{key!r} must be a mapping with at least one entry.")
     if isinstance(content.get("base"), dict):
         for key in RESERVED:
-            check(
-                key not in content["base"], ("base", key), f"{key!r} has no place in 'base': the study sets it itself."
-            )
+            check(key not in content["base"], ("base", key), f"{key!r} cannot be set in 'base'; remove it.")
     for name, values in content["vary"].items() if isinstance(content.get("vary"), dict) else ():
         problems += _axis(name, values)
     name, seeds, margin = content.get("name", "x"), content.get("seeds", 1), content.get("margin", 1)
     good = isinstance(name, str) and bool(re.fullmatch(r"\w[\w.-]*", name))
-    check(good, ("name",), f"'name', or else the file's, must be letters, digits, '_', '-' and '.'; got {name!r}.")
+    check(good, ("name",), f"set 'name' to letters, digits, '_', '-' and '.' only, got {name!r}.")
     check(type(seeds) is int and seeds >= 1, ("seeds",), f"seeds must be at least 1, got {seeds}.")
     good = is_number(margin) and margin > 0
-    check(good, ("margin",), f"'margin' is the smallest difference that matters, a number above 0; got {margin!r}.")
+    check(good, ("margin",), f"'margin', the smallest difference that matters, must be above 0, got {margin!r}.")
     once = content.get("one_at_a_time", False)
     check(type(once) is bool, ("one_at_a_time",), f"'one_at_a_time' must be true or false, got {once!r}.")
     per = content.get("baseline_per")
     check(per is None or isinstance(per, str), ("baseline_per",), f"'baseline_per' must name an axis, got {per!r}.")
     also = content.get("also", [])
     good = isinstance(also, list) and all(isinstance(metric, str) for metric in also)
-    check(good, ("also",), f"'also' must list further metrics for the table, such as val/accuracy; got {also!r}.")
+    check(good, ("also",), f"'also' must be a list of further metrics, such as [val/accuracy]; got {also!r}.")
     claims = content.get("claims", [])
     check(isinstance(claims, list), ("claims",), f"'claims' must be a list of claims, got {claims!r}.")
     problems += _tune(content.get("tune", {}), content.get("metric", "loss"))
@@ -167,13 +165,13 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
 
 def _axis(name: str, values: Any, section: str = "vary") -> list[Problem]:
     if not isinstance(values, list | dict) or not values:
-        sentence = f"the axis {name!r} must list at least one value, or name groups of keys that move together."
+        sentence = f"the axis {name!r} must be a list of values, or a mapping of labels to groups of keys; not empty."
         return [((section, name), sentence)]
     problems: list[Problem] = []
     if isinstance(values, dict):
         for label, group in values.items():
             if not isinstance(group, dict):
-                sentence = f"{label!r} in the group {name!r} must be a mapping of dotted keys."
+                sentence = f"{label!r} in the group {name!r} must map dotted keys to values."
                 problems.append(((section, name, label), sentence))
         groups = {label: group for label, group in values.items() if isinstance(group, dict)}
         keys: list[tuple[Place, str]] = [((section, name, label), key) for label, g in groups.items() for key in g]
@@ -181,20 +179,20 @@ def _axis(name: str, values: Any, section: str = "vary") -> list[Problem]:
         keys = [((section, name), name)]
     for place, key in [((section, name), name), *keys]:
         if key in COLUMNS:
-            problems.append((place, f"{key!r} is a column of trials.csv; an axis must have another name."))
+            problems.append((place, f"{key!r} is a column of trials.csv; give the axis another name."))
     for place, key in keys:
         if not re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", key):
             problems.append((place, f"an axis must be a dotted key such as model.lr, got {key!r}."))
         if key in RESERVED:
-            problems.append((place, f"{key!r} cannot be varied: 'seeds' says how many seeds each variant runs with."))
+            problems.append((place, f"{key!r} cannot be varied; use 'seeds' to set the number of seeds."))
     seen: set[str] = set()
     shown: set[str] = set()
     for label, value in values.items() if isinstance(values, dict) else enumerate(values):
         if canonical(value) in seen:
-            problems.append(((section, name, label), f"the axis {name!r} holds {text(value)!r} twice; take one out."))
+            problems.append(((section, name, label), f"the axis {name!r} contains {text(value)!r} twice; remove one."))
         elif isinstance(values, list) and text(value) in shown:
             sentence = (
-                f"tables would show two values of the axis {name!r} as {text(value)!r}; make it a group, with labels."
+                f"two values of the axis {name!r} are both shown as {text(value)!r}; use a group with labels instead."
             )
             problems.append(((section, name, label), sentence))
         seen.add(canonical(value))
@@ -208,12 +206,10 @@ def _tune(tune: Any, metric: Any) -> list[Problem]:
     problems = [problem for name, values in tune.items() for problem in _axis(name, values, "tune")]
     for name in tune:
         if name in TABLE_COLUMNS or ("_" in name and "." not in name):
-            problems.append(
-                (("tune", name), f"{name!r} may be a column of tables; what is tuned must have another name.")
-            )
+            problems.append((("tune", name), f"{name!r} may be a column of the tables; tune a key with another name."))
     metric = metric.get("name") if isinstance(metric, dict) else metric
     if tune and isinstance(metric, str) and not metric.startswith("test/"):
-        sentence = f"values are chosen on validation, by the twin of a metric of the test split; {metric!r} is none."
+        sentence = f"'tune' requires a metric of the test split, such as test/accuracy; the metric is {metric!r}."
         problems.append((("tune",), sentence))
     return problems
 
@@ -226,35 +222,36 @@ def _metric(metric: Any, task: Any) -> list[Problem]:
         ]
     known = is_known(name)
     if mode is None and not known and (task != "fit" or not has_direction(name)):
-        return [(("metric",), f"which way is {name!r} better? Say metric: {{name: {name}, mode: max}}, or min.")]
+        unknown_mode = f"whether {name!r} should be high or low is unknown"
+        return [(("metric",), f"{unknown_mode}; write metric: {{name: {name}, mode: max}}, or mode: min.")]
     if mode is not None and mode not in ("max", "min"):
-        return [(("metric", "mode"), f"a metric's mode is max or min, got {mode!r}.")]
+        return [(("metric", "mode"), f"the mode of a metric must be max or min, got {mode!r}.")]
     if mode is not None and known and mode != direction(name):
-        return [(("metric", "mode"), f"{name} is better the other way; its mode is {direction(name)}.")]
+        return [(("metric", "mode"), f"the mode of {name} must be {direction(name)}, got {mode}.")]
     return []
 
 
 def _cells(study: dict[str, Any]) -> list[Problem]:
-    """What is wrong with how the entries of a study fit together."""
+    """The problems of entries that do not fit together."""
     problems: list[Problem] = []
     axes = _axes(study["vary"]) + _axes(study.get("tune", {}), "tune")
     owner: dict[str, str] = {}
     for axis in axes:
         for key in axis.keys:
             if owner.setdefault(key, axis.name) != axis.name:
-                sentence = f"{key!r} is varied twice, by {owner[key]!r} and {axis.name!r}."
+                sentence = f"{key!r} is varied by both {owner[key]!r} and {axis.name!r}; remove it from one."
                 problems.append(((axis.section, axis.name), sentence))
             try:
                 set_dotted(_copy(study["base"]), key, None)
             except KeyError as error:
                 problems.append(
-                    ((axis.section, axis.name), f"{key!r} goes through {error.args[0]!r}, a plain value in the base.")
+                    ((axis.section, axis.name), f"{key!r}: {error.args[0]!r} is a plain value in the base.")
                 )
     for name, grid in study.get("tune", {}).items():
         value = get_dotted(study["base"], name)
         if not any(same(value, other) for other in grid):
-            shown = "nothing" if value is None else text(value)
-            sentence = f"the base must set {name!r}, which is tuned, to one of the values listed here; it says {shown}."
+            shown = "not set" if value is None else text(value)
+            sentence = f"the base must set {name!r} to one of the values listed in 'tune'; it is {shown}."
             problems.append((("tune", name), sentence))
     values = {axis.name: axis.values for axis in axes if axis.section == "vary"}
     for name, value in study["baseline"].items():
@@ -266,21 +263,21 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
     for place, name in enumerate(study.get("also", [])):
         recorded = name in OF_TRAINING and study.get("task", "fit") == "fit"
         if (name in COLUMNS and not recorded) or name in owner or name in values:
-            problems.append((("also", place), f"{name!r} is another column of trials.csv; leave it out."))
+            problems.append((("also", place), f"{name!r} is already a column of trials.csv; remove it from 'also'."))
     for place, claim in enumerate(study.get("claims", [])):
         name = claim.get("metric") if isinstance(claim, dict) else None
         taken = {*COLUMNS, *owner, *values} - {*OF_TRAINING}
         if isinstance(name, str) and name != study["metric"] and name in taken:
-            sentence = f"{name!r} is another column of trials.csv; have the task return it under another name."
+            sentence = f"{name!r} is already a column of trials.csv; let the task return the metric under another name."
             problems.append((("claims", place, "metric"), sentence))
     per = study.get("baseline_per")
     if per is not None and per not in values:
         problems.append((("baseline_per",), str(unknown("axis in 'baseline_per'", str(per), values))))
     elif per is not None and len(values) == 1:
-        sentence = f"every variant would be its own baseline, as {per!r} is all that varies; leave it out."
+        sentence = f"every variant would be its own baseline, because only {per!r} varies; remove 'baseline_per'."
         problems.append((("baseline_per",), sentence))
     for name in values.keys() - study["baseline"].keys():
-        problems.append((("baseline",), f"the baseline must say which value of {name!r} it has."))
+        problems.append((("baseline",), f"'baseline' must give a value for {name!r}."))
     return problems
 
 

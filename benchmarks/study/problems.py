@@ -1,4 +1,4 @@
-"""What is wrong with a study, and where in its file."""
+"""Problems of a study, with their places in its file."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,21 +7,21 @@ from datamodules.errors import InputError
 
 from .yaml_lines import Place
 
-Problem = tuple[Place, str]  # where, and what is wrong
+Problem = tuple[Place, str]  # place and message
 
 
 class StudyError(InputError):
-    """Everything that is wrong with a study.
+    """All problems of a study.
 
     Args:
         source: The study.
-        problems: What is wrong, and where.
-        lines: Where each value stands: a line of the file, or the option that set it.
+        problems: The problems.
+        lines: Origin of each value: a line of the file, or the option that set it.
     """
 
     def __init__(self, source: Path | str, problems: Iterable[Problem], lines: Mapping[Place, int | str]) -> None:
         def where(place: Place) -> int | str:
-            """The line of a place, or of the nearest above it."""
+            """The line of a place, or of the nearest enclosing one."""
             return next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), 1)
 
         told = dict.fromkeys((where(place), sentence) for place, sentence in problems)

@@ -1,4 +1,4 @@
-"""A study is data: a base config, what varies, and how often. Imports neither torch nor lightning."""
+"""A study as data: a base config, the values that vary, and the number of seeds. Imports no torch or lightning."""
 
 import copy
 import itertools
@@ -15,20 +15,20 @@ from zoo.plain import Config, canonical
 
 from .yaml_lines import Dumper, Place
 
-# What the task fit records of each trial beside its metrics, and claims and `also` may be about.
+# Values besides metrics that the task `fit` records for each trial; claims and `also` may use them.
 OF_TRAINING = ("best_epoch", "epochs_run")
-OPTIONAL = ("baseline_per", "margin", "also", "tune", "claims")  # which a file leaves out where there is none
+OPTIONAL = ("baseline_per", "margin", "also", "tune", "claims")  # left out of the file if empty
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that varies.
+    """An axis of variation.
 
     Attributes:
-        name: A dotted key, or the name of a group of keys that move together.
-        values: What a cell holds for it: the value, or the label in a group.
-        settings: What each of them sets: dotted key to value.
-        section: Where a study file says it: `vary` or `tune`.
+        name: A dotted key, or the name of a group of keys that vary together.
+        values: Values of the axis; for a group, its labels.
+        settings: For each value, the dotted keys that it sets with their values.
+        section: Section of the study file: `vary` or `tune`.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Axis:
     section: str = "vary"
 
     def index(self, value: Any) -> int:
-        """The place of a value among those of the axis."""
+        """The index of a value on the axis."""
         return self._places[canonical(value)]
 
     @cached_property
@@ -46,14 +46,14 @@ class Axis:
 
     @classmethod
     def of(cls, name: str, values: Any, section: str = "vary") -> "Axis":
-        """An axis from a study file: a list of values, or a group's labels with the keys that each sets."""
+        """An axis from a study file: a list of values, or a mapping of labels to the keys that each sets."""
         if isinstance(values, dict):
             return cls(name, list(values), list(values.values()), section)
         return cls(name, values, [{name: value} for value in values], section)
 
     @property
     def keys(self) -> list[str]:
-        """The dotted keys that it sets, each once."""
+        """The dotted keys that the axis sets, without duplicates."""
         return list(dict.fromkeys(key for setting in self.settings for key in setting))
 
 
@@ -62,9 +62,9 @@ class Variant:
     """One cell of a study.
 
     Attributes:
-        name: How tables call it: the value, or with several axes all of them.
-        cell: Axis to value.
-        varied: The varied keys under their dotted names.
+        name: Name in tables: the value, or with several axes all values.
+        cell: Maps each axis to its value.
+        varied: Maps each varied dotted key to its value.
     """
 
     name: str
@@ -74,29 +74,29 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """A question as data.
+    """A study: one question, with everything needed to run it.
 
     Attributes:
-        name: The file's name without its ending, unless it says another.
-        base: The config that all trials share.
-        vary: The axes: a dotted key to its values, or the name of a group to labels, each with the keys that it sets.
-        baseline: The variant that the others are compared with: axis to value or label.
-        baseline_per: An axis each of whose values has its own baseline; null for none. Data sets always have.
-        metric: What is compared.
-        mode: Which way is better, `max` or `min`.
-        margin: The smallest difference in the metric that matters; None where nobody has said.
-        also: Further metrics that tables show, or what is `OF_TRAINING`.
-        tune: Dotted keys to grids of values; beside the study as it stands, each variant is compared at its own best
-            of them, chosen on validation.
-        claims: What is claimed before it is run; see `benchmarks.study.claims`.
-        seeds: How many seeds, counted from 0.
-        task: What a trial does; see `benchmarks.tasks`.
-        one_at_a_time: Vary each axis alone, the others at the baseline, in place of the full grid.
-        comment: The file's opening comment: question, command, cost and source.
-        lines: Where each value comes from: a line of the file, or the option that set it.
-        axes: What varies and what is tuned.
-        compared: The variants that tables compare, at the base's values of what is tuned.
-        variants: Those, and then the same at the other values of the grid: all that is run.
+        name: Name of the study; by default the file name without its extension.
+        base: Config shared by all trials.
+        vary: The axes. Maps a dotted key to its values, or the name of a group to labels with the keys that each sets.
+        baseline: The variant that the others are compared with; maps each axis to a value or label.
+        baseline_per: An axis each of whose values has its own baseline, or None. Each data set always has its own.
+        metric: Metric that is compared.
+        mode: `max` or `min`: whether higher or lower is better.
+        margin: The smallest difference in the metric that matters, or None.
+        also: Further metrics shown in tables; may include `OF_TRAINING`.
+        tune: Maps dotted keys to grids of values. An additional table compares the variants, each at its own best
+            value, chosen on validation data.
+        claims: Claims made before the study is run; see `benchmarks.study.claims`.
+        seeds: Number of seeds, starting from 0.
+        task: Task of a trial; see `benchmarks.tasks`.
+        one_at_a_time: Vary one axis at a time with the others at the baseline, instead of running the full grid.
+        comment: Opening comment of the file: question, command, cost and source.
+        lines: Origin of each value: a line of the file, or the option that set it.
+        axes: The axes of `vary` and `tune`.
+        compared: The variants that tables compare, with the tuned keys at their base values.
+        variants: All variants that are run: those compared, then the same at the other values of the grid.
     """
 
     name: str
@@ -134,32 +134,32 @@ class Study:
 
     @property
     def vary_axes(self) -> list[Axis]:
-        """What varies, without what is tuned."""
+        """The axes of `vary`, without those of `tune`."""
         return [axis for axis in self.axes if axis.section == "vary"]
 
     @property
     def data_axis(self) -> Axis | None:
-        """The axis along which the data set varies, if one does: each data set has its own baseline."""
+        """The axis along which the data set varies, or None. Each data set has its own baseline."""
         return next((axis for axis in self.vary_axes if {"data", "data.name"} & {*axis.keys}), None)
 
     @property
     def block_axes(self) -> list[str]:
-        """The axes each of whose values has its own baseline: that of the data set, and `baseline_per`."""
+        """The axes whose values each have their own baseline: the data axis and `baseline_per`."""
         data = self.data_axis
         return [axis.name for axis in self.vary_axes if axis is data or axis.name == self.baseline_per]
 
     def baseline_of(self, variant: Variant) -> str:
-        """The name of the variant that another is compared with: the baseline, at the other's place on `block_axes`."""
+        """The name of a variant's baseline, which has the same values on `block_axes`."""
         return self.variant(self.baseline | {name: variant.cell[name] for name in self.block_axes}).name
 
     def tuned(self, variant: Variant) -> list[Variant]:
-        """A variant that is compared, at each value of the grid, itself among them; none where nothing is tuned."""
+        """A compared variant at each point of the tuning grid, including itself; empty if nothing is tuned."""
         grid = itertools.product(*self.tune.values()) if self.tune else ()
         return [self.variant(variant.cell | dict(zip(self.tune, values, strict=True))) for values in grid]
 
     @property
     def tuning_metric(self) -> str:
-        """What the values of the grid are chosen by: the metric's twin on validation."""
+        """The metric by which tuned values are chosen: the study's metric on validation data."""
         return f"val/{self.metric.rpartition('/')[2]}"
 
     @property
@@ -169,20 +169,20 @@ class Study:
 
     @property
     def cost(self) -> str:
-        """What the opening comment says after `Cost:`, up to `Source:`; empty where it says nothing."""
+        """The text of the opening comment between `Cost:` and `Source:`; empty if there is none."""
         words = " ".join(line.removeprefix("#").strip() for line in self.comment.splitlines())
         found = re.search(r"\bCost: (.*?)(?= *\bSource:|$)", words)
         return found[1].strip() if found else ""
 
     @property
     def further_metrics(self) -> list[str]:
-        """What tables of trials show beside the metric that is compared."""
+        """Metrics in the table of trials besides the one that is compared."""
         names = (name for name, _ in self.metrics() if name != self.metric)
         return list(dict.fromkeys(names))
 
     @property
     def measures_time(self) -> bool:
-        """Whether trials measure time, so that they should not run beside one another."""
+        """Whether trials measure time, so that they should run one at a time."""
         timed = (is_timing(name) and not name.endswith("bytes") for name, _ in self.metrics())
         on = get_dotted(self.base, "callbacks.throughput") not in (None, False)
         return (
@@ -190,7 +190,7 @@ class Study:
         )
 
     def metrics(self) -> list[tuple[str, Place]]:
-        """All metrics that trials must measure, and where the study says so."""
+        """All metrics that trials must measure, each with its place in the study."""
         also: list[tuple[str, Place]] = [
             (name, ("also", place)) for place, name in enumerate(self.also) if name not in OF_TRAINING
         ]
@@ -203,7 +203,7 @@ class Study:
         return [(self.metric, ("metric",)), *also, *tuned, *claimed]
 
     def to_file(self) -> str:
-        """The study as a file that holds all of it, which runs as well."""
+        """The complete study as the text of a study file."""
         keys: tuple[str, ...] = ("name", "task", "base", "vary", "one_at_a_time", "tune", "seeds", "baseline")
         keys += ("baseline_per", "metric", "margin", "also", "claims")
         content = {key: getattr(self, key) for key in keys} | {"metric": {"name": self.metric, "mode": self.mode}}
@@ -211,9 +211,9 @@ class Study:
         return self.comment + yaml.dump(content, Dumper=Dumper, sort_keys=False)
 
     def config(self, variant: Variant) -> Config:
-        """The config of a variant as written, without a seed."""
+        """The unresolved config of a variant, without a seed."""
         config = copy.deepcopy(self.base)
-        # A whole section first, then what lies within it.
+        # Set whole sections before the keys within them.
         for key, value in sorted(variant.varied.items(), key=lambda item: item[0].count(".")):
             set_dotted(config, key, copy.deepcopy(value))
         return config
@@ -228,7 +228,7 @@ class Study:
         return [self.baseline, *({**self.baseline, k: v} for k, v in others if not same(v, self.baseline[k]))]
 
     def variant(self, cell: dict[str, Any]) -> Variant:
-        """The variant of a cell: axis to value, in whatever order; what is tuned is at the base's value by default."""
+        """The variant of a cell, which maps axes to values in any order; tuned keys default to their base values."""
         fixed = {name: get_dotted(self.base, name) for name in self.tune}
         cell = {axis.name: (fixed | cell)[axis.name] for axis in self.axes}
         varied: dict[str, Any] = {}
@@ -237,7 +237,7 @@ class Study:
         return Variant(self.name_of(cell, self.vary), cell, varied)
 
     def name_of(self, cell: dict[str, Any], shown: Iterable[str]) -> str:
-        """What tables call a cell, by some of the axes; beside those, by what is tuned away from the base's value."""
+        """The name of a cell in tables: its values on the `shown` axes, and tuned values that differ from the base."""
         labels, shown = _labels([axis.name for axis in self.axes]), list(shown)
         if len(shown) == 1:
             words = [text(cell[shown[0]])]
@@ -250,10 +250,10 @@ class Study:
 
 
 def set_dotted(config: Config, key: str, value: Any) -> None:
-    """Set `a.b.c` in nested sections, making those that are not there; `model: mlp` is short for `model.name: mlp`.
+    """Set `a.b.c` in nested sections, creating missing ones; `model: mlp` is short for `model.name: mlp`.
 
     Raises:
-        KeyError: The key goes through a plain value; the argument is that value's dotted key.
+        KeyError: A part of the path is a plain value; the argument is that value's dotted key.
     """
     *path, last = key.split(".")
     section = config
@@ -270,7 +270,7 @@ def set_dotted(config: Config, key: str, value: Any) -> None:
 
 
 def get_dotted(config: Config, key: str) -> Any:
-    """What stands at `a.b.c` in nested sections; None where nothing does."""
+    """The value at `a.b.c` in nested sections; None if there is none."""
     value: Any = config
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -278,12 +278,12 @@ def get_dotted(config: Config, key: str) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two plain values are one; unlike for ==, true is not 1."""
+    """Whether two plain values are equal; unlike with ==, true is not equal to 1."""
     return canonical(a) == canonical(b)
 
 
 def text(value: Any) -> str:
-    """A value as tables show it."""
+    """A value as shown in tables."""
     if isinstance(value, dict):  # a whole section: its name first
         rest = (f"{k}={text(v)}" for k, v in value.items() if k != "name")
         return " ".join([*([text(value["name"])] if "name" in value else []), *rest])
@@ -291,6 +291,6 @@ def text(value: Any) -> str:
 
 
 def _labels(names: list[str]) -> dict[str, str]:
-    """The last part of each dotted name, or all of it where two would be alike; `model.name` is called model."""
+    """The last part of each dotted name, or the full name if that is ambiguous; `model.name` is shown as model."""
     short = {name: name.removesuffix(".name").rpartition(".")[2] for name in names}
     return {k: v if list(short.values()).count(v) == 1 else k for k, v in short.items()}

@@ -1,4 +1,4 @@
-"""YAML with the line of each value, so that a refusal can name it."""
+"""YAML with the line of each value, for error messages."""
 
 import math
 import re
@@ -13,10 +13,10 @@ Place = tuple[str | int, ...]  # keys and list positions from the top: ("vary", 
 
 
 def read_yaml(path: Path) -> tuple[Any, str, dict[Place, int]]:
-    """The content of a YAML file, its text, and the line on which each value stands.
+    """Read a YAML file: its content, its text, and the line of each value.
 
     Raises:
-        InputError: The file cannot be read or parsed, gives a key twice, or holds what is no plain value.
+        InputError: The file cannot be read or parsed, has a duplicate key, or contains a value that is not plain.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -29,30 +29,30 @@ def read_yaml(path: Path) -> tuple[Any, str, dict[Place, int]]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not readable as YAML: {error}") from None
+        raise InputError(f"{path} is not valid YAML: {error}") from None
     except RecursionError:
-        raise InputError(f"{path} holds a value that refers to itself.") from None
+        raise InputError(f"{path} contains an alias that refers to itself; remove it.") from None
     except NotPlainError as error:
         raise InputError(f"{path}, line {lines.get(error.place, 1)}: {error}") from None
 
 
 def parse_value(text: str) -> Any:
-    """A value from the command line, read as in a file.
+    """Parse a value from the command line as in a YAML file.
 
     Raises:
-        InputError: It is no YAML, or no plain value.
+        InputError: The text is not valid YAML, or not a plain value.
     """
     try:
         return plain(yaml.load(text, Loader))
     except (yaml.YAMLError, RecursionError):
-        raise InputError(f"{text!r} is not readable as a value (YAML).") from None
+        raise InputError(f"{text!r} is not a valid YAML value; quote text with special characters.") from None
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.2 in what people trip over: `on`, `off`, `yes` and `no` are text, and 1e-3 is a number."""
+    """A loader with two rules of YAML 1.2: `on`, `off`, `yes` and `no` are text, and 1e-3 is a number."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """As in the base, which lets a ValueError out where a date or a number is none."""
+        """As in the base class, which does not catch the ValueError of an invalid date or number."""
         try:
             return super().construct_object(node, deep)
         except ValueError as error:
@@ -60,7 +60,7 @@ class Loader(yaml.SafeLoader):
 
 
 class Dumper(yaml.SafeDumper):
-    """Puts in quotes what `Loader` would take for a number."""
+    """A dumper that quotes text which `Loader` would parse as a number."""
 
 
 Loader.yaml_implicit_resolvers = {
@@ -76,7 +76,7 @@ for _class in (Loader, Dumper):
 
 
 class NotPlainError(InputError):
-    """A value that has no place in a config; `place` says where it stands."""
+    """A value that is not allowed in a config, found at `place`."""
 
     def __init__(self, sentence: str, place: Place) -> None:
         super().__init__(sentence)
@@ -84,10 +84,10 @@ class NotPlainError(InputError):
 
 
 def plain(value: Any, place: Place = ()) -> Any:
-    """A YAML value as dicts with text keys, lists, text, finite numbers, booleans and null.
+    """Check that a YAML value consists of dicts with text keys, lists, text, finite numbers, booleans and null.
 
     Raises:
-        NotPlainError: Anything else, such as a date.
+        NotPlainError: The value contains anything else, such as a date.
     """
     if isinstance(value, dict):
         for key in value:
@@ -97,14 +97,14 @@ def plain(value: Any, place: Place = ()) -> Any:
     if isinstance(value, list):
         return [plain(v, (*place, index)) for index, v in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
-        raise NotPlainError(f"{value} is not a finite number; null stands for none.", place)
+        raise NotPlainError(f"{value} is not a finite number; use null for no value.", place)
     if value is not None and not isinstance(value, str | int | float):
-        raise NotPlainError(f"{value} is no text, number, true, false or null; put text in quotes.", place)
+        raise NotPlainError(f"{value} is not text, a number, true, false or null; put text in quotes.", place)
     return value
 
 
 def _walk(path: Path, node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> None:
-    """Note the lines of a node and all below; SafeLoader itself lets the last of two equal keys win in silence."""
+    """Record the lines of a node and its children; reports duplicate keys, which SafeLoader silently overwrites."""
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             lines[(*place, index)] = child.start_mark.line + 1

@@ -54,7 +54,10 @@ metric: test/accuracy
         ({"test/accuracy": "test/acuracy"}, ["line 19: unknown metric 'test/acuracy'. Did you mean 'test/accuracy'?"]),
         ({"iris": "diabetes"}, ["line 19: unknown metric 'test/accuracy'."]),
         ({"test/accuracy": "gap/accuracy"}, ["line 19: unknown metric 'gap/accuracy'."]),
-        ({"test/accuracy": "{name: gap/accuracy, mode: max}"}, ["line 19: gap/accuracy is better the other way"]),
+        (
+            {"test/accuracy": "{name: gap/accuracy, mode: max}"},
+            ["line 19: the mode of gap/accuracy must be min, got max"],
+        ),
         (
             {"test/accuracy": "gap/acuracy", "vary:": "  callbacks: {generalization_gap: true}\nvary:"},
             ["line 20: unknown metric 'gap/acuracy'. Did you mean 'gap/accuracy'?"],

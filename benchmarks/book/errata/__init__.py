@@ -1,6 +1,6 @@
-"""Figures that the textbook chapter prints wrong, computed anew, and the page that says so.
+"""Errata of the textbook chapter: wrong numbers are recomputed and listed in docs/errata.md.
 
     python -m benchmarks.book.errata
 
-writes docs/errata.md. `tests/zoo/test_chapter_numbers.py` asserts on the same functions that the page is rendered from.
+writes the page. `tests/zoo/test_chapter_numbers.py` tests the functions from which it is rendered.
 """

@@ -1,4 +1,4 @@
-"""Writes docs/errata.md."""
+"""Write docs/errata.md."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ def main() -> int:
     """Write the page."""
     FILE.parent.mkdir(exist_ok=True)
     write_atomically(FILE, page())
-    print(f"{FILE.name} is written.")
+    print(f"wrote {FILE.name}")
     return 0
 
 

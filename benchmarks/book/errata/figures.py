@@ -1,4 +1,4 @@
-"""The right figures, each computed with this project's own parts."""
+"""The correct numbers, computed with this project's own code."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from zoo.config import read_config
 from zoo.parts.initializers import initialize
 from zoo.parts.layers import NORMS, make_norm
 
-N_DRAWS = 10  # of initial weights, for gradients
+N_DRAWS = 10  # draws of initial weights for gradients
 
 
 def numpy_mlp() -> tuple[NDArray, NDArray]:
@@ -31,7 +31,7 @@ def numpy_mlp() -> tuple[NDArray, NDArray]:
 
 
 def robust_mlp_parameters() -> tuple[int, int]:
-    """All parameters of the chapter's RobustMLP, and how many of them are its batch norms'."""
+    """The number of parameters of the chapter's RobustMLP, and the number of those in its batch norms."""
     model = zoo.create_model("robust_mlp", input_shape=(10,), num_classes=3)
     norms = [m for m in model.modules() if isinstance(m, tuple(type(make_norm(name, 1)) for name in NORMS))]
     return sum(p.numel() for p in model.parameters()), sum(p.numel() for m in norms for p in m.parameters())
@@ -41,8 +41,8 @@ def xavier_stds(n_in: int, n_out: int) -> dict[str, float]:
     """The standard deviations of the weights that `xavier_normal` and `xavier_fan_in_normal` draw.
 
     Args:
-        n_in: Inputs of the linear layer.
-        n_out: Its outputs.
+        n_in: Number of inputs of the linear layer.
+        n_out: Number of outputs.
     """
     found = {}
     for name in ("xavier_normal", "xavier_fan_in_normal"):
@@ -55,22 +55,22 @@ def xavier_stds(n_in: int, n_out: int) -> dict[str, float]:
 
 
 class Gradient(NamedTuple):
-    """How large a layer's gradient is: the mean of its elements' absolute values, and its norm."""
+    """The size of a layer's gradient: the mean absolute value of its elements, and its norm."""
 
     mean: float
     norm: float
 
 
 def first_gradients(config: str, n_draws: int = N_DRAWS, **hparams: Any) -> list[Gradient]:
-    """The gradient of the first layer's weights in fresh 12-layer nets with 15 classes, one a draw.
+    """The gradient of the first layer's weights in untrained 12-layer nets with 15 classes, one per draw.
 
-    A draw is of weights and a batch: 64 inputs of 64 features N(0, 1), and random classes. The chapter's texts are
-    private.
+    Each draw consists of weights and a batch of 64 inputs with 64 features N(0, 1) and random classes, because the
+    chapter's texts are private.
 
     Args:
-        config: The shipped config whose model it is.
-        n_draws: How many draws.
-        **hparams: What is different in the model.
+        config: The shipped config of the model.
+        n_draws: Number of draws.
+        **hparams: Hyperparameters that override those of the config.
     """
     found = []
     for seed in range(n_draws):

@@ -1,4 +1,4 @@
-"""docs/errata.md, as text."""
+"""The text of docs/errata.md."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -11,13 +11,13 @@ BATCH_SIZES = (32, 200)
 
 
 class Erratum(NamedTuple):
-    """One figure that is wrong, in words.
+    """One erratum.
 
     Attributes:
-        where: Where the chapter prints it.
-        printed: What it prints, and then what is right, as rows of a table: what, printed, right.
-        how: How the right one was computed.
-        why: Where the wrong one comes from, or what follows.
+        where: Place in the chapter.
+        printed: Rows of a table: quantity, printed value, correct value.
+        how: How the correct value was computed.
+        why: Origin of the wrong value, or its consequences.
     """
 
     where: str

@@ -1,8 +1,8 @@
-"""The chapter's training loop on pure noise, many times over: which best losses can it reach?
+"""Many runs of the chapter's training loop on pure noise, to find the range of its best loss.
 
 Adam at 1e-3, CosineAnnealingLR(T_max=50), clipping at norm 1, patience 5; Linear(10, 64) > ReLU > Linear(64, 1), mean
-squared error. Seed 42 draws 200 training and 50 validation points. The model was built before that, so its weights are
-unknown.
+squared error. Seed 42 draws 200 training and 50 validation points. The model was created before the seed was set, so
+its weights are unknown.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ import zoo
 from zoo.config import read_config
 
 EPOCHS, PATIENCE, LR = 50, 5, 1e-3
-N_RUNS = 100  # for each size of batches
+N_RUNS = 100  # per batch size
 
 
 @dataclass(frozen=True)
 class Runs:
-    """How many runs came out.
+    """Results of several runs.
 
     Attributes:
-        best: The best validation loss of each, (n,).
-        epochs: The epochs that each ran before it stopped, (n,).
+        best: Best validation loss of each run, (n,).
+        epochs: Number of epochs of each run until it stopped, (n,).
     """
 
     best: Tensor
@@ -40,7 +40,7 @@ def noise() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def learning_rates(n: int) -> tuple[list[float], list[float]]:
-    """The learning rate of the first n epochs, as it is before and after the schedule's step at the end of each."""
+    """The learning rate in the first n epochs, before and after the schedule's step at the end of each epoch."""
     optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=LR)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=EPOCHS)
     before, after = [], []
@@ -54,13 +54,13 @@ def learning_rates(n: int) -> tuple[list[float], list[float]]:
 
 @cache
 def run(batch_size: int, n: int = N_RUNS) -> Runs:
-    """Train n nets with initial weights and data orders of their own, all as one, in double precision.
+    """Train n nets at once in double precision, each with its own initial weights and data order.
 
-    Adam treats each weight by itself, so a stack of nets under one Adam is as many nets, each under its own.
+    Adam updates each weight independently, so one optimizer for stacked nets is equivalent to one optimizer per net.
 
     Args:
-        batch_size: Of training, in each epoch's own order; 200 is all at once.
-        n: How many.
+        batch_size: Training batch size; 200 is the full batch.
+        n: Number of nets.
     """
     x, y, x_val, y_val = (part.double() for part in noise())
     parameters = _initial(n)
@@ -82,7 +82,7 @@ def run(batch_size: int, n: int = N_RUNS) -> Runs:
 
 
 def stop_early(curves: Tensor) -> Runs:
-    """What patience leaves of validation curves (n, epochs): a run ends when its best loss is 5 epochs old."""
+    """Apply early stopping to validation curves (n, epochs): a run ends 5 epochs after its best loss."""
     best = curves.cummin(1)
     age = torch.arange(curves.shape[1]) - best.indices
     ends = torch.where(age >= PATIENCE, 1, 0).cumsum(1).clamp(max=1).logical_not().sum(1).clamp(max=curves.shape[1] - 1)
@@ -90,21 +90,21 @@ def stop_early(curves: Tensor) -> Runs:
 
 
 def _initial(n: int) -> list[nn.Parameter]:
-    """The parameters of n fresh regression nets, each stacked, (n, ...)."""
+    """The stacked parameters of n untrained regression nets, (n, ...)."""
     model = zoo.create_model(**read_config("regression_mlp")["model"], input_shape=(10,), num_classes=1)
     linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     nets = []
     with torch.random.fork_rng(devices=[]):
         for seed in range(n):
             torch.manual_seed(seed)
-            for linear in linears:  # as in a new model, which takes a hundred times as long
+            for linear in linears:  # same as creating a new model, but a hundred times faster
                 linear.reset_parameters()
             nets.append([p.detach().double() for p in model.parameters()])
     return [nn.Parameter(torch.stack(own)) for own in zip(*nets, strict=True)]
 
 
 def _forward(parameters: list[nn.Parameter], x: Tensor) -> Tensor:
-    """Outputs (n, B, 1) of n nets on inputs (n, B, 10)."""
+    """Outputs (n, B, 1) of n nets for inputs (n, B, 10)."""
     w1, b1, w2, b2 = parameters
     return torch.baddbmm(b2[:, None], F.relu(torch.baddbmm(b1[:, None], x, w1.mT)), w2.mT)
 

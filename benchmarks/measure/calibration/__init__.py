@@ -1,9 +1,10 @@
-"""Do intervals cover, and verdicts err, as often as they say? A simulation of studies whose truth is known.
+"""Coverage of intervals and error rates of verdicts, estimated by simulating studies whose true effects are known.
 
     python -m benchmarks.measure.calibration [--simulations N] [--write]
 
-Each simulated study has ten variants, the first being the baseline of the other nine, and goes through the functions of
-`benchmarks.stats`; of some, `summarize` itself must say the same. With normal errors, for which the methods are made,
-intervals must cover .95 and errors stay below .05, within three Monte Carlo errors, or the exit status is 1. What other
-errors do to them is reported as it comes. Differences are in sds of the paired differences.
+Each simulated study has ten variants, of which the first is the baseline, and is analysed with the functions of
+`benchmarks.stats`; a sample is also analysed with `summarize`, which must give the same results. With normal errors,
+which the methods assume, intervals must have coverage .95 and error rates of at most .05, within three Monte Carlo
+errors; otherwise the exit status is 1. The results for other error distributions are only reported. Differences are in
+sds of the paired differences.
 """

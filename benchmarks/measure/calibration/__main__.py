@@ -21,7 +21,7 @@ SEEDS, SIMULATIONS = (3, 5, 10), 60_000
 
 
 class Row(NamedTuple):
-    """What came out for each number of seeds, and what must: `= .95`, `≤ .05` or nothing."""
+    """Results for each number of seeds, and the required bound: `= .95`, `≤ .05` or none."""
 
     errors: str
     what: str
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether all lies within the bound, but for three Monte Carlo errors."""
+        """Whether all results are within the bound, up to three Monte Carlo errors."""
         if not self.bound:
             return True
         side, limit = self.bound.split()
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 def rows(errors: Errors, place: int, studies: int) -> Iterator[Row]:
-    """What came out for one kind of errors, which is the same whenever it is asked."""
+    """Results for one error distribution; deterministic."""
     by_seeds = [list(measure(errors, n, studies, np.random.default_rng([place, n]))) for n in SEEDS]
     for cells in zip(*by_seeds, strict=True):
         what, _, bound = cells[0]
@@ -51,17 +51,17 @@ def rows(errors: Errors, place: int, studies: int) -> Iterator[Row]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table, and write it if asked to; 1 if something that is promised does not hold."""
+    """Print the table, and write it with `--write`; returns 1 if a bound is violated."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=SIMULATIONS, help="studies a cell (default: %(default)s)")
+    parser.add_argument("--simulations", type=int, default=SIMULATIONS, help="studies per cell (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/README.md")
     args = parser.parse_args(argv)
     checked = max(2, args.simulations // 1000)
-    lines = [f"| errors | how often | {' | '.join(f'{n} seeds' for n in SEEDS)} | must be |"]
+    lines = [f"| errors | rate | {' | '.join(f'{n} seeds' for n in SEEDS)} | must be |"]
     lines.append("| --- | --- |" + " --: |" * (len(SEEDS) + 1))
     print(*lines, sep="\n", flush=True)
     failed, differ = [], 0
-    gc.freeze()  # multipletests collects garbage at each call, which takes 50 ms with all that is imported
+    gc.freeze()  # multipletests calls gc.collect(), which takes 50 ms with all imported modules
     try:
         for place, errors in enumerate(ALL):
             for row in rows(errors, place, args.simulations):
@@ -73,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.unfreeze()
     total = checked * len(ALL) * len(SEEDS)
     said = (
-        f"{args.simulations:,} simulated studies a cell, Monte Carlo errors in brackets. Of {total} further ones "
-        f"`summarize` itself said the same as the functions that it calls of {total - differ}."
+        f"{args.simulations:,} simulated studies per cell, Monte Carlo errors in brackets. In {total} further studies, "
+        f"`summarize` agreed with the functions that it calls in {total - differ}."
     )
     print(f"\n{said}")
     if args.write:

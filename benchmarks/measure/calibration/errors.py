@@ -1,4 +1,4 @@
-"""How the values of simulated studies scatter over seeds."""
+"""Error distributions of simulated studies."""
 
 import math
 from collections.abc import Callable
@@ -9,19 +9,19 @@ import numpy as np
 from ...stats.paired import Array
 
 Shape = tuple[int, int, int]  # seeds, studies, variants
-IMAGES, DOUBTFUL = 359, 10  # test images of the digits, and those of them that not every run gets right
+IMAGES, DOUBTFUL = 359, 10  # test images of the digits, and how many of them are not always classified correctly
 
 
 class Errors(NamedTuple):
-    """How the values of a study scatter over seeds.
+    """An error distribution of a study over seeds.
 
     Attributes:
-        name: In words.
-        draw: From a generator and a shape, values of variants that all have the same mean; the first is the baseline.
-        mean: That mean.
-        sd: Of the difference of a variant and the baseline.
-        bound: Whether the statistics promise anything of them.
-        counts: Whether values are counts of something, so that differences may all be equal.
+        name: Name in the table.
+        draw: Draws values of variants with equal means from a generator and a shape; the first is the baseline.
+        mean: The mean of all variants.
+        sd: Standard deviation of the difference of a variant from the baseline.
+        bound: Whether the methods guarantee their error rates for this distribution.
+        counts: Whether values are counts, so that all differences may be equal.
     """
 
     name: str
@@ -33,28 +33,28 @@ class Errors(NamedTuple):
 
 
 def skewed(rng: np.random.Generator, shape: Shape) -> Array:
-    """Variants with now and then a bad seed: exponential errors to below. The baseline's are normal, as large."""
+    """Variants with occasional bad seeds: negative exponential errors. The baseline has normal errors of equal sd."""
     values = 1 - rng.exponential(size=shape)
     values[..., 0] = rng.normal(size=shape[:2])
     return values
 
 
 def most_skewed(rng: np.random.Generator, shape: Shape) -> Array:
-    """The same with a baseline that does not scatter, so that differences are as skewed as the variants."""
+    """The same with a constant baseline, so that differences are as skewed as the variants."""
     values = 1 - rng.exponential(size=shape)
     values[..., 0] = 0
     return values
 
 
 def accuracies(rng: np.random.Generator, shape: Shape) -> Array:
-    """Shares of test images that are right, .97 on average; half of them are for all variants of a seed alike."""
+    """Accuracies with mean .97; half of the images have the same result for all variants of a seed."""
     right = rng.binomial(IMAGES, 0.97, (*shape[:2], 1))
     still, now = rng.binomial(right, 0.5 + 0.5 * 0.97, shape), rng.binomial(IMAGES - right, 0.5 * 0.97, shape)
     return np.concatenate([right, (still + now)[..., 1:]], axis=2) / IMAGES
 
 
 def in_doubt(rng: np.random.Generator, shape: Shape) -> Array:
-    """Shares of images of which nearly all are always right or always wrong; so activations scatter on the digits."""
+    """Accuracies in which only a few images vary, as observed for activations on the digits."""
     return (340 + rng.binomial(DOUBTFUL, 0.9, shape)) / IMAGES
 
 

@@ -1,4 +1,4 @@
-"""Simulated studies, and how often what `benchmarks.stats` says of them is right."""
+"""Simulated studies, and how often the results of `benchmarks.stats` for them are correct."""
 
 import itertools
 import math
@@ -17,36 +17,36 @@ from ...study.study import Study
 from .errors import Errors
 
 COMPARISONS = 9
-NOISE = 1e-9  # differences less apart are equal ones of counts
-MARGIN = 3.0  # so wide that the equivalence test reaches its level with three seeds
+NOISE = 1e-9  # counts whose differences vary by less are equal
+MARGIN = 3.0  # wide enough for the equivalence test to reach its level with three seeds
 
 
 class Share(NamedTuple):
-    """How often something happens, and the Monte Carlo error of that."""
+    """A rate and its Monte Carlo error."""
 
     mean: float
     error: float
 
 
 def share(happened: ArrayLike) -> Share:
-    """How often something happened; `happened` is (studies,) or (studies, comparisons), of which one study's depend."""
+    """The rate of an event; `happened` is (studies,) or (studies, comparisons), dependent within a study."""
     x = np.asarray(happened, dtype=float)
     each = x.reshape(len(x), -1).mean(axis=1)
     return Share(float(each.mean()), float(each.std() / math.sqrt(len(each))))
 
 
 def covered(x: Array, truth: float) -> NDArray[np.bool_]:
-    """Whether t intervals of the mean hold the truth, from (seeds, studies, k) to (studies, k)."""
+    """Whether t intervals of the mean cover the true mean, (seeds, studies, k) to (studies, k)."""
     low, high = paired.t_interval(x.reshape(len(x), -1), CONFIDENCE)
     return ((low <= truth) & (truth <= high)).reshape(x.shape[1:])
 
 
 def verdicts(d: Array, margin: float | None = None) -> NDArray[np.str_]:
-    """What `summarize` says of differences, from (seeds, studies, k) to (studies, k)."""
+    """Verdicts of `summarize` for differences, (seeds, studies, k) to (studies, k)."""
     flat, shape = paired.level(d.reshape(len(d), -1), NOISE), d.shape[1:]
     p = paired.t_test(flat).reshape(shape)
     p_tost = paired.tost(flat, margin) if margin else np.full(p.size, np.nan)
-    for study in np.flatnonzero((p < ALPHA).any(axis=1)):  # elsewhere Holm, who only raises a p, changes nothing
+    for study in np.flatnonzero((p < ALPHA).any(axis=1)):  # Holm's correction only raises p values
         p[study] = multipletests(p[study], method="holm")[1]
     gain, zeros = paired.moments(flat)[1], itertools.repeat(0)
     said = map(verdict, gain.tolist(), p.ravel().tolist(), p_tost.tolist(), zeros, zeros)
@@ -54,29 +54,29 @@ def verdicts(d: Array, margin: float | None = None) -> NDArray[np.str_]:
 
 
 def bootstrap_covers(x: Array, rng: np.random.Generator, resamples: int = 2000) -> NDArray[np.bool_]:
-    """Whether percentile bootstrap intervals of the mean hold 0; `x` is (seeds, studies)."""
+    """Whether percentile bootstrap intervals of the mean cover 0; `x` is (seeds, studies)."""
     n, tail = len(x), (1 - CONFIDENCE) / 2
     counts = rng.multinomial(n, np.full(n, 1 / n), resamples) / n
-    parts = np.array_split(x, -(-x.shape[1] // 1000), axis=1)  # of a thousand studies, for the sake of memory
+    parts = np.array_split(x, -(-x.shape[1] // 1000), axis=1)  # a thousand studies at a time to limit memory
     low, high = np.hstack([np.quantile(counts @ part, (tail, 1 - tail), axis=0) for part in parts])
     return np.asarray((low <= 0) & (high >= 0))
 
 
 def measure(errors: Errors, n: int, studies: int, rng: np.random.Generator) -> Iterator[tuple[str, Share, str]]:
-    """What happens with so many seeds, how often, and what is promised."""
+    """Rates of all events for a number of seeds, with their bounds."""
     values = errors.draw(rng, (n, studies, 1 + COMPARISONS))
     d = (values[..., 1:] - values[..., :1]) / errors.sd
     covers, errs = (f"= {CONFIDENCE}", f"≤ {ALPHA}") if errors.bound else ("", "")
-    yield "the interval of a mean covers it", share(covered(values[..., 1:], errors.mean)), covers
-    yield "the interval of Δ covers it", share(covered(d, 0)), covers
+    yield "coverage of the interval of a mean", share(covered(values[..., 1:], errors.mean)), covers
+    yield "coverage of the interval of Δ", share(covered(d, 0)), covers
     found = np.isin(verdicts(d), ("better", "worse"))
-    yield "false alarms: any of nine that are alike", share(found.any(axis=1)), errs
+    yield "family-wise error rate of nine equal variants", share(found.any(axis=1)), errs
     if errors.counts:
         certain = (np.ptp(d, axis=0) <= NOISE) & (np.abs(d[0]) > NOISE)
-        yield "the same, were an sd of 0 certainty", share((found | certain).any(axis=1)), ""
+        yield "the same, if an sd of 0 counted as significant", share((found | certain).any(axis=1)), ""
     wrong = [verdicts(d + sign * MARGIN, MARGIN) == "equivalent" for sign in (1, -1)]
     worst = max(wrong, key=np.count_nonzero)
-    yield "`equivalent`, though Δ is the margin", share(worst), errs
+    yield "error rate of `equivalent` if Δ is the margin", share(worst), errs
     if not errors.bound:
         return
     yield "the same, any of nine", share(worst.any(axis=1)), ""
@@ -84,12 +84,12 @@ def measure(errors: Errors, n: int, studies: int, rng: np.random.Generator) -> I
     for effect, words in (*((float(k), f"{k} sd") for k in (1, 2, 3)), (least, "`mde`")):
         one = d.copy()
         one[..., 0] += effect
-        yield f"found: Δ = {words}, in one of nine", share(verdicts(one)[:, 0] == "better"), ""
-    yield "a percentile bootstrap of Δ covers it", share(bootstrap_covers(d[..., 0], rng)), ""
+        yield f"power for one of nine with Δ = {words}", share(verdicts(one)[:, 0] == "better"), ""
+    yield "coverage of a percentile bootstrap interval of Δ", share(bootstrap_covers(d[..., 0], rng)), ""
 
 
 def disagreements(errors: Errors, n: int, studies: int, rng: np.random.Generator) -> int:
-    """In how many studies with all kinds of differences `summarize` says anything else than the functions above."""
+    """Number of studies with various differences for which `summarize` and the functions above disagree."""
     variants = list(range(1 + COMPARISONS))
     margin = 2 * errors.sd
     study = Study("s", {}, {"variant": variants}, {"variant": 0}, "metric", margin=margin, seeds=n)

@@ -1,8 +1,8 @@
-"""What people write by hand in place of `bench run activations`: yardsticks for `python -m benchmarks.measure.speed`.
+"""Hand-written alternatives to `bench run activations`, for comparison in `python -m benchmarks.measure.speed`.
 
-Each is a program of its own that trains a 64-64 net on scikit-learn's digits for every activation and seed, as a
-careful user of some library would, and prints one line of JSON: how many trials, and each activation's mean test
-accuracy.
+Each is a separate program that trains a 64-64 net on scikit-learn's digits for every activation and seed, as a careful
+user of the library would. It prints one line of JSON with the number of trials and the mean test accuracy of each
+activation.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 class Options(NamedTuple):
-    """What a trial is told beyond its activation and seed."""
+    """Options of a trial besides its activation and seed."""
 
     hidden: list[int]
     epochs: int
@@ -27,7 +27,7 @@ Trial = Callable[[str, int, Options], float]
 
 
 def digits(seed: int) -> tuple[Split, Split, Split]:
-    """Training, validation and test rows of the digits (64, 16 and 20 %), scaled alike, x (N, 64) and y (N,)."""
+    """Training, validation and test rows of the scaled digits (64, 16 and 20 %), x (N, 64) and y (N,)."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -53,12 +53,12 @@ def read_options() -> tuple[Options, list[str], int]:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64])
-    parser.add_argument("--robust", action="store_true", help="batch norm and dropout of .3 in each block")
+    parser.add_argument("--robust", action="store_true", help="use batch norm and dropout of .3 in each block")
     args = parser.parse_args()
     return Options(args.hidden, args.epochs, args.robust), args.activations, args.seeds
 
 
 def report(activations: list[str], seeds: int, accuracies: list[list[float]]) -> None:
-    """Print what a peer prints."""
+    """Print a peer's result as JSON."""
     means = {name: float(np.mean(values)) for name, values in zip(activations, accuracies, strict=True)}
     print(json.dumps({"trials": seeds * len(activations), "test_accuracy": means}))

@@ -1,4 +1,4 @@
-"""A bare PyTorch loop over sliced tensors: no checkpoints, no logs, accuracy at the end alone.
+"""A bare PyTorch loop over sliced tensors: no checkpoints, no logs, accuracy only at the end.
 
 python -m benchmarks.measure.peers.bare_loop --activations relu tanh --seeds 3 --epochs 30
 """
@@ -26,7 +26,7 @@ def train(net: nn.Module, x: Tensor, y: Tensor, epochs: int, batch_size: int = 6
 
 
 def trial(activation: str, seed: int, options: Options) -> float:
-    """Train all epochs, test the last."""
+    """Train all epochs and test the last."""
     torch.manual_seed(seed)
     (x, y), _, (x_test, y_test) = ((torch.from_numpy(x), torch.from_numpy(y)) for x, y in digits(seed))
     net = make_net(activation, options)

@@ -1,4 +1,4 @@
-"""A careful Lightning user: one `Trainer.fit` a trial, with the usual callbacks, a CSV logger and DataLoaders.
+"""A careful Lightning user: one `Trainer.fit` per trial, with the usual callbacks, a CSV logger and DataLoaders.
 
 python -m benchmarks.measure.peers.lightning_loop --activations relu tanh --seeds 3 --epochs 30
 """
@@ -55,12 +55,12 @@ class Classifier(L.LightningModule):
 
 
 def trial(activation: str, seed: int, options: Options) -> float:
-    """Train, restore the best epoch, test."""
+    """Train, restore the best epoch, and test it."""
     L.seed_everything(seed, verbose=False)
     train, val, test = (TensorDataset(torch.from_numpy(x), torch.from_numpy(y)) for x, y in digits(seed))
     with tempfile.TemporaryDirectory() as folder:
         callbacks = [
-            EarlyStopping("val_loss", patience=options.epochs),  # every epoch is trained
+            EarlyStopping("val_loss", patience=options.epochs),  # never stops early
             LearningRateMonitor(),
             ModelCheckpoint(folder, monitor="val_loss"),
         ]

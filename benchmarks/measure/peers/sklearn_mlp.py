@@ -1,4 +1,4 @@
-"""A scikit-learn user: MLPClassifier on all cores. It has no batch norm, dropout, clipping, schedule or best epoch.
+"""A scikit-learn user: MLPClassifier on all cores, without batch norm, dropout, clipping, schedule or best epoch.
 
 python -m benchmarks.measure.peers.sklearn_mlp --activations relu tanh --seeds 10 --epochs 30
 """
@@ -15,7 +15,7 @@ NAMES = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic", "identity": "ide
 
 
 def trial(activation: str, seed: int, options: Options) -> float:
-    """Train all epochs, test the last."""
+    """Train all epochs and test the last."""
     warnings.filterwarnings("ignore", category=ConvergenceWarning)
     (x, y), _, test = digits(seed)
     model = MLPClassifier(
@@ -23,7 +23,7 @@ def trial(activation: str, seed: int, options: Options) -> float:
         activation=NAMES[activation],
         batch_size=64,
         max_iter=options.epochs,
-        n_iter_no_change=options.epochs + 1,  # every epoch is trained
+        n_iter_no_change=options.epochs + 1,  # never stops early
         alpha=0.0,
         random_state=seed,
     )

@@ -1,4 +1,4 @@
-"""A skorch user: `NeuralNetClassifier` with the callbacks that make it comparable; needs `pip install skorch`.
+"""A skorch user: `NeuralNetClassifier` with callbacks that make it comparable; requires `pip install skorch`.
 
 python -m benchmarks.measure.peers.skorch_net --activations relu tanh --seeds 3 --epochs 30
 """
@@ -16,7 +16,7 @@ from .torch_net import make_net
 
 
 def trial(activation: str, seed: int, options: Options) -> float:
-    """Train, restore the best epoch, test."""
+    """Train, restore the best epoch, and test it."""
     torch.manual_seed(seed)
     (x, y), val, test = digits(seed)
     with tempfile.TemporaryDirectory() as folder:

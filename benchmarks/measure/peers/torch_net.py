@@ -1,4 +1,4 @@
-"""The net that the torch peers share, as one writes it by hand."""
+"""The hand-written net that the torch peers share."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def make_net(activation: str, options: Options) -> nn.Sequential:
-    """64 inputs, hidden layers, 10 logits; with batch norm and dropout in each block if asked for."""
+    """64 inputs, hidden layers, 10 logits; optionally with batch norm and dropout in each block."""
     layers: list[nn.Module] = []
     widths = [64, *options.hidden]
     for n_in, n_out in pairwise(widths):

@@ -1,1 +1,1 @@
-"""How far one driver and one folder carry: measured costs, and a simulation of 1,000 workers fed by them."""
+"""Scaling limits of one driver and one folder: measured costs, and a simulation of 1,000 workers based on them."""

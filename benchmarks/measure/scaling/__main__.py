@@ -1,10 +1,10 @@
-"""How far one driver and one folder carry.
+"""Scaling limits of one driver and one folder.
 
     python -m benchmarks.measure.scaling --out results/speed
 
-Measures what a trial that does nothing costs the driver, a worker and the file system, in studies of several sizes, and
-simulates by that 1,000 workers at 100,000 trials. CPU seconds are the processor's, so they hardly depend on what else
-the machine does; the curve of one and two workers does, so both take turns. Writes `scaling.md` and `scaling.json`.
+Measures the cost of a trial that does nothing to the driver, a worker and the file system, in studies of several sizes,
+and uses it to simulate 1,000 workers and 100,000 trials. CPU seconds hardly depend on the load of the machine. The
+speeds of one and two workers do, so their runs alternate. Writes `scaling.md` and `scaling.json`.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from .simulate import Costs, Server, simulate
 PARTS = ("operations", "phases", "journals", "rates", "curve")
 WORKERS, TRIALS = 1000, 100_000
 DURATIONS = (0.0, 1.0, 10.0, 60.0)
-# Servers that nobody has measured here: what a busy and a fast one may do.
+# File servers that were not measured: assumed rates of a fast and a busy one.
 ASSUMED = (Server("a fast server (assumed)", 20_000, 5_000), Server("a busy server (assumed)", 2_000, 500))
 
 
 def simulations(found: dict[str, Any], workers: int, trials: int) -> list[dict[str, Any]]:
-    """The workers at the trials, for each server, length of a trial and way of handing out."""
+    """Simulate all workers for each server, trial duration and way of distributing trials."""
     largest = found["phases"][-1]
     each = {name: seconds / largest["trials"] for name, seconds in largest["cpu"].items()}
     journal = found["journals"][-1]
@@ -45,7 +45,7 @@ def simulations(found: dict[str, Any], workers: int, trials: int) -> list[dict[s
     for server in (here, *ASSUMED):
         for batched in (False, True):
             driver = journal["cpu"]["driver"] / journal["trials"] if batched else each["run"]
-            # Who has its share notes each outcome in a journal, which is one file more to open.
+            # A worker with its own share writes each outcome to a journal, which is one more file to open.
             costs = Costs(driver, each["workers"], every | {"open": every["open"] + batched}, changes)
             for duration in DURATIONS:
                 came = simulate(costs, server, workers, trials, duration, batched)
@@ -62,16 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("results/speed"), help="default: %(default)s")
     sizes = [1000, 5000, 20_000]
-    parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="trials of a study (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="trials per study (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions of each measurement (default: %(default)s)")
     parser.add_argument(
-        "--curve", type=int, nargs=3, default=[4000, 400, 24], help="noop trials, packed and single fits"
+        "--curve", type=int, nargs=3, default=[4000, 400, 24], help="numbers of noop trials, packed and single fits"
     )
-    what = "measure these alone, and keep the rest of what is in --out"
+    what = "measure only these, and keep the other results in --out"
     parser.add_argument("--only", nargs="+", choices=PARTS, default=[], help=what)
-    parser.add_argument("--workers", type=int, default=WORKERS, help="that are simulated (default: %(default)s)")
-    parser.add_argument("--trials", type=int, default=TRIALS, help="that they run (default: %(default)s)")
-    parser.add_argument("--dir", help="a folder on the file system to measure (default: the system's temporary one)")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="simulated workers (default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="simulated trials (default: %(default)s)")
+    parser.add_argument("--dir", help="folder on the file system to measure (default: the system's temporary folder)")
     args = parser.parse_args(argv)
     noops, packed, alone = args.curve
     found: dict[str, Any] = {"load": {}, "rounds": {}, "arguments": {}}
@@ -107,13 +107,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _arguments(args: argparse.Namespace) -> str:
-    """What decides on the numbers, as one would give it."""
+    """The options that affect the results, as given on the command line."""
     given = {"sizes": args.sizes, "repeats": [args.repeats], "curve": args.curve}
     return " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in given.items())
 
 
 def _medians(rounds: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The median of each number over the rounds, and the lowest and highest of the CPU seconds."""
+    """The median of each number over the rounds, and the minimum and maximum of the CPU seconds."""
     told = []
     for same in zip(*rounds, strict=True):
         cpu = {name: [one["cpu"][name] for one in same] for name in same[0]["cpu"]}

@@ -1,4 +1,4 @@
-"""What `python -m benchmarks.measure.scaling` measures: CPU seconds, file operations, the curve of workers."""
+"""Measurements of `python -m benchmarks.measure.scaling`: CPU seconds, file operations, one and two workers."""
 
 import json
 import multiprocessing
@@ -44,7 +44,7 @@ baseline: {{model.activation: relu}}
 metric: test/accuracy
 seeds: {seeds}
 """
-# System calls that a file server sees, by kind; reading and writing an open file are not among them.
+# System calls that reach a file server, by kind, except reading and writing an open file.
 KINDS = {
     "look": ("stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat"),
     "open": ("open", "openat"),
@@ -52,7 +52,7 @@ KINDS = {
     "list": ("getdents64",),
     "sync": ("fsync", "fdatasync"),
 }
-# A trial's folder appears in `trials/`, under a hidden name or its own.
+# A trial's folder is created in `trials/`, under a hidden or its final name.
 ENTRY = re.compile(r'(mkdir|rename)\w*\([^()]*/trials/[.\w]+"(, \d+)?\) += 0$')
 KIND_OF = {call: kind for kind, calls in KINDS.items() for call in calls}
 
@@ -61,7 +61,7 @@ KIND_OF = {call: kind for kind, calls in KINDS.items() for call in calls}
 
 
 def apart(call: str) -> Any:
-    """What a function of this module returns, called in a process of its own."""
+    """The return value of a function of this module, called in a separate process."""
     code = f"import json; from benchmarks.measure.scaling import measure; print(json.dumps(measure.{call}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
@@ -70,7 +70,7 @@ def apart(call: str) -> Any:
 
 
 def phases(trials: int, folder: str) -> Found:
-    """CPU seconds of a study of noop trials on one worker, by phase, and the driver's peak memory in MiB."""
+    """CPU seconds by phase of a study of noop trials with one worker, and the driver's peak memory in MiB."""
     study = load_study(str(_noop(Path(folder), trials)))
     store, spent, clock = Store(Path(tempfile.mkdtemp(dir=folder)) / study.name), {}, _Cpu()
     with LocalEngine(1, preload=False) as engine:
@@ -99,7 +99,7 @@ def phases(trials: int, folder: str) -> Found:
 
 
 def journals(trials: int, tasks: int, folder: str) -> Found:
-    """CPU seconds of the driver of an array whose tasks have their journals full at once: what it does a trial."""
+    """CPU seconds of the driver for an array of tasks whose journals are complete from the start."""
     study = load_study(str(_noop(Path(folder), trials)))
     store = Store(Path(tempfile.mkdtemp(dir=folder)) / study.name)
     with LocalEngine(1, preload=False) as here:
@@ -114,7 +114,7 @@ def journals(trials: int, tasks: int, folder: str) -> Found:
 
 
 class _Full:
-    """A queue whose tasks have ended when they are submitted."""
+    """A queue whose tasks end as soon as they are submitted."""
 
     kind, pause, waiting = "none", (1.0, 1.0), ""
 
@@ -155,7 +155,7 @@ class _Full:
 
 
 class _Cpu:
-    """Seconds of this process's CPU between laps."""
+    """CPU seconds of this process between laps."""
 
     def __init__(self) -> None:
         self.last = time.process_time()
@@ -170,12 +170,14 @@ class _Cpu:
 
 
 def operations(few: int, many: int, folder: Path) -> Found:
-    """Operations in a study's folder a trial, by strace: of workers, of the driver that runs, and of a report.
+    """File operations per trial in a study's folder, counted with strace: of workers, driver and report.
 
     Raises:
-        InputError: There is no strace.
+        InputError: strace is not installed.
     """
-    require(shutil.which("strace") is not None, "strace counts the operations, and is not on PATH; install it.")
+    require(
+        shutil.which("strace") is not None, "file operations are counted with strace, which is not on PATH; install it."
+    )
     counts = {}
     for trials in (few, many):
         study, out = _noop(folder, trials), Path(tempfile.mkdtemp(dir=folder))
@@ -194,10 +196,10 @@ def operations(few: int, many: int, folder: Path) -> Found:
 
 
 def _traced(arguments: list[str], out: Path) -> dict[str, Counter[str]]:
-    """Run `bench` and count, by kind, what its driver and its worker do below a folder."""
+    """Run `bench` and count by kind the operations of its driver and its worker in a folder."""
     calls = ",".join(sorted(f"?{call}" for call in KIND_OF))
     bench = [sys.executable, "-m", "benchmarks.cli", *arguments]
-    with tempfile.TemporaryDirectory(dir=out.parent) as logs:  # a file a thread
+    with tempfile.TemporaryDirectory(dir=out.parent) as logs:  # one file per thread
         command = ["strace", "-ff", "-qq", "-y", "-s", "4096", "-e", f"trace={calls}", "-o", f"{logs}/log", *bench]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -205,7 +207,7 @@ def _traced(arguments: list[str], out: Path) -> dict[str, Counter[str]]:
         found = {"driver": Counter[str](), "worker": Counter[str]()}
         for log in Path(logs).iterdir():
             lines = [line for line in log.read_text(errors="replace").splitlines() if str(out) in line]
-            lines = [line for line in lines if "AT_EMPTY_PATH" not in line]  # of an open file, which its opening told
+            lines = [line for line in lines if "AT_EMPTY_PATH" not in line]  # on an open file: counted already
             count = Counter(KIND_OF[line.partition("(")[0]] for line in lines)
             changes = [line for line in lines if ENTRY.match(line)]
             count["change of trials/"] = len(changes)
@@ -217,7 +219,7 @@ def _traced(arguments: list[str], out: Path) -> dict[str, Counter[str]]:
 
 
 def rates(folder: Path, entries: Sequence[int]) -> Found:
-    """Operations a second of one process, waiting for each, in a folder of so many entries, and to list it."""
+    """Synchronous operations per second of one process in a folder with many entries, and the time to list it."""
     place = Path(tempfile.mkdtemp(dir=folder))
     found: Found = {"entries": list(entries), **{kind: [] for kind in KINDS}, "list_seconds": []}
     made = 0
@@ -236,7 +238,7 @@ def rates(folder: Path, entries: Sequence[int]) -> Found:
 
 
 def _rates(place: Path) -> dict[str, float]:
-    """Operations a second by kind, in folders that are new in this one and then removed."""
+    """Operations per second by kind, on new folders in this folder, which are removed afterwards."""
     found: dict[str, float] = {}
 
     def timed(kind: str, calls: int, once: Callable[[Any], Any], arguments: Sequence[Any]) -> None:
@@ -258,7 +260,7 @@ def _rates(place: Path) -> dict[str, float]:
     timed("change", 2, appear, new)
     timed("look", 1, Path.stat, new)
     timed("open", 1, lambda path: os.close(os.open(path / "record", os.O_CREAT | os.O_WRONLY)), new)
-    timed("list", 2, os.listdir, new)  # two calls each
+    timed("list", 2, os.listdir, new)  # two system calls each
     files = [os.open(path / "record", os.O_WRONLY) for path in new]
     timed("sync", 1, sync, files)
     for file, path in zip(files, new, strict=True):
@@ -271,7 +273,7 @@ def _rates(place: Path) -> dict[str, float]:
 
 
 def curve(folder: Path, noops: int, packed: int, alone: int, rounds: int) -> Iterator[Found]:
-    """Trials a second of 1 and of 2 workers that are warm, in turn, and CPU seconds a trial, driver and workers."""
+    """Trials per second with 1 and 2 warm workers in turn, and CPU seconds per trial of driver and workers."""
     fits = {n: folder / f"fit_{n}.yaml" for n in (packed, alone)}
     for n, path in fits.items():
         path.write_text(FIT.format(seeds=n // 2), encoding="utf-8")
@@ -296,7 +298,7 @@ def curve(folder: Path, noops: int, packed: int, alone: int, rounds: int) -> Ite
 
 
 def _rate(plan: Plan, folder: Path, engine: LocalEngine, limit: int | None, warm: bool = False) -> tuple[float, float]:
-    """Trials a second of a plan on an engine, and CPU seconds a trial; to warm it, some of them."""
+    """Trials per second and CPU seconds per trial of a plan on an engine, or of some of its trials for warm-up."""
     store = Store(Path(tempfile.mkdtemp(dir=folder)) / plan.study.name)
     store.create(plan.study.to_file(), plan.keys_by_name())
     trials = list(plan.trials())[: 2 * engine.n_workers if warm else None]
@@ -308,7 +310,7 @@ def _rate(plan: Plan, folder: Path, engine: LocalEngine, limit: int | None, warm
 
 
 def _cpu_seconds() -> float:
-    """Of this process and of all workers, to the hundredth or so; see proc(5)."""
+    """CPU seconds of this process and of all workers, with a resolution of about 0.01 s; see proc(5)."""
     spent = time.process_time()
     for child in multiprocessing.active_children():
         fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -317,7 +319,7 @@ def _cpu_seconds() -> float:
 
 
 def _noop(folder: Path, trials: int) -> Path:
-    """A study file of so many trials that do nothing."""
+    """Write a study file with this number of trials that do nothing."""
     seeds = trials // VARIANTS
     path = folder / f"noop_{trials}.yaml"
     path.write_text(NOOP.format(values=list(range(VARIANTS)), seeds=seeds), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The page of what `python -m benchmarks.measure.scaling` has found."""
+"""The results of `python -m benchmarks.measure.scaling` as a page."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ Found = dict[str, Any]
 
 
 def page(found: Found) -> str:
-    """All of it, as Markdown."""
+    """The whole page as Markdown."""
     here = found["environment"]
     parts = [
         "# Scaling",
         f"{here['cpu']}, {here['cores']} cores, {here['platform']}, Python {here['python']}. Medians of "
-        f"{found['rounds']['phases']} rounds ({found['rounds']['curve']} for one worker and two), lowest to highest in "
-        "brackets. CPU seconds hardly depend on what else the machine does, "
-        "seconds on a clock do; where they are told, so is the machine's load.",
+        f"{found['rounds']['phases']} rounds ({found['rounds']['curve']} for one and two workers), minimum to maximum "
+        "in brackets. CPU seconds hardly depend on the load of the machine; wall times do, so they are given together "
+        "with the load.",
         *_phases(found),
         *_journals(found),
         *_operations(found),
@@ -28,7 +28,7 @@ def page(found: Found) -> str:
 
 
 def _made_by(found: Found) -> str:
-    """The command, or those that made each part."""
+    """The commands that made the parts."""
     parts: dict[str, list[str]] = {}
     for part, arguments in found["arguments"].items():
         parts.setdefault(arguments, []).append(part)
@@ -46,12 +46,12 @@ def _phases(found: Found) -> list[str]:
         [f"{one['trials']:,}", *(_micro(one, name) for name in names), f"{one['mib']:.0f}"] for one in found["phases"]
     ]
     words = (
-        "CPU microseconds a trial, of `noop` trials on one worker. *run* is what the driver does while workers "
-        "compute, *workers* is theirs, beside the trial itself; *look up* is the first look into the store, *look up "
-        "again* that into a finished one."
+        "CPU microseconds per `noop` trial with one worker. *run* is the driver's work while workers "
+        "compute, *workers* the workers' overhead; *look up* is the first lookup in the store, *look up "
+        "again* the lookup in a finished one."
     )
     header = ["trials", *names, "driver's MiB"]
-    return ["## What a trial costs the driver and a worker", words, table(header, rows)]
+    return ["## CPU cost of a trial to the driver and a worker", words, table(header, rows)]
 
 
 def _journals(found: Found) -> list[str]:
@@ -60,8 +60,8 @@ def _journals(found: Found) -> list[str]:
         for one in found["journals"]
     ]
     words = (
-        "The same with `--engine slurm`, whose tasks are here taken to have ended at once: *driver* divides the "
-        "trials, reads the tasks' journals and passes outcomes on, *submit* pickles the tasks; sbatch is not in it."
+        "The same with `--engine slurm`, with tasks that end immediately: *driver* is dividing the "
+        "trials, reading the journals and passing outcomes on; *submit* is pickling the tasks, without sbatch."
     )
     return [words, table(["trials", "tasks", "driver", "submit"], rows)]
 
@@ -71,9 +71,9 @@ def _operations(found: Found) -> list[str]:
     kinds = [*KINDS, "change of trials/"]
     rows = [[names[who], *(f"{counts[kind]:.2f}" for kind in kinds)] for who, counts in found["operations"].items()]
     words = (
-        "System calls on paths below the study's folder a trial, counted by strace: the difference between studies of "
-        "120 and of 20 `noop` trials. *change of trials/*, part of *change*, are entries that come or go in the one "
-        "folder of all trials."
+        "System calls per trial on paths in the study's folder, counted with strace: the difference between studies of "
+        "120 and of 20 `noop` trials. *change of trials/* (a part of *change*) counts entries added to or removed from "
+        "the folder of all trials."
     )
     return ["## Operations on the file system", words, table(["by", *kinds], rows)]
 
@@ -85,8 +85,8 @@ def _rates(found: Found) -> list[str]:
         for n, entries in enumerate(rates["entries"])
     ]
     words = (
-        "Operations a second of one process that waits for each, in a folder of so many entries on this disk; a sync "
-        "has written a record's size before"
+        "Synchronous operations per second of one process, by number of entries in the folder, on this disk; a sync "
+        "follows a write of the size of a record"
     )
     return [
         words + _load(found, "rates"),
@@ -105,19 +105,19 @@ def _curve(found: Found) -> list[str]:
         for one in found["curve"]
     ]
     words = (
-        "Trials a second on the clock, workers warm, both by turns in one run, the ratio round by round; and CPU "
-        "milliseconds a trial, of driver and workers together"
+        "Trials per second (wall time) with warm workers, alternating in one run, with the ratio per round; and CPU "
+        "milliseconds per trial of driver and workers together"
     )
     header = ["study", "1 worker", "2 workers", "ratio", "CPU ms, 1 worker", "CPU ms, 2 workers"]
     return [
-        "## One worker and two",
+        "## One and two workers",
         words + _load(found, "curve"),
         table(header, rows),
     ]
 
 
 def _simulations(found: Found) -> list[str]:
-    ways = {False: "the driver hands out each", True: "each worker has its share"}
+    ways = {False: "driver assigns each trial", True: "fixed share per worker"}
     rows = [
         [
             one["system"],
@@ -130,36 +130,36 @@ def _simulations(found: Found) -> list[str]:
         for one in found["simulations"]
     ]
     words = (
-        "Simulated, not run: everybody serves in turn, at the costs above for the largest study. The first way takes "
-        "the driver's cost with one local worker, which is a lower bound: `--engine local` looks at all of its workers "
-        "at each event, and what Ray's driver costs was not measured. The second is that of `--engine slurm`, where a "
-        "journal is one file more to open. Columns say which share of the time the workers ran trials, and the driver, "
-        "the server and the folder `trials/` were busy. This disk does each kind of operation at its rate above; the "
-        "assumed servers do 20,000 and 2,000 of any kind a second, and 5,000 and 500 changes in one folder."
+        "Simulated, not run, with first-come, first-served queues and the costs above for the largest study. The first "
+        "way uses the driver's cost with one local worker, which is a lower bound: `--engine local` checks all of its "
+        "workers at each event, and the cost of Ray's driver was not measured. The second is that of `--engine slurm`, "
+        "where a journal is one more file to open. Columns are the fractions of time in which workers ran trials, and "
+        "the driver, the server and the folder `trials/` were busy. This disk uses the rates above; assumed servers "
+        "perform 20,000 and 2,000 operations per second, and 5,000 and 500 changes per second in one folder."
     )
     header = [
         "file system",
         "way",
-        "seconds a trial",
-        "seconds in all",
+        "seconds per trial",
+        "total seconds",
         "workers",
         "driver",
         "server",
         "folder",
-        "at its limit",
+        "bottleneck",
     ]
     title = f"## {found['workers']:,} workers and {found['trials']:,} trials"
     return [title, words, table(header, rows)]
 
 
 def _load(found: Found, part: str) -> str:
-    """The load of the machine, as the end of a sentence; what is measured is in it, too."""
+    """The load of the machine as the end of a sentence; it includes the measured processes."""
     before, after = found["load"][part]
-    return f"; load of the machine {before:.1f} before and {after:.1f} after."
+    return f"; load average {before:.1f} before and {after:.1f} after."
 
 
 def _micro(one: Found, name: str) -> str:
-    """CPU microseconds a trial."""
+    """CPU microseconds per trial."""
     low, high = (1e6 * seconds / one["trials"] for seconds in one["ranges"][name])
     return f"{1e6 * one['cpu'][name] / one['trials']:,.0f} ({low:,.0f} to {high:,.0f})"
 
@@ -170,6 +170,6 @@ def _spread(values: list[float], form: str) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """As Markdown, numbers to the right."""
+    """A Markdown table with numbers aligned right."""
     rule = ["---", *["--:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))

@@ -1,4 +1,4 @@
-"""A discrete-event simulation of workers that run a study's trials against one driver and one file server."""
+"""A discrete-event simulation of workers that share one driver and one file server."""
 
 import heapq
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Costs:
-    """What a trial costs whom, in seconds.
+    """Costs of a trial.
 
     Attributes:
-        driver: The driver's CPU, for handing a trial out and taking its record in.
-        worker: The worker's CPU beside the trial itself.
-        operations: Operations on the file system by the worker, by kind.
-        changes: Of these, those that change the entries of the one folder `trials/`, which a server does one at a time.
+        driver: CPU seconds of the driver for assigning a trial and processing its record.
+        worker: CPU seconds of the worker besides the trial itself.
+        operations: File system operations of the worker, by kind.
+        changes: Number of these operations that change the entries of `trials/`, which a server serializes.
     """
 
     driver: float
@@ -27,10 +27,10 @@ class Server:
     """A file server.
 
     Attributes:
-        name: What it is.
-        rate: Operations a second, over all of its folders.
-        folder_rate: Changes of the entries of one folder a second.
-        rates: Operations a second of the kinds that differ.
+        name: Name of the server.
+        rate: Operations per second over all folders.
+        folder_rate: Changes of entries per second in one folder.
+        rates: Operations per second of kinds with a different rate.
     """
 
     name: str
@@ -39,20 +39,20 @@ class Server:
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def seconds(self, operations: Mapping[str, float]) -> float:
-        """How long it is busy with so many operations of each kind."""
+        """Seconds needed for these numbers of operations of each kind."""
         return sum(number / self.rates.get(kind, self.rate) for kind, number in operations.items())
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a simulation.
+    """Result of a simulation.
 
     Attributes:
-        seconds: Until the last trial has ended.
-        driver: The share of it in which the driver computed.
-        server: The same of the server's operations.
-        folder: The same of the folder of all trials.
-        workers: The share of all workers' time in which they ran trials, their own overhead included.
+        seconds: Time until the last trial has ended.
+        driver: Fraction of the time in which the driver was busy.
+        server: The same for the server.
+        folder: The same for the folder of all trials.
+        workers: Fraction of the workers' time spent on trials, including their overhead.
     """
 
     seconds: float
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def bottleneck(self) -> str:
-        """Which of the three is busiest; nobody where none is busy half of the time."""
+        """The busiest of the three; empty if none is busy at least half of the time."""
         busy = {"the driver": self.driver, "the file server": self.server, "the folder": self.folder}
         name = max(busy, key=lambda one: busy[one])
         return name if busy[name] >= 0.5 else "nobody"
@@ -72,24 +72,24 @@ class Outcome:
 def simulate(
     costs: Costs, server: Server, workers: int, trials: int, duration: float, batched: bool = False
 ) -> Outcome:
-    """Run trials in simulated time; every wait is in turn, first come, first served.
+    """Run trials in simulated time; all queues are first come, first served.
 
-    A trial is handed out by the driver, runs for `duration` and its worker's overhead, does its operations on the
-    server, changes the folder, and is taken in by the driver. Handing out and taking in are half of the driver's cost
-    each.
+    A trial is assigned by the driver, runs for `duration` plus its worker's overhead, performs its operations on the
+    server, changes the folder, and its record is processed by the driver. Assigning and processing each take half of
+    the driver's cost.
 
     Args:
-        costs: What a trial costs.
+        costs: Costs of a trial.
         server: The file server.
-        workers: How many there are.
-        trials: How many are to run.
-        duration: Seconds that a trial takes by itself.
-        batched: Whether workers have their share from the start, and wait for the driver neither before nor after.
+        workers: Number of workers.
+        trials: Number of trials.
+        duration: Seconds of a trial itself.
+        batched: Whether workers get their share at the start and never wait for the driver.
     """
     driver = _Turns()
     operations, folder = _Turns(), _Turns()
     served, changing = server.seconds(costs.operations), costs.changes / server.folder_rate
-    # (when, who, what comes next): 0 asks for a trial, 1 has run, 2 has done its operations, 3 is taken in.
+    # (time, worker, next step): 0 requests a trial, 1 has run it, 2 has done its operations, 3 is processed.
     events = [(0.0, worker, 0) for worker in range(min(workers, trials))]
     left, busy, last = trials, 0.0, 0.0
     while events:
@@ -117,13 +117,13 @@ def simulate(
 
 
 class _Turns:
-    """Somebody who serves one at a time, in the order in which they come."""
+    """A server that handles one request at a time, in order of arrival."""
 
     def __init__(self) -> None:
         self.free = self.busy = 0.0
 
     def take(self, now: float, seconds: float) -> float:
-        """When one that comes now and takes so long is done."""
+        """The time at which a request that arrives now is done."""
         self.free = max(self.free, now) + seconds
         self.busy += seconds
         return self.free

@@ -1,1 +1,1 @@
-"""How fast this project is beside what people write by hand: `python -m benchmarks.measure.speed`."""
+"""Speed of this project compared with hand-written code: `python -m benchmarks.measure.speed`."""

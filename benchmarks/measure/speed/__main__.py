@@ -1,12 +1,12 @@
-"""How fast this project is beside what people write by hand, side by side in one run.
+"""Speed of this project compared with hand-written code, measured together in one run.
 
     ZOO_DATA_DIR=... python -m benchmarks.measure.speed --out results/speed
 
-Peers (`benchmarks/measure/peers/`) and this project take turns, A B A B, `--rounds` times after a warm-up; figures are
-medians, each with its lowest and highest. Commands are real ones, each in a process of its own; their seconds a trial
-are (wall at 30 epochs - wall at 1 epoch) / trials x 30/29, so that imports, checks and the report drop out. All train
-the same nets, seeds and epochs: early stopping never counts as speed. What a machine lacks is a skipped row with its
-reason. Takes about an hour. What a trial costs in packs of several sizes is `python -m benchmarks.measure.speed.packs`.
+Peers (`benchmarks/measure/peers/`) and this project alternate (A B A B) for `--rounds` rounds after a warm-up; results
+are medians with minimum and maximum. The real commands are run, each in a separate process. Seconds per trial are
+(wall at 30 epochs - wall at 1 epoch) / trials x 30/29, which cancels imports, checks and the report. All train the same
+nets, seeds and epochs, without early stopping. Rows that this machine cannot run are skipped with a reason. Takes about
+an hour. For the cost of a trial in packs of several sizes, run `python -m benchmarks.measure.speed.packs`.
 """
 
 import argparse
@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", metavar="DIR", help="write speed.md and speed.json there")
-    what = "measure only commands whose names contain this; with --out, all else stays as it was measured before"
+    parser.add_argument("--out", metavar="DIR", help="folder for speed.md and speed.json")
+    what = "measure only commands whose name contains this; with --out, keep earlier results of the others"
     parser.add_argument("--only", metavar="TEXT", help=what)
     args = parser.parse_args(argv)
     os.environ["OMP_NUM_THREADS"] = "1"

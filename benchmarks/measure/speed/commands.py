@@ -1,4 +1,4 @@
-"""Seconds a trial of whole commands: `bench run activations` and the peers, each in a process of its own."""
+"""Seconds per trial of whole commands: `bench run activations` and the peers, each in a separate process."""
 
 import importlib.util
 import json
@@ -11,25 +11,25 @@ from typing import Any
 from ..harness_speed import process
 
 EPOCHS, SEEDS = 30, 10
-FEW_SEEDS = 3  # of peers that nothing is to be reached against
-MANY_SEEDS = 50  # where 40 trials take a second, less than what the imports' seconds differ by
+FEW_SEEDS = 3  # for peers without a goal
+MANY_SEEDS = 50  # if 40 trials take about a second, which is less than the variation of the imports
 EIGHT = ("relu", "leaky_relu", "gelu", "tanh", "sigmoid", "silu", "elu", "identity")
 FOUR = ("relu", "tanh", "sigmoid", "identity")
-CONSTANT = ("--set", "model.schedule=constant")  # scikit-learn's Adam knows no schedule
+CONSTANT = ("--set", "model.schedule=constant")  # scikit-learn's Adam has no schedule
 ROBUST = ("--set", "model.norm=batch", "--set", "model.dropout=0.3")
 Sample = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Command:
-    """Something measured from outside.
+    """A measured command.
 
     Attributes:
-        name: What it is called.
-        activations: Those it compares.
-        seeds: How many of each it trains.
-        run: Runs it for so many epochs; returns wall seconds, MiB of its largest process, and each activation's test
-            accuracy: by seed, or a peer's mean.
+        name: Name in the table.
+        activations: Activations that it compares.
+        seeds: Number of seeds per activation.
+        run: Runs the command for a number of epochs; returns wall seconds, MiB of its largest process, and the test
+            accuracies of each activation by seed (the mean for a peer).
     """
 
     name: str
@@ -39,12 +39,12 @@ class Command:
 
     @property
     def trials(self) -> int:
-        """How many it trains."""
+        """Number of trials."""
         return len(self.activations) * self.seeds
 
 
 def bench(activations: tuple[str, ...], seeds: int, epochs: int, *settings: str) -> Sample:
-    """`bench run activations` with these activations at one learning rate, as a user gives it."""
+    """`bench run activations` with these activations at one learning rate, as a user would run it."""
     filters = ["--filter", "model.lr=0.001"]
     filters += [word for name in activations for word in ("--filter", f"model.activation={name}")]
     given = ["run", "activations", "--seeds", str(seeds), "--set", f"trainer.max_epochs={epochs}", *filters, *settings]
@@ -53,7 +53,7 @@ def bench(activations: tuple[str, ...], seeds: int, epochs: int, *settings: str)
         records = [json.loads(path.read_text()) for path in Path(out).glob("activations/trials/*/result.json")]
     done = [record for record in records if record["status"] == "done" and record["epochs_run"] == epochs]
     if len(done) != seeds * len(activations):
-        raise RuntimeError(f"{len(done)} of {seeds * len(activations)} trials trained every epoch")
+        raise RuntimeError(f"only {len(done)} of {seeds * len(activations)} trials trained every epoch")
     accuracy: dict[str, list[float]] = {name: [] for name in activations}
     for record in sorted(done, key=lambda record: record["seed"]):
         accuracy[record["varied"]["model.activation"]].append(record["metrics"]["test/accuracy"])
@@ -62,7 +62,7 @@ def bench(activations: tuple[str, ...], seeds: int, epochs: int, *settings: str)
 
 
 def peer(module: str, activations: tuple[str, ...], seeds: int, epochs: int, *more: str) -> Sample:
-    """One of `benchmarks.measure.peers`."""
+    """A command of `benchmarks.measure.peers`."""
     given = ["--activations", *activations, "--seeds", str(seeds), "--epochs", str(epochs), *more]
     spent = process("-m", f"benchmarks.measure.peers.{module}", *given)
     said = json.loads(spent.said.strip().splitlines()[-1])
@@ -82,15 +82,15 @@ COMMANDS = (
 
 
 def measure_commands(rounds: int, only: str = "") -> Iterator[tuple[str, Sample]]:
-    """Seconds a trial, whole seconds, memory and accuracy of each command that can run here, round by round.
+    """Seconds per trial, total seconds, memory and accuracy of each command that can run here, per round.
 
     Args:
-        rounds: How often all take their turns.
-        only: Leave out those whose names do not contain this.
+        rounds: Number of rounds.
+        only: Run only commands whose name contains this.
     """
     there = [c for c in COMMANDS if only in c.name and ("skorch" not in c.name or importlib.util.find_spec("skorch"))]
     for command in there:
-        command.run(1)  # warm-up: files into memory, byte code written
+        command.run(1)  # warm-up: file cache and byte code
     for _ in range(rounds):
         for command in there:
             long, short = command.run(EPOCHS), command.run(1)

@@ -1,4 +1,4 @@
-"""Seconds of training epochs: through `zoo.train.fit`, in a bare PyTorch loop, and with DataLoader and transforms."""
+"""Seconds per epoch: with `zoo.train.fit`, with a bare PyTorch loop, and with DataLoader and transforms."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from datamodules.errors import InputError
 from zoo.plain import Config
 from zoo.train import fit
 
-# Named by their layers; the wide ones on as many of Fashion-MNIST's rows as make an epoch of some tenths of a second.
+# Nets by their layers; the wide ones use enough rows of Fashion-MNIST for epochs of some tenths of a second.
 DIGITS = {"model": {"name": "mlp", "hidden_dims": [64, 64]}, "data": {"name": "digits", "batch_size": 64}}
 WIDE = {
     "model": {"name": "mlp", "hidden_dims": [256, 256]},
@@ -31,9 +31,9 @@ FASHION = {"model": {"name": "mlp", "hidden_dims": [128]}, "data": {"name": "fas
 
 
 def measure_epochs(rounds: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Seconds an epoch of `zoo.train.fit` and of loops by hand, in this process on one thread, round by round."""
+    """Seconds per epoch of `zoo.train.fit` and of hand-written loops, in this process with one thread, per round."""
     torch.set_num_threads(1)
-    # Name: (seconds of so many epochs, epochs that are timed); what takes turns with what stands together.
+    # Name: (function returning seconds for a number of epochs, timed epochs); those of one group alternate.
     runs: dict[str, tuple[Callable[[int], float], int]] = {
         "fit 64-64-64-10": (lambda e: fit_epochs(DIGITS, e), 20),
         "bare loop 64-64-64-10": (lambda e: bare_epochs(DIGITS, e), 20),
@@ -56,11 +56,11 @@ def measure_epochs(rounds: int) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def fit_epochs(config: Config, epochs: int) -> float:
-    """Seconds that so many epochs take in `zoo.train.fit`, validation included, set-up and test excluded.
+    """Seconds of training with `zoo.train.fit`, with validation, without set-up and test.
 
     Args:
         config: Sections `model` and `data`.
-        epochs: How many, all of which are trained.
+        epochs: Number of epochs; there is no early stopping.
     """
     trainer = {"max_epochs": epochs, "accelerator": "cpu"}
     callbacks = {"early_stopping": {"patience": epochs + 1}}
@@ -69,12 +69,12 @@ def fit_epochs(config: Config, epochs: int) -> float:
 
 
 def bare_epochs(config: Config, epochs: int, fused: bool = False) -> float:
-    """Seconds that so many epochs take in a loop over sliced tensors as one writes it by hand.
+    """Seconds of training with a hand-written loop over sliced tensors.
 
     Args:
         config: Sections `model` and `data`.
-        epochs: How many.
-        fused: Whether to ask Adam for one kernel a step, which is not its default.
+        epochs: Number of epochs.
+        fused: Whether to use `Adam(fused=True)`, which is not the default.
     """
     x, y = _data(str(config["data"]["name"]), config["data"].get("train_size")).arrays("train")
     net, optimizer = _net(config, fused)
@@ -87,7 +87,7 @@ def bare_epochs(config: Config, epochs: int, fused: bool = False) -> float:
 
 
 def loader_epochs(config: Config, epochs: int, workers: int) -> float:
-    """Seconds that so many epochs of Fashion-MNIST take with a DataLoader over torchvision's own data set."""
+    """Seconds of training on Fashion-MNIST with a DataLoader over torchvision's data set."""
     rows = _data(str(config["data"]["name"]), None).indices["train"].tolist()
     data = Subset(_torchvisions(), rows)
     loader = DataLoader(data, config["data"]["batch_size"], shuffle=True, num_workers=workers)
@@ -129,12 +129,12 @@ def _net(config: Config, fused: bool = False) -> tuple[nn.Module, torch.optim.Op
 
 @cache
 def _torchvisions() -> Dataset[Any]:
-    """Fashion-MNIST as torchvision gives it: an image at a time, transformed anew each epoch."""
+    """Fashion-MNIST as torchvision provides it: one image at a time, transformed in every epoch."""
     from torchvision import transforms
     from torchvision.datasets import FashionMNIST
 
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.286,), (0.353,))])
-    with tempfile.TemporaryDirectory() as root:  # it unpacks files beside those that are there
+    with tempfile.TemporaryDirectory() as root:  # torchvision unpacks files next to the existing ones
         shutil.copytree(Path(os.environ["ZOO_DATA_DIR"]) / "FashionMNIST", Path(root) / "FashionMNIST")
         return FashionMNIST(root, transform=transform, download=True)
 

@@ -1,11 +1,11 @@
-"""What a trial costs in packs of several sizes, for nets of several widths: where packing stops paying.
+"""Cost of a trial in packs of several sizes, for nets of several widths: when packing stops paying off.
 
     ZOO_DATA_DIR=... python -m benchmarks.measure.speed.packs [--accelerator gpu] [--out results/speed]
 
-Nets on 1,150 training rows of 64 inputs (scikit-learn's digits) or 784 (Fashion-MNIST, where it is there), Adam,
-validation after each epoch; on one thread, or on one GPU. A trial's cost is the difference between long and short
-training over the epochs between them, so that set-up drops out, for 30 epochs. Sizes take turns, round after round; a
-figure is the median of the rounds.
+Nets are trained on 1,150 rows with 64 inputs (scikit-learn's digits) or 784 (Fashion-MNIST, if available) with Adam and
+validation after each epoch, on one CPU thread or one GPU. The cost of a trial of 30 epochs is estimated from the
+difference between a long and a short training run, which cancels set-up. Sizes alternate; results are medians over the
+rounds.
 """
 
 import argparse
@@ -41,7 +41,7 @@ ROWS = 1150  # training rows of the digits
 
 
 class Net(NamedTuple):
-    """A net and its batches, on data with as many features as it has inputs."""
+    """A net and its batch size, for data with matching features."""
 
     inputs: int
     hidden_dims: tuple[int, ...]
@@ -49,11 +49,11 @@ class Net(NamedTuple):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """All its layers, inputs and outputs included."""
+        """Sizes of all layers, including inputs and outputs."""
         return self.inputs, *self.hidden_dims, 10
 
     def data(self) -> dict[str, Any]:
-        """The section `data` of its config: of either data set as many rows to train on, about as many to validate."""
+        """The section `data` of its config, with equal training rows and similar validation rows for both data sets."""
         if self.inputs == 64:
             return {"name": "digits", "batch_size": self.batch_size}
         return {
@@ -64,7 +64,7 @@ class Net(NamedTuple):
         }
 
     def flops(self) -> float:
-        """Those of the matrix products of a trial's training steps: forward, and backward twice but to the inputs."""
+        """Floating-point operations of a trial's matrix products: forward, and two backward except for the inputs."""
         weights = [n_in * n_out for n_in, n_out in pairwise(self.widths)]
         return EPOCHS * 2 * ROWS * (3 * sum(weights) - weights[0])
 
@@ -92,7 +92,7 @@ def _resolved(net: Net, activation: str, accelerator: str) -> ResolvedConfig:
 
 
 def config(net: Net, number: int, epochs: int, accelerator: str = "cpu") -> ResolvedConfig:
-    """The config of the trial of that number: activations first, then seeds."""
+    """The config of a trial by number, with activations varying fastest, then seeds."""
     seed, activation = divmod(number, len(ACTIVATIONS))
     resolved = _resolved(net, ACTIVATIONS[activation], accelerator)
     trainer = {**resolved["trainer"], "max_epochs": epochs}
@@ -100,7 +100,7 @@ def config(net: Net, number: int, epochs: int, accelerator: str = "cpu") -> Reso
 
 
 def pack_seconds(net: Net, size: int, epochs: int, accelerator: str = "cpu") -> float:
-    """Wall seconds of so many epochs of a pack of that size, test included, members' set-up excluded."""
+    """Wall seconds of training a pack, including the test, excluding the set-up of its members."""
     shared: dict[str, Any] = {}
     members = [make_member(config(net, n, epochs, accelerator), shared) for n in range(size)]
     device = device_of(members[0].config)
@@ -111,13 +111,13 @@ def pack_seconds(net: Net, size: int, epochs: int, accelerator: str = "cpu") -> 
 
 
 def lightning_seconds(net: Net, epochs: int, accelerator: str) -> float:
-    """The same for one trial alone, through Lightning."""
+    """The same for a single trial trained by Lightning."""
     with tempfile.TemporaryDirectory() as out:
         return fit(config(net, 0, epochs, accelerator), out, pack=False).train_seconds
 
 
 def peak(device: torch.device) -> float:
-    """The most float32 operations a second of one matrix product here, of several sizes."""
+    """Peak float32 operations per second of a matrix product on this machine, over several sizes."""
     rates = []
     for n in (512, 1024, 2048) if device.type == "cpu" else (4096, 8192):
         a = torch.randn(n, n, device=device)
@@ -139,17 +139,17 @@ def _wait(device: torch.device) -> None:
 
 
 def measure(accelerator: str, rounds: int, nets: Sequence[Net], sizes: Sequence[int]) -> dict[str, Any]:
-    """Seconds a trial of 30 epochs, by net and size; size 0 is Lightning."""
+    """Seconds per trial of 30 epochs, by net and pack size; size 0 is Lightning."""
     device = device_of(config(NETS[0], 0, 1, accelerator))
     if device is None:
-        raise SystemExit(f"benchmarks.measure.speed.packs: there is no {accelerator} here.")
+        raise SystemExit(f"this machine has no {accelerator}; omit --accelerator.")
     rows = []
     for net in nets:
         seconds: dict[int, list[float]] = {size: [] for size in (0, *sizes)}
         pack_seconds(net, 2, 2, accelerator), lightning_seconds(net, 1, accelerator)  # warm-up
         member = make_member(config(net, 0, 1, accelerator), {})
         n_parameters = sum(p.numel() for p in member.model.parameters())
-        budget = 6e6 / n_parameters  # trials times epochs that are timed, so that each size has about as much to do
+        budget = 6e6 / n_parameters  # trials times timed epochs, so that each size does a similar amount of work
         for _ in range(rounds):
             for size, found in seconds.items():
                 more = int(max(2, min(20, budget // max(size, 1))))
@@ -179,12 +179,12 @@ def table(found: dict[str, Any]) -> str:
     gpu = "" if found["device"] == "cpu" else f"{where['gpus'][0]}, "
     sizes = [size for size in found["rows"][0]["seconds"] if size > 0]
     lines = [
-        "# What a trial costs in a pack",
+        "# Cost of a trial in a pack",
         "",
         f"{gpu}{where['cpu']}, {where['cores']} cores, {where['threads']} thread(s); torch "
         f"{where['packages']['torch']}. Seconds for a trial of {EPOCHS} epochs on {found['device']}: {ROWS:,} training "
-        "rows, medians. *gain*: how many times less than alone (K = 1) a trial costs at best; packing stops paying "
-        "where it nears 1. *auto*: the largest pack that `--pack auto` makes. *peak*: the share that the fastest "
+        "rows, medians. *gain*: cost of a trial alone (K = 1) over its lowest cost in a pack; packing does not pay "
+        "off near 1. *auto*: the largest pack that `--pack auto` makes. *peak*: the fraction that the fastest pack "
         f"reaches of the {found['peak_gflops']:,.0f} GFLOP/s (float32) of one large matrix product here.",
         "",
         "| net | batch | parameters | Lightning | " + " | ".join(f"K = {k}" for k in sizes) + " | gain | auto | peak |",
@@ -206,9 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accelerator", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--nets", type=int, default=len(NETS), help="so many of the nets, the smallest first")
+    parser.add_argument("--nets", type=int, default=len(NETS), help="number of nets to measure, smallest first")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--out", help="write packs_ACCELERATOR.md and .json there")
+    parser.add_argument("--out", help="folder for packs_ACCELERATOR.md and .json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     nets = [net for net in NETS[: args.nets] if net.inputs == 64 or fashion_is_there()]

@@ -1,4 +1,4 @@
-"""The measurements as Markdown, with what was to be reached beside them."""
+"""The measurements as Markdown, with their goals."""
 
 import math
 import statistics
@@ -6,10 +6,10 @@ from typing import Any
 
 from .commands import COMMANDS, EPOCHS, FEW_SEEDS, MANY_SEEDS, SEEDS, Sample
 
-Samples = dict[str, list[Sample]]  # by the name of what was measured, one a round
-Goals = tuple[float | None, float | None]  # the reach, and the aim beyond it
+Samples = dict[str, list[Sample]]  # by name of the measurement, one per round
+Goals = tuple[float | None, float | None]  # the required value, and the better value aimed at
 
-# What is compared with what, and how many times fewer seconds a trial are asked for.
+# Comparisons, and the required speed-up per trial.
 RATIOS: tuple[tuple[str, str, Goals], ...] = (
     ("bench, 8 activations", "lightning_loop, 8 activations", (20, 60)),
     ("bench, 4 activations", "sklearn_mlp, 4 activations", (2, 4)),
@@ -19,7 +19,7 @@ RATIOS: tuple[tuple[str, str, Goals], ...] = (
 )
 ACCURACY_GAP = 0.015
 WHOLE, WHOLE_SECONDS = "bench, 8 activations", 30
-# The same for `zoo fit`: at most so many times the seconds of the other.
+# The same for `zoo fit`: maximum time relative to the other.
 FITS: tuple[tuple[str, str, Goals], ...] = (
     ("fit 784-256-256-10", "bare loop 784-256-256-10", (1.3, 1.1)),
     ("fit 64-64-64-10", "bare loop 64-64-64-10", (2.0, 1.25)),
@@ -34,22 +34,22 @@ def table(found: dict[str, Any]) -> str:
     """The measurements as Markdown.
 
     Args:
-        found: The `rounds`, the `environment`, the `samples`, and the names of those measured `again`.
+        found: The `rounds`, the `environment`, the `samples`, and the names of those remeasured (`again`).
     """
     where, samples = found["environment"], found["samples"]
     packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
     parts = [
         "# Speed",
         f"{where['cpu']}, {where['cores']} cores, {where['platform']}, Python {where['python']}, {packages}. "
-        "One thread a process; `bench` and scikit-learn run one on each core. Medians of "
-        f"{found['rounds']} rounds in which all take turns, after a warm-up; lowest to highest in brackets."
-        + (f" In a run of their own, side by side: {'; '.join(found['again'])}." if found["again"] else ""),
-        f"## Seconds a trial of {EPOCHS} epochs",
+        "One thread per process; `bench` and scikit-learn use one process per core. Medians of "
+        f"{found['rounds']} alternating rounds after a warm-up; minimum to maximum in brackets."
+        + (f" Measured together in a separate run: {'; '.join(found['again'])}." if found["again"] else ""),
+        f"## Seconds per trial of {EPOCHS} epochs",
         f"A 64-64 net on scikit-learn's digits in batches of 64, {SEEDS} seeds of each activation ({FEW_SEEDS} in the "
-        f"bare loop and skorch, {MANY_SEEDS} where 4 activations are compared). *robust* has batch norm and dropout in "
-        "each block; scikit-learn has no schedule, so there `bench` has none either. Every trial trains all epochs. "
-        f"Mean accuracies over the same seeds are to stay within {ACCURACY_GAP} of the peers', which draw other test "
-        "rows with each seed.",
+        f"bare loop and skorch, {MANY_SEEDS} with 4 activations). *robust* has batch norm and dropout in "
+        "each block; scikit-learn has no schedule, so `bench` uses none there. Every trial trains all epochs. "
+        f"Mean accuracies over the same seeds must be within {ACCURACY_GAP} of the peers', which draw different test "
+        "rows for each seed.",
         _rows(
             ["this", "seconds a trial", "by hand", "seconds a trial", "times fewer", *GOALS, "largest gap in accuracy"],
             [
@@ -60,26 +60,26 @@ def table(found: dict[str, Any]) -> str:
                 for ours, theirs, goals in RATIOS
             ],
         ),
-        "## The whole command, imports and report included",
+        "## The whole command, including imports and report",
         _rows(
             ["what", "trials", "seconds", "reach", "reached", "MiB of its largest process"],
             [_whole(samples, command.name, command.trials) for command in COMMANDS if command.name in samples],
         ),
-        "## Seconds an epoch of one run",
+        "## Seconds per epoch of one run",
         "`zoo fit` also clips, validates with AUROC and keeps the best epoch; the loops do nothing else. The fused "
-        "loop asks for `Adam(fused=True)`, which is not its default. DataLoader reads torchvision's data set with its "
+        "loop uses `Adam(fused=True)`, which is not the default. DataLoader reads torchvision's data set with its "
         "transforms.",
         _rows(
-            ["this", "seconds an epoch", "by hand", "seconds an epoch", "times as long", *GOALS],
+            ["this", "seconds an epoch", "by hand", "seconds an epoch", "time ratio", *GOALS],
             [
                 _compared(samples, ours, theirs, goals, "skipped: no Fashion-MNIST below $ZOO_DATA_DIR", at_most=True)
                 for ours, theirs, goals in FITS
             ],
         ),
         "## Elsewhere",
-        "K = 50 on one GPU against K = 1, reach at most 3 times: "
+        "K = 50 on one GPU compared with K = 1, required at most 3 times: "
         + (f"see packs_gpu.md ({', '.join(where['gpus'])})." if where["gpus"] else "skipped, this machine has no GPU.")
-        + " What a trial costs in packs of several sizes: [packs_cpu.md](packs_cpu.md).",
+        + " Cost of a trial in packs of several sizes: [packs_cpu.md](packs_cpu.md).",
         "Made by `python -m benchmarks.measure.speed`.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -89,7 +89,7 @@ GOALS = ("reach", "aim", "reached")
 
 
 def reached(value: float, goals: Goals, at_most: bool = False) -> str:
-    """Which of the goals a ratio meets: aim, reach or none; empty where nothing was asked for."""
+    """Which of the goals a ratio meets: aim, reach or none; empty if there is no goal."""
     reach, aim = (goal if goal is None or not at_most else -goal for goal in goals)
     value = -value if at_most else value
     if reach is None or math.isnan(value):
@@ -100,7 +100,7 @@ def reached(value: float, goals: Goals, at_most: bool = False) -> str:
 
 
 def accuracy_gap(samples: Samples, ours: str, theirs: str) -> str:
-    """The largest difference of any activation's mean accuracy, and whose."""
+    """The largest difference in mean accuracy of any activation, and that activation."""
     if not (samples.get(ours) and samples.get(theirs)):
         return ""
     own, other = samples[ours][0]["accuracy"], samples[theirs][0]["accuracy"]
@@ -111,7 +111,7 @@ def accuracy_gap(samples: Samples, ours: str, theirs: str) -> str:
 
 
 def median(samples: Samples, name: str, what: str = "seconds") -> float:
-    """The median of what was measured; NaN where nothing was."""
+    """The median of the measurements; NaN if there are none."""
     values = [sample[what] for sample in samples.get(name, [])]
     return statistics.median(values) if values else math.nan
 
@@ -142,7 +142,7 @@ def _whole(samples: Samples, name: str, trials: int) -> list[str]:
 
 
 def _spread(samples: Samples, name: str, what: str = "seconds", form: str = ".4f") -> str:
-    """A median with the lowest and the highest."""
+    """A median with minimum and maximum."""
     values = sorted(sample[what] for sample in samples.get(name, []))
     if not values:
         return ""

@@ -1,4 +1,4 @@
-"""Engines run jobs in other processes; what is done, the store decides."""
+"""Engines run jobs in other processes; the store alone decides which trials are done."""
 
 import argparse
 from pathlib import Path
@@ -21,18 +21,18 @@ def open_engine(
     alone: bool = False,
     beside: Path | None = None,
 ) -> "Engine":
-    """The engine that `--engine` names, with its options; its libraries are imported only then.
+    """Open the engine selected with `--engine`; its libraries are imported only here.
 
     Args:
-        args: The options of `bench run`.
-        workers: How many jobs run at once.
-        store: The study's.
+        args: Options of `bench run`.
+        workers: Number of jobs that run at the same time.
+        store: The store of the study.
         preload: Whether jobs need torch and lightning.
-        alone: Whether jobs run one at a time, since they measure time.
-        beside: The study file if its task is the user's own, whose module lies beside it.
+        alone: Whether jobs run one at a time, because they measure time.
+        beside: The study file if the task is the user's own; its modules are next to the file.
 
     Raises:
-        InputError: It is not there, or options are given that are not its own.
+        InputError: The engine is not available, or an option belongs to another engine.
     """
     check_engine_options(args)
     if args.engine == "slurm":
@@ -40,8 +40,8 @@ def open_engine(
 
         return open_slurm(args, workers, store, preload)
     left = [path.parent.as_posix() for path in store.folder.glob("slurm/*/array.json")]
-    words = f"jobs of an earlier --engine slurm may run still, see {', '.join(left)}"
-    require(not left, f"{words}; say --engine slurm again, or end them and remove that folder.")
+    words = f"jobs of an earlier run with --engine slurm may still be running, see {', '.join(left)}"
+    require(not left, f"{words}; use --engine slurm again, or cancel the jobs and remove that folder.")
     if args.engine == "ray":
         from .ray import open_ray
 

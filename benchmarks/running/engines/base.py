@@ -1,4 +1,4 @@
-"""What every engine does: run jobs somewhere, and say how each ended."""
+"""The interface of all engines: run jobs, and report how each of them ended."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        job: The arguments that the function was called with.
-        value: What it returned; None unless it did.
-        crash: Why the worker died while at it; empty if it did not.
-        timed_out: Whether it was ended because its time was up.
-        seconds: How long it took, as the driver saw it.
+        job: Arguments of the function.
+        value: Its return value; None if it did not return.
+        crash: Why the worker died; empty if it did not.
+        timed_out: Whether the job was killed because it exceeded its time limit.
+        seconds: Duration as measured by the driver.
     """
 
     job: tuple[Any, ...]
@@ -26,10 +26,10 @@ class Outcome:
 
 
 class Engine(Protocol):
-    """Runs functions elsewhere; a context, at whose end all that it started is ended.
+    """Runs functions in other processes. A context manager that ends everything it started on exit.
 
     Attributes:
-        n_workers: How many jobs it runs at once, as far as it knows.
+        n_workers: Number of jobs it runs at the same time, as far as it is known.
     """
 
     n_workers: int
@@ -41,10 +41,10 @@ class Engine(Protocol):
     ) -> None: ...
 
     def describe(self) -> str:
-        """Where jobs run, in a few words: for the last line of a command."""
+        """Where jobs run, in a few words, for the last line of a command."""
 
     def stop(self) -> None:
-        """End all jobs, in the middle of whatever they do."""
+        """Kill all jobs immediately."""
 
     def run(
         self,
@@ -52,16 +52,16 @@ class Engine(Protocol):
         jobs: Iterable[tuple[Any, ...]],
         time_limit: Callable[..., float] = ...,
     ) -> Iterator[Outcome]:
-        """Call `function(*job)` for each job; yield outcomes as they come.
+        """Call `function(*job)` for each job, and yield outcomes as jobs end.
 
         Args:
-            function: One that can be imported by its name.
-            jobs: Its arguments.
-            time_limit: Called with a job's arguments; the seconds after which it is ended.
+            function: A function that can be imported by name.
+            jobs: Arguments of each call.
+            time_limit: Returns the time limit in seconds for a job's arguments.
 
         Raises:
-            InputError: The function raised one.
-            RuntimeError: The function raised anything else; the message holds its traceback.
+            InputError: The function raised an `InputError`.
+            RuntimeError: The function raised another exception; the message contains its traceback.
         """
 
 
@@ -70,15 +70,15 @@ class Outliving(Protocol):
     """An engine whose jobs may outlive their driver."""
 
     def take_over(self) -> list[list[str]]:
-        """Find the jobs that a former driver has left; only for who holds the lock of the store.
+        """Find jobs left by an earlier driver; the caller must hold the lock of the store.
 
         Returns:
-            The keys of the trials that they have still to run, by pack. `Engine.run`, given such packs, waits for those
-            jobs in place of running others.
+            The keys of the trials that those jobs still have to run, by pack. When `Engine.run` gets such a pack, it
+            waits for the existing job instead of starting a new one.
 
         Raises:
-            InputError: It cannot be told which they are.
+            InputError: The state of the jobs cannot be determined.
         """
 
     def alive(self) -> set[str]:
-        """The keys of the trials that may be running at this moment, whoever started them."""
+        """The keys of all trials that may be running now, whichever driver started them."""

@@ -20,9 +20,9 @@ from datamodules.errors import InputError
 
 from .base import Outcome
 
-# Workers share the cores, so each computes on one thread; then numbers do not depend on how many workers there are.
+# Workers share the cores, so each uses one thread; this also makes results independent of the number of workers.
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# By these Lightning would take a worker for one of the processes that srun started, which it is not.
+# With these variables Lightning would mistake a worker for a process started by srun.
 OF_SRUN = (
     "SLURM_NTASKS",
     "SLURM_NTASKS_PER_NODE",
@@ -34,12 +34,12 @@ OF_SRUN = (
 
 
 class LocalEngine:
-    """Runs functions in worker processes that start when they are needed and then stay.
+    """Runs functions in worker processes, which are started on demand and reused.
 
     Args:
-        workers: How many processes, at most.
-        preload: Fork them from a server that has imported torch and lightning once, rather than start them bare.
-        ignored: Signals that they ignore besides Ctrl-C.
+        workers: Maximum number of processes.
+        preload: Fork the workers from a server that has already imported torch and lightning.
+        ignored: Signals that workers ignore in addition to SIGINT.
     """
 
     def __init__(self, workers: int, preload: bool = True, ignored: Sequence[signal.Signals] = ()) -> None:
@@ -57,11 +57,11 @@ class LocalEngine:
         self.stop()
 
     def describe(self) -> str:
-        """How many workers there are."""
+        """The number of workers."""
         return f"{self.n_workers} worker{'s' * (self.n_workers != 1)}"
 
     def stop(self) -> None:
-        """End all workers, in the middle of whatever they do."""
+        """Kill all workers immediately."""
         for worker in self._workers:
             worker.stop()
         self._workers = []
@@ -72,19 +72,19 @@ class LocalEngine:
         jobs: Iterable[tuple[Any, ...]],
         time_limit: Callable[..., float] = lambda *job: math.inf,
     ) -> Iterator[Outcome]:
-        """Call `function(*job)` for each job in some worker; yield outcomes as they come.
+        """Call `function(*job)` for each job in a worker, and yield outcomes as jobs end.
 
         Args:
-            function: One that can be imported by its name.
-            jobs: Its arguments; taken one by one as workers become free.
-            time_limit: Called with a job's arguments; the seconds after which it is ended by killing its worker.
+            function: A function that can be imported by name.
+            jobs: Arguments of each call, consumed as workers become free.
+            time_limit: Returns the time limit in seconds for a job's arguments; the worker is killed after it.
 
         Raises:
-            InputError: The function raised one.
-            RuntimeError: The function raised anything else; the message holds its traceback.
+            InputError: The function raised an `InputError`.
+            RuntimeError: The function raised another exception; the message contains its traceback.
         """
         waiting = iter(jobs)
-        running: dict[int, tuple[tuple[Any, ...], float]] = {}  # place of the worker: its job, since when
+        running: dict[int, tuple[tuple[Any, ...], float]] = {}  # index of the worker: its job and start time
         exhausted = False
         while True:
             for place in range(self.n_workers):
@@ -93,11 +93,11 @@ class LocalEngine:
                         exhausted = True
                         break
                     self._send(place, (function, job))
-                    running[place] = job, math.inf  # its time counts from when the worker begins
+                    running[place] = job, math.inf  # the clock starts when the worker begins
             if not running:
                 return
             ends = min(since + time_limit(*job) for job, since in running.values())
-            # None waits for ever; the system's calls take no more than some weeks.
+            # None waits forever; system calls do not accept very long timeouts.
             patience = None if ends == math.inf else min(max(0.0, ends - time.monotonic()), 3600.0)
             ready = wait([self._workers[place].connection for place in running], patience)
             for place, (job, since) in list(running.items()):
@@ -118,13 +118,13 @@ class LocalEngine:
             self._workers.append(_Worker(self._context, self._ignored))
         try:
             self._workers[place].connection.send(message)
-        except OSError:  # it died while it had nothing to do
+        except OSError:  # the worker died while idle
             self._workers[place] = _Worker(self._context, self._ignored)
-            with suppress(OSError):  # this one, too; waiting for its answer tells
+            with suppress(OSError):  # if the new one dies as well, waiting for its answer reports it
                 self._workers[place].connection.send(message)
 
     def _outcome(self, place: int, job: tuple[Any, ...], seconds: float) -> Outcome | None:
-        """What a worker has sent: how a job ended, or None for that it has begun."""
+        """The outcome of a job from a worker's message; None if the message says that the job has begun."""
         try:
             kind, value = self._workers[place].connection.recv()
         except (EOFError, OSError):
@@ -140,15 +140,15 @@ class LocalEngine:
     def _end(self, place: int, job: tuple[Any, ...], seconds: float) -> Outcome:
         self._workers[place].stop()
         self._workers[place] = _Worker(self._context, self._ignored)
-        return Outcome(job, None, "ended by the driver", True, seconds)
+        return Outcome(job, None, "killed by the driver", True, seconds)
 
 
 class _Worker:
-    """One process and the pipe to it."""
+    """A worker process and the pipe to it."""
 
     def __init__(self, context: Any, ignored: Sequence[signal.Signals]) -> None:
         self.connection, theirs = context.Pipe()
-        # No daemon, so that tasks may have processes of their own; `_receive` ends it with the driver.
+        # Not a daemon, so that tasks can start processes; `_receive` ends it when the driver is gone.
         self.process = context.Process(target=_serve, args=(theirs,), daemon=False)
         forked = context.get_start_method() == "forkserver"
         with _environment():
@@ -174,7 +174,7 @@ class _Worker:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """For processes started meanwhile, which inherit it: one thread, and nothing of srun."""
+    """Environment for processes started in this context: one thread, and no variables of srun."""
     before = {name: os.environ.get(name) for name in (*ONE_THREAD, *OF_SRUN)}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     for name in OF_SRUN:
@@ -188,7 +188,7 @@ def _environment() -> Iterator[None]:
 
 @contextmanager
 def _ignored(numbers: Sequence[signal.Signals]) -> Iterator[None]:
-    """For processes started meanwhile: Ctrl-C reaches the whole group, and is the driver's to handle."""
+    """Ignore signals in processes started in this context; only the driver handles Ctrl-C."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
@@ -198,8 +198,8 @@ def _ignored(numbers: Sequence[signal.Signals]) -> Iterator[None]:
 
 
 def _serve(connection: Connection) -> None:
-    """A worker's loop: take (function, arguments), send back what came of it."""
-    # Ctrl-C is the driver's to handle; it reaches the whole process group.
+    """Main loop of a worker: receive (function, arguments), send back the result."""
+    # Ctrl-C reaches the whole process group, but only the driver handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
@@ -219,7 +219,7 @@ def _serve(connection: Connection) -> None:
 
 
 def _receive(connection: Connection, jobs: "queue.SimpleQueue[Any]") -> None:
-    """Pass jobs on; once the driver is gone, end the process in the middle of whatever it does."""
+    """Put received jobs into the queue; exit the process immediately when the driver is gone."""
     try:
         while True:
             jobs.put(connection.recv())

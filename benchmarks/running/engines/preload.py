@@ -1,4 +1,4 @@
-"""What the fork server imports once, so that each worker starts with it: seconds saved a worker."""
+"""Modules that the fork server imports once for all workers, which saves each worker several seconds."""
 
 import lightning.pytorch  # noqa: F401
 import sklearn.datasets

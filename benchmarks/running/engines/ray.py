@@ -1,4 +1,4 @@
-"""Ray: trials as tasks of a cluster, on this machine or on many."""
+"""The Ray engine: trials run as tasks of a cluster, on one machine or many."""
 
 import math
 import os
@@ -19,27 +19,27 @@ from .base import Outcome
 from .ray_cluster import Cluster, address_of, last_line, ray
 from .ray_worker import Answer, Sender, serve, this_node
 
-RETRIES = 1  # by Ray, where a worker or its node has died; none where a trial raises
-LOOK = 15.0  # seconds between looks at the nodes, which may come and go
-Running = dict[Any, tuple[tuple[Any, ...], float]]  # a task's reference to its job, and since when
+RETRIES = 1  # retries by Ray if a worker or its node dies; a trial that raises is not retried
+LOOK = 15.0  # seconds between checks of the cluster's nodes, which may come and go
+Running = dict[Any, tuple[tuple[Any, ...], float]]  # maps a task's reference to its job and start time
 
 
 def open_ray(
     address: str | None, folder: Path, cpus: float, gpus: float, at_once: int | None, beside: Path | None, preload: bool
 ) -> "RayEngine":
-    """Connect to a Ray cluster, or start one, and see that it can run trials.
+    """Connect to a Ray cluster, or start one, and check that it can run trials.
 
     Args:
-        address: What `--ray-address` says; None for what the environment says, or else a cluster of one's own.
+        address: Value of `--ray-address`; None to use the environment variable, or else to start a cluster.
         folder: The study's folder.
-        cpus: The CPUs that a job takes.
-        gpus: The GPUs that it takes.
-        at_once: The most jobs to run at once; None for as many as the cluster holds.
+        cpus: CPUs per job.
+        gpus: GPUs per job.
+        at_once: Maximum number of jobs that run at once; None for the capacity of the cluster.
         beside: The study file if its task is the user's own.
         preload: Whether jobs need torch and lightning.
 
     Raises:
-        InputError: There is no such cluster, it has no room for a trial, or it has other versions.
+        InputError: There is no such cluster, no node can run a trial, or package versions differ.
     """
     whole = gpus < 1 or gpus == int(gpus)
     require(whole, f"--gpus-per-trial must be a fraction of 1 or a whole number, got {gpus}.")
@@ -56,15 +56,15 @@ def open_ray(
 
 
 class RayEngine:
-    """Runs functions as tasks of a Ray cluster, whose workers stay from one to the next.
+    """Runs functions as tasks of a Ray cluster, with workers that are reused.
 
     Args:
         cluster: The cluster.
-        folder: The study's folder. Workers that see it write there; what others leave is brought back and put there.
-        cpus: The CPUs that a job takes, for Ray's book-keeping; each computes on one thread.
-        gpus: The GPUs that it takes.
-        at_once: The most jobs to run at once; None for as many as the cluster holds.
-        preload: Have workers import torch and lightning ahead of their first job, whose time that is not.
+        folder: The study's folder. Workers that share it write there; files of other workers are sent back.
+        cpus: CPUs per job, for Ray's scheduling; each job uses one thread.
+        gpus: GPUs per job.
+        at_once: Maximum number of jobs that run at once; None for the capacity of the cluster.
+        preload: Import torch and lightning in workers before the first job, so that its time does not include it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class RayEngine:
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(serve)
         self._running: Running = {}
         self._looked = -math.inf
-        self._told = False  # whether others hold all of it
+        self._told = False  # whether the user has been told that the cluster is busy
         self.n_workers = self._look()
         nodes = cluster.nodes()
         self._hardware = ", ".join(_count(nodes, name) for name in ("CPU", "GPU") if _count(nodes, name))
@@ -99,7 +99,7 @@ class RayEngine:
         return f"Ray, {self._n_nodes} node{'s' * (self._n_nodes != 1)} with {self._hardware}"
 
     def stop(self) -> None:
-        """End all jobs, in the middle of whatever they do."""
+        """Kill all jobs immediately."""
         for reference in self._running:
             ray.cancel(reference, force=True)
         if self._running:
@@ -112,16 +112,16 @@ class RayEngine:
         jobs: Iterable[tuple[Any, ...]],
         time_limit: Callable[..., float] = lambda *job: math.inf,
     ) -> Iterator[Outcome]:
-        """Call `function(*job)` for each job in some worker; yield outcomes as they come.
+        """Call `function(*job)` for each job in a worker, and yield outcomes as jobs end.
 
         Args:
-            function: One that can be imported by its name.
-            jobs: Its arguments; taken as the cluster has room for them, so that no more wait there than a few.
-            time_limit: Called with a job's arguments; the seconds after which its worker ends it.
+            function: A function that can be imported by name.
+            jobs: Arguments of each call, submitted as the cluster has room, so that only a few wait there.
+            time_limit: Returns the time limit in seconds for a job's arguments; the worker enforces it.
 
         Raises:
-            InputError: The function raised one, or the cluster cannot run it.
-            RuntimeError: The function raised anything else; the message holds its traceback.
+            InputError: The function raised an `InputError`, or the cluster cannot run it.
+            RuntimeError: The function raised another exception; the message contains its traceback.
         """
         waiting, running = iter(jobs), self._running
         with self._token() as token:
@@ -139,7 +139,7 @@ class RayEngine:
                 if not running:
                     return
                 ready, _ = ray.wait(list(running), timeout=LOOK)
-                if ready:  # those that came with it
+                if ready:  # also fetch others that ended at the same time
                     ready, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
                 for task in ready:
                     job, since = running.pop(task)
@@ -149,9 +149,9 @@ class RayEngine:
         try:
             answer: Answer = ray.get(task)
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):
-            return Outcome(job, None, f"its Ray worker died, {1 + RETRIES} times in a row", False, seconds)
+            return Outcome(job, None, f"its Ray worker died {1 + RETRIES} times in a row", False, seconds)
         except ray.exceptions.OutOfMemoryError:
-            return Outcome(job, None, "ended by Ray, since its node was short of memory", False, seconds)
+            return Outcome(job, None, "killed by Ray because its node was out of memory", False, seconds)
         except (ray.exceptions.RuntimeEnvSetupError, ray.exceptions.TaskUnschedulableError) as error:
             raise InputError(f"the cluster cannot run trials: {error}") from None
         except ray.exceptions.RayError as error:
@@ -165,27 +165,27 @@ class RayEngine:
         return Outcome(job, None if crash else value, crash, answer.kind == "timed out", answer.seconds)
 
     def _room(self) -> int:
-        """How many tasks to have submitted: as many as run at once and, where that is all the same, some that wait."""
+        """Maximum number of submitted tasks: those that run at once, plus some waiting unless `at_once` is set."""
         slots = self._look()
         room = slots + max(2, slots // 4)
         return room if self._at_once is None else min(room, self._at_once)
 
     def _tell(self) -> None:
-        """Say it once, at the start, if others hold all CPUs: trials then wait, and nothing else would say why."""
-        free = {} if self._told else ray.available_resources()  # where nothing is known yet, empty
+        """Tell the user once, at the start, if trials have to wait because other jobs use all CPUs."""
+        free = {} if self._told else ray.available_resources()  # empty if nothing is known yet
         if free and free.get("CPU", 0.0) < self._cpus:
-            print("Others hold the CPUs of the Ray cluster; trials wait until there is room.", file=sys.stderr)
+            print("All CPUs of the Ray cluster are in use; trials start when some are free.", file=sys.stderr)
         self._told = True
 
     def _look(self) -> int:
-        """How many jobs the cluster holds now."""
+        """The number of jobs that the cluster can run at once now."""
         if time.monotonic() - self._looked > LOOK:
             self._looked, self._slots = time.monotonic(), self._cluster.slots(self._cpus, self._gpus)
         return self._slots if self._at_once is None else min(self._slots, self._at_once)
 
     @contextmanager
     def _token(self) -> Iterator[str]:
-        """A file among the study's trials, by which workers tell whether they see this folder."""
+        """Create a file in the study's folder by which workers detect whether they share the folder."""
         name = f".shared.{uuid.uuid4().hex}"
         trials = self._folder / "trials"
         if not trials.is_dir():

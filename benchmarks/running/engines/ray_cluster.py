@@ -1,4 +1,4 @@
-"""A Ray cluster: found or started, with this project's code sent to it, and compared with the driver's machine."""
+"""Connect to or start a Ray cluster, send it this project's code, and compare its nodes with the driver's machine."""
 
 import logging
 import os
@@ -18,9 +18,8 @@ from datamodules.errors import InputError, require
 from .local import ONE_THREAD
 from .ray_worker import this_node
 
-# Read when ray is imported: no statistics sent anywhere; workers run in the environment of their node, be it that
-# `uv run` started the driver; a trial that its node has too little memory for is not tried for ever; no words on what
-# a later version does to CUDA_VISIBLE_DEVICES.
+# Read when ray is imported: send no usage statistics; run workers in the environment of their node even if `uv run`
+# started the driver; limit retries of trials that run out of memory; suppress a warning about CUDA_VISIBLE_DEVICES.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
@@ -35,8 +34,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 
 PACKAGE_ROOT = Path(__file__).parents[3]
 SENT = ("zoo", "datamodules", "benchmarks")
-PATIENCE = 10.0  # seconds for an address to answer
-TO_ANSWER = 300.0  # seconds for a node to say what is installed there; on a busy one workers start slowly
+PATIENCE = 10.0  # seconds to wait for an answer from an address
+TO_ANSWER = 300.0  # seconds to wait for a node's package versions; workers start slowly on a busy node
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
@@ -44,13 +43,13 @@ class Cluster:
     """A Ray cluster that this process is connected to.
 
     Args:
-        address: `HOST:PORT`, `auto` for the one that runs on this machine, `ray://HOST:PORT` from outside; None starts
-            one here, which ends with this process.
-        n_cpus: The CPUs of one that is started.
-        beside: The study file if its task is the user's own, for the modules that lie beside it.
+        address: `HOST:PORT`, `auto` for the cluster on this machine, or `ray://HOST:PORT` from outside the cluster;
+            None starts a cluster on this machine, which ends with this process.
+        n_cpus: Number of CPUs of a cluster started here.
+        beside: The study file if its task is the user's own; the modules next to it are sent to the cluster.
 
     Raises:
-        InputError: No cluster answers there, or it cannot be worked with.
+        InputError: No cluster answers at the address, or it cannot be used.
     """
 
     def __init__(self, address: str | None, n_cpus: int, beside: Path | None) -> None:
@@ -67,39 +66,40 @@ class Cluster:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
-            except Exception as error:  # it raises whatever it meets, of no common type
+            except Exception as error:  # ray's exceptions have no common type
                 raise InputError(_sentence(error, address)) from None
 
     def nodes(self) -> list[dict[str, float]]:
-        """The resources of each node that is alive."""
+        """The resources of each live node."""
         return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
     def slots(self, cpus: float, gpus: float) -> int:
-        """How many trials it holds at once that take so many CPUs and GPUs each."""
+        """The number of trials with these CPUs and GPUs each that can run at once."""
         return sum(_slots(node, cpus, gpus) for node in self.nodes())
 
     def require_room(self, cpus: float, gpus: float) -> None:
-        """Refuse trials that no node can hold.
+        """Check that some node can run a trial.
 
         Raises:
-            InputError: With what there is.
+            InputError: No node has the requested resources.
         """
-        nodes, where = self.nodes(), "the cluster that was started here" if self.address is None else "the cluster"
+        nodes, where = self.nodes(), "the cluster started on this machine" if self.address is None else "the cluster"
         for name, option, wanted in (("CPU", "--cpus-per-trial", cpus), ("GPU", "--gpus-per-trial", gpus)):
             most = max((node.get(name, 0.0) for node in nodes), default=0.0)
-            there = f"the most on any node of {where} is {most:g}" if most else f"no node of {where} has one"
-            require(most >= wanted, f"a trial shall have {wanted:g} {name}(s), and {there}; give {option} less.")
+            there = f"the largest node of {where} has {most:g}" if most else f"no node of {where} has any"
+            require(most >= wanted, f"each trial requires {wanted:g} {name}(s), but {there}; lower {option}.")
         fits = any(_slots(node, cpus, gpus) for node in nodes)
-        require(fits, f"no node of {where} has both {cpus:g} CPU(s) and {gpus:g} GPU(s); give each trial less.")
+        remedy = "lower --cpus-per-trial or --gpus-per-trial"
+        require(fits, f"no node of {where} has both {cpus:g} CPU(s) and {gpus:g} GPU(s); {remedy}.")
 
     def compare_nodes(self) -> list[str]:
-        """Compare what is installed on each node with what is installed here.
+        """Compare the package versions of each node with those of the driver.
 
         Returns:
-            Differences that may be, in sentences.
+            Warnings about minor differences.
 
         Raises:
-            InputError: Differences that cannot be.
+            InputError: A node has incompatible versions.
         """
         here, probe = this_node(), ray.remote(num_cpus=0, max_retries=0)(this_node)
         probes = {
@@ -107,7 +107,7 @@ class Cluster:
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             ).remote()
             for node in ray.nodes()
-            if node["Alive"] and node["Resources"].get("CPU")  # on others no trial runs
+            if node["Alive"] and node["Resources"].get("CPU")  # trials run only on nodes with CPUs
         }
         said: dict[str, None] = {}
         for name, found in probes.items():
@@ -115,26 +115,26 @@ class Cluster:
                 node = ray.get(found, timeout=TO_ANSWER)
             except ray.exceptions.RayError as error:
                 late = isinstance(error, ray.exceptions.GetTimeoutError)
-                cause = f"it has not answered within {TO_ANSWER:g} s" if late else last_line(error)
+                cause = f"it did not answer within {TO_ANSWER:g} s" if late else last_line(error)
                 raise InputError(f"the node {name[:8]} of the cluster cannot run trials: {cause}") from None
             refusal = node.refusal(here)
             require(not refusal, refusal)
             if mild := node.differences(here)[1]:
-                said[f"The node {node.host} has {', '.join(mild)}; numbers may differ by that."] = None
+                said[f"The node {node.host} has {', '.join(mild)}; results may differ slightly."] = None
         return list(said)
 
     @staticmethod
     def close() -> None:
-        """Leave the cluster, or end it if it was started here."""
+        """Disconnect from the cluster; a cluster started here is shut down."""
         with _own_handlers():
             ray.shutdown()
 
 
 def address_of(option: str | None) -> str | None:
-    """The address that `--ray-address` or else the environment gives; None to start a cluster here.
+    """The address from `--ray-address`, or else from the environment; None to start a cluster here.
 
     Raises:
-        InputError: It is no address.
+        InputError: The address is not valid.
     """
     address = option if option is not None else os.environ.get("RAY_ADDRESS") or None
     if address in (None, "local"):
@@ -146,7 +146,7 @@ def address_of(option: str | None) -> str | None:
 
 
 def _require_answer(address: str) -> None:
-    """Refuse an address at which nothing answers as Ray does; Ray itself would try again for minutes."""
+    """Check that a Ray cluster answers at an address, because Ray itself would retry for minutes."""
     if address == "auto" or os.environ.get("RAY_USE_TLS", "0") != "0":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -156,37 +156,35 @@ def _require_answer(address: str) -> None:
             answer = connection.recv(9, socket.MSG_WAITALL)
     except (OSError, OverflowError) as error:
         raise InputError(_no_cluster(address, getattr(error, "strerror", None) or str(error))) from None
-    # Ray speaks gRPC, which is HTTP/2: what comes first is a frame of type 4 (RFC 9113, section 3.4).
-    require(answer[3:4] == b"\x04", _no_cluster(address, "what answers there is something else"))
+    # Ray uses gRPC over HTTP/2, where the first frame is of type 4 (RFC 9113, section 3.4).
+    require(answer[3:4] == b"\x04", _no_cluster(address, "another service answers there"))
 
 
 def _no_cluster(address: str, cause: str) -> str:
-    cause = "none runs on this machine" if address == "auto" else cause
+    cause = "no cluster is running on this machine" if address == "auto" else cause
     return (
-        f"no Ray cluster answers at {address} ({cause.rstrip('.')}). Start one with `ray start --head`, or leave out "
-        "--ray-address (or unset RAY_ADDRESS) to have one started on this machine."
+        f"no Ray cluster answers at {address} ({cause.rstrip('.')}). Start one with `ray start --head`, or omit "
+        "--ray-address and unset RAY_ADDRESS to start one on this machine automatically."
     )
 
 
 def _sentence(error: Exception, address: str | None) -> str:
-    """What ray says on failing to start or to connect, in words with a remedy."""
+    """An error of ray on starting or connecting, as a sentence with a remedy."""
     words = " ".join(" ".join(map(str, _chain(error))).split())
     if re.search("Unauthenticated|AuthToken|uthentication token", words):
         return (
-            f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and put what `ray get-auth-token` "
-            "prints on the cluster's head into RAY_AUTH_TOKEN."
+            f"the Ray cluster at {address} requires a token: set RAY_AUTH_MODE=token, and set RAY_AUTH_TOKEN to the "
+            "output of `ray get-auth-token` on the head node."
         )
     found = re.findall(r"Ray: (\S+) Python: (\S+)", words)
     if "Version mismatch" in words and len(found) >= 2:
         theirs, ours = [f"Ray {ray} on Python {python}" for ray, python in found[:2]]
-        return (
-            f"the cluster at {address} was started with {theirs}, and this is {ours}; run both with the same versions."
-        )
+        return f"the cluster at {address} runs {theirs}, but the driver runs {ours}; use the same versions for both."
     if address is None:
         return f"cannot start Ray on this machine: {last_line(error)}"
     if any(isinstance(one, ConnectionError) for one in _chain(error)):
         return _no_cluster(address, last_line(error))
-    return f"cannot work with the Ray cluster at {address}: {last_line(error)}"
+    return f"cannot use the Ray cluster at {address}: {last_line(error)}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -196,7 +194,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def last_line(error: BaseException) -> str:
-    """The end of what it says, which is the most telling of what Ray says."""
+    """The last line of an error message, which is usually the most informative one of Ray's messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
@@ -207,7 +205,7 @@ def _slots(node: dict[str, float], cpus: float, gpus: float) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Environment variables of workers: one thread each, as everywhere; where data lie."""
+    """Environment variables of workers: one thread each, and the data folder."""
     variables = dict.fromkeys(ONE_THREAD, "1")
     if root := os.environ.get("ZOO_DATA_DIR"):
         variables["ZOO_DATA_DIR"] = str(Path(root).expanduser().absolute())
@@ -215,7 +213,7 @@ def _environment() -> dict[str, str]:
 
 
 def _gather_code(folder: Path, beside: Path | None) -> None:
-    """Copy what workers run into a folder, all of it under one root: its version is a hash of two of the packages."""
+    """Copy the code for workers into one folder; the recorded code version is a hash of these packages."""
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     for package in SENT:
         shutil.copytree(PACKAGE_ROOT / package, folder / package, ignore=ignore)
@@ -232,7 +230,7 @@ def _gather_code(folder: Path, beside: Path | None) -> None:
 
 @contextmanager
 def _own_handlers() -> Iterator[None]:
-    """Keep the driver's signal handlers, in place of which ray puts its own."""
+    """Restore the driver's signal handlers, which ray replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

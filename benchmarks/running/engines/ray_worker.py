@@ -1,4 +1,4 @@
-"""What runs in the workers of a Ray cluster, of the code that the driver has sent there. Imports no ray."""
+"""Code that runs in the workers of a Ray cluster, sent there by the driver. Imports no ray."""
 
 import faulthandler
 import os
@@ -21,20 +21,20 @@ from ..carry import run_pack
 from ..job import PackJob
 from .local import OF_SRUN
 
-# Numbers may differ where these do; what else a run imports is compared, too, and said.
+# Packages whose versions must match, because results may depend on them; other differences only give a warning.
 DECISIVE = ("ray", "torch", "lightning", "numpy")
-LONGEST = 365 * 24 * 3600.0  # seconds; the system's timers hold no more for certain
-GRACE = 30.0  # seconds that a trial has to notice that its time is up, before its process is ended
+LONGEST = 365 * 24 * 3600.0  # seconds; longer limits may exceed what system timers support
+GRACE = 30.0  # seconds between the end of a trial's time and the end of its process, if it does not react
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the cluster, as a worker on it finds it.
+    """A node of the cluster, as seen by a worker on it.
 
     Attributes:
-        host: Its name.
-        python: Python's version.
-        packages: The versions of packages, None for those that are not installed.
+        host: Host name.
+        python: Python version.
+        packages: Versions of packages; None for packages that are not installed.
     """
 
     host: str
@@ -42,7 +42,7 @@ class Node:
     packages: Mapping[str, str | None]
 
     def differences(self, driver: "Node") -> tuple[list[str], list[str]]:
-        """In what this node is unlike the driver's machine: what cannot be, and what may be, each in a few words."""
+        """Differences from the driver's machine in a few words each: incompatible ones, and acceptable ones."""
         severe: list[str] = []
         mild: list[str] = []
         if self.python != driver.python:
@@ -56,17 +56,19 @@ class Node:
         return severe, mild
 
     def refusal(self, driver: "Node") -> str:
-        """Why trials cannot run on this node, with the remedy; empty if they can."""
+        """Why trials cannot run on this node, with a remedy; empty if they can."""
         severe, _ = self.differences(driver)
         if not severe:
             return ""
         pins = [f"{name}=={wanted}" for name, wanted in driver.packages.items() if self.packages.get(name) != wanted]
-        remedy = f"install the driver's there (pip install {' '.join(pins)})" if pins else "start it with the driver's"
-        return f"the node {self.host} has {', '.join(severe)}, so its results could not be compared; {remedy}."
+        remedy = "start the node with the driver's Python version"
+        if pins:
+            remedy = f"install the driver's versions there (pip install {' '.join(pins)})"
+        return f"the node {self.host} has {', '.join(severe)}, so its results would not be comparable; {remedy}."
 
 
 def this_node() -> Node:
-    """The one that this process runs on."""
+    """The node that this process runs on."""
     versions = {name: _version(name) for name in ("ray", *PACKAGES)}
     return Node(socket.gethostname(), ".".join(map(str, sys.version_info[:3])), versions)
 
@@ -74,20 +76,20 @@ def this_node() -> Node:
 @cache
 def _version(name: str) -> str | None:
     try:
-        return version(name).partition("+")[0]  # torch 2.9+cpu and 2.9+cu130 are one version
+        return version(name).partition("+")[0]  # treat torch 2.9+cpu and 2.9+cu130 as equal
     except PackageNotFoundError:
         return None
 
 
 @dataclass(frozen=True)
 class Sender:
-    """What a worker must know of the driver.
+    """Information about the driver for a worker.
 
     Attributes:
-        node: Its versions.
-        directory: Its working directory.
-        token: The name of the file by which a worker sees whether it sees the study's folder; see `carry.run_pack`.
-        environment: What records say of where trials run, and workers cannot know.
+        node: Versions of the driver.
+        directory: Working directory of the driver.
+        token: Name of the file by which a worker detects whether it shares the study's folder; see `carry.run_pack`.
+        environment: Parts of the recorded environment that workers cannot determine.
         preload: Whether jobs need torch and lightning.
     """
 
@@ -103,8 +105,8 @@ class Answer(NamedTuple):
 
     Attributes:
         kind: `returned`, `refused` (bad input), `raised`, `timed out` or `exited`.
-        value: What it returned, or words on it.
-        seconds: How long it took.
+        value: The return value, or a message.
+        seconds: Duration.
     """
 
     kind: Literal["returned", "refused", "raised", "timed out", "exited"]
@@ -113,32 +115,32 @@ class Answer(NamedTuple):
 
 
 class _TimeUp(BaseException):
-    """A job's time is up; no Exception, so that trials do not take it for one of their own."""
+    """A job exceeded its time limit; a BaseException, so that code in trials does not catch it."""
 
 
 def serve(function: Callable[..., Any], job: tuple[Any, ...], limit: float, sender: Sender) -> Answer:
     """Run a job in this process.
 
     Args:
-        function: What is called.
-        job: Its arguments; a pack runs as `carry.run_pack` has it.
-        limit: Seconds after which it is ended.
+        function: The function to call.
+        job: Its arguments; a pack is run with `carry.run_pack`.
+        limit: Time limit in seconds.
         sender: The driver.
     """
-    for name in OF_SRUN:  # of the `srun` that started the node
+    for name in OF_SRUN:  # set by the `srun` that started the node
         os.environ.pop(name, None)
     start = time.monotonic()
 
     def answer(kind: Literal["returned", "refused", "raised", "timed out", "exited"], value: Any) -> Answer:
         return Answer(kind, value, time.monotonic() - start)
 
-    if refusal := this_node().refusal(sender.node):  # one that has joined since
+    if refusal := this_node().refusal(sender.node):  # a node that joined later
         return answer("refused", refusal)
-    with suppress(OSError):  # for paths relative to it, where it is shared
+    with suppress(OSError):  # so that relative paths work if the directory is shared
         os.chdir(sender.directory)
     try:
         if sender.preload:
-            import benchmarks.running.engines.preload  # noqa: F401 - ahead of the trial, whose time it is not
+            import benchmarks.running.engines.preload  # noqa: F401 - before the clock starts
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(1)
         start = time.monotonic()
@@ -147,7 +149,7 @@ def serve(function: Callable[..., Any], job: tuple[Any, ...], limit: float, send
                 return answer("returned", run_pack(job[0], sender.token, sender.environment))
             return answer("returned", function(*job))
     except _TimeUp:
-        _disarm()  # it may have struck before the context could
+        _disarm()  # the signal may have come before the context could disarm it
         return answer("timed out", None)
     except InputError as error:
         return answer("refused", f"on the node {socket.gethostname()}: {error}")
@@ -159,7 +161,7 @@ def serve(function: Callable[..., Any], job: tuple[Any, ...], limit: float, send
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise `_TimeUp` in the middle of what lasts longer; end the process if it does not heed that."""
+    """Raise `_TimeUp` after this many seconds, and end the process if it does not react."""
     if seconds > LONGEST:
         yield
         return
@@ -168,7 +170,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
         raise _TimeUp
 
     before = signal.signal(signal.SIGALRM, strike)
-    # Again and again: Python drops what is raised in a finalizer. A loop inside a library heeds no signal at all.
+    # Repeat the signal, because Python drops exceptions raised in finalizers. Native code may never react to signals.
     faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=2)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)

@@ -1,9 +1,9 @@
-"""An array of SLURM tasks a study, each with a share of its trials, by submitit.
+"""The SLURM engine: an array of tasks per study, each with a share of the trials, submitted with submitit.
 
-The trials' records go straight into the study's folder, which the nodes must share. Besides, each task keeps a journal
-there of what has ended. The driver only reads these: one that dies takes nothing with it, and the next one goes on with
-the tasks that are in the queue still. Below `DIR/STUDY/slurm/NAME/` lie submitit's files and logs of an array and,
-while it may run, its journals and `array.json`: which trials its tasks have.
+Records are written directly to the study's folder, which the nodes must share. Each task also keeps a journal there of
+the jobs that have ended. The driver only reads the journals, so nothing is lost if it dies, and the next driver
+continues with the tasks that are still in the queue. `DIR/STUDY/slurm/NAME/` contains submitit's files and logs of an
+array and, while the array may run, its journals and `array.json`, which lists the trials of each task.
 """
 
 import math
@@ -29,13 +29,13 @@ from .slurm_array import MANIFEST, Array
 from .slurm_batch import Batch
 from .slurm_queue import Queue
 
-LIVES = 2  # how often a job may wait in tasks that end before they begin it
-PATIENCE = 90.0  # seconds that tasks have to end when they are cancelled
-END = 2**16  # bytes of a log that are searched for its last words
+LIVES = 2  # attempts for a job whose task ends before it begins the job
+PATIENCE = 90.0  # seconds to wait for cancelled tasks to end
+END = 2**16  # bytes at the end of a log that are searched for an error message
 
 
 def arrays_of(store: Store) -> list[Path]:
-    """The folders of the arrays that may be in a queue still."""
+    """The folders of arrays that may still be in the queue."""
     return sorted(path.parent for path in store.folder.absolute().glob(f"slurm/*/{MANIFEST}"))
 
 
@@ -43,10 +43,10 @@ class SlurmEngine:
     """Runs packs of trials in arrays of tasks.
 
     Args:
-        store: The study's.
-        queue: Where tasks run.
-        workers: How many of them run at once, at most.
-        tasks: How many an array has, at most; None for as many as the queue takes.
+        store: The study's store.
+        queue: The queue in which tasks run.
+        workers: Maximum number of tasks that run at once.
+        tasks: Maximum number of tasks in an array; None for the limit of the queue.
         preload: See `LocalEngine`.
     """
 
@@ -57,8 +57,8 @@ class SlurmEngine:
         self._store, self._queue, self._tasks, self._preload = store, queue, tasks, preload
         self._arrays: list[Array] = []
         self._left: dict[tuple[str, ...], tuple[Array, int, int]] = {}
-        self._lives: Counter[tuple[str, ...]] = Counter()  # of each pack, by its keys
-        self._waiting = ""  # why, as it was last said
+        self._lives: Counter[tuple[str, ...]] = Counter()  # by the keys of each pack
+        self._waiting = ""  # the reason for waiting that was printed last
 
     def __enter__(self) -> "SlurmEngine":
         return self
@@ -69,19 +69,20 @@ class SlurmEngine:
     def describe(self) -> str:
         """Where trials run, for the last line of a run."""
         if self._queue.kind == "local":
-            return f"{self.n_workers} process{'es' * (self.n_workers != 1)} in place of SLURM's"
-        return f"{self.n_workers} task{'s' * (self.n_workers != 1)} of SLURM at a time"
+            return f"{self.n_workers} local process{'es' * (self.n_workers != 1)} instead of SLURM tasks"
+        return f"{self.n_workers} SLURM task{'s' * (self.n_workers != 1)} at a time"
 
-    # --- what a driver before has left ----------------------------------------------------------------------------
+    # --- tasks left by an earlier driver --------------------------------------------------------------------------
 
     def take_over(self) -> list[list[str]]:
-        """Find the tasks that a former driver has left in the queue; only for who holds the lock of the store.
+        """Find tasks in the queue left by an earlier driver; the caller must hold the lock of the store.
 
         Returns:
-            The keys of the trials that they have still to run, by pack. `run`, given such packs, waits for those tasks.
+            The keys of the trials that they still have to run, by pack. When `run` gets such a pack, it waits for the
+            existing task.
 
         Raises:
-            InputError: It cannot be told which they are.
+            InputError: The state of the tasks cannot be determined.
         """
         for folder in arrays_of(self._store):
             array = Array.read(folder)
@@ -92,14 +93,14 @@ class SlurmEngine:
             self._arrays.append(array)
             array.living = alive
             array.read_journals()
-            array.trouble = None  # of tasks that are no more
+            array.trouble = None  # errors of tasks that have ended
             for task in sorted(array.tasks_left() & alive):
                 for n in array.unfinished(task):
                     self._left[tuple(key for key, _ in array.packs[task][n])] = array, task, n
         return [list(keys) for keys in self._left]
 
     def alive(self) -> set[str]:
-        """The keys of the trials that may be running at this moment."""
+        """The keys of the trials that may be running now."""
         keys, known = set(), {array.folder: array for array in self._arrays}
         for folder in arrays_of(self._store):
             array = known.get(folder) or Array.read(folder)
@@ -109,22 +110,22 @@ class SlurmEngine:
         return keys
 
     def _alive(self, array: Array) -> set[int]:
-        kinds = f"was submitted with --slurm-executor {array.kind}; give the same again"
-        require(array.kind == self._queue.kind, f"{array.folder} {kinds}, or cancel it and remove that folder.")
+        kinds = f"was submitted with --slurm-executor {array.kind}; use the same executor"
+        require(array.kind == self._queue.kind, f"{array.folder} {kinds}, or cancel the jobs and remove that folder.")
         for _ in range(3):
             if (alive := self._queue.alive(array.name, array.folder)) is not None:
                 return alive
             time.sleep(self._queue.pause[0])
         raise InputError(
-            f"squeue does not answer, so it cannot be told whether jobs of before, {array.name}, are in the queue; "
-            "give the command again when it does."
+            f"squeue does not answer, so the state of the earlier jobs {array.name} is unknown; run the command again "
+            "when squeue works."
         )
 
     # --- running --------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Cancel what is in the queue of what this driver waits for, and see it end."""
-        # Each stays in the list until it is dealt with: a second Ctrl-C may strike here, and this is called again.
+        """Cancel the arrays that this driver waits for, and wait until their tasks have ended."""
+        # An array stays in the list until it has ended, because a second Ctrl-C may interrupt and call this again.
         self._arrays = [array for array in self._arrays if array.jobs]
         for array in list(self._arrays):
             array.read_journals()
@@ -143,10 +144,10 @@ class SlurmEngine:
                     self._drop(array)
             if waiting:
                 time.sleep(self._queue.pause[0])
-                for array in waiting:  # one that just restarts may have slipped through
+                for array in waiting:  # a task that was just restarting may have been missed
                     self._queue.cancel(array.name, array.folder)
         for array in waiting:
-            _say(f"{array.name} is still in the queue; `scancel --name={array.name}` ends it.")
+            _say(f"{array.name} is still in the queue; cancel it with `scancel --name={array.name}`.")
             self._arrays.remove(array)
 
     def run(
@@ -155,16 +156,16 @@ class SlurmEngine:
         jobs: Iterable[tuple[Any, ...]],
         time_limit: Callable[..., float] = lambda *job: math.inf,
     ) -> Iterator[Outcome]:
-        """Submit packs as an array, except those that `take_over` has found, and yield outcomes as tasks note them.
+        """Submit packs as an array, except those that `take_over` found, and yield outcomes from the tasks' journals.
 
         Args:
-            function: One that can be imported by its name, and gives a pack's records.
-            jobs: A pack each.
-            time_limit: Called with a pack; the seconds after which it is ended.
+            function: A function that can be imported by name and returns the records of a pack.
+            jobs: One pack each.
+            time_limit: Returns the time limit in seconds for a pack.
 
         Raises:
-            InputError: A task cannot write to the store, or SLURM refuses the array.
-            RuntimeError: The function raised; the message holds its traceback.
+            InputError: A task cannot write to the store, or SLURM rejects the array.
+            RuntimeError: The function raised another exception; the message contains its traceback.
         """
         new = []
         for job in jobs:
@@ -176,10 +177,10 @@ class SlurmEngine:
             array.jobs[task, n] = (_with_tokens(job[0], [token for _, token in array.packs[task][n]]),)
         if self._arrays and (waiting := sum(len(array.jobs) for array in self._arrays)):
             names = ", ".join(array.name for array in self._arrays if array.jobs)
-            _say(f"{waiting} jobs of a former driver are in the queue still, in {names}; this one waits for them.")
+            _say(f"waiting for {waiting} jobs of an earlier run that are still in the queue, in {names}")
         if self._left:
             names = ", ".join(sorted({array.name for array, _, _ in self._left.values()}))
-            _say(f"Other jobs of a former driver go on in {names}; `scancel --name=NAME` ends them.")
+            _say(f"other jobs of an earlier run continue in {names}; cancel them with `scancel --name=NAME`.")
             self._left = {}
         self._submit(function, new, time_limit)
         clock = _Clock(self._queue.pause)
@@ -202,14 +203,14 @@ class SlurmEngine:
                 time.sleep(self._interval())
 
     def _interval(self) -> float:
-        """Seconds until the journals are looked at again: a hundred files a second at most."""
+        """Seconds between two checks of the journals; at most a hundred files are read per second."""
         return min(10.0, max(0.1, sum(len(array.tasks_left()) for array in self._arrays) / 100))
 
     def _submit(self, function: Callable[..., Any], jobs: list[tuple[Any, ...]], limit: Callable[..., float]) -> None:
         if not jobs:
             return
         tasks = min(len(jobs), self._tasks or math.inf, self._queue.largest(self.n_workers))
-        shares = [jobs[task :: int(tasks)] for task in range(int(tasks))]  # the longest come first, so each has some
+        shares = [jobs[task :: int(tasks)] for task in range(int(tasks))]  # each task gets some of the longest
         title = "".join(char if char.isalnum() and char.isascii() else "-" for char in self._store.folder.name)
         name = f"bench-{title}-{uuid.uuid4().hex[:8]}"
         folder = self._store.folder.absolute() / "slurm" / name
@@ -244,7 +245,7 @@ class SlurmEngine:
         _say(f"submitted as {called}: {many}, at most {self.n_workers} at a time; logs in {folder}")
 
     def _bury(self, array: Array, again: list[tuple[Any, ...]]) -> Iterator[Outcome]:
-        """Outcomes of tasks that are no more, though they have not finished; jobs that they had not begun run again."""
+        """Yield outcomes of tasks that ended without finishing; jobs they had not begun are added to `again`."""
         alive = self._queue.alive(array.name, array.folder)
         if self._queue.waiting and self._queue.waiting != self._waiting:
             _say(f"{array.name}: {self._queue.waiting}")
@@ -263,13 +264,13 @@ class SlurmEngine:
                 self._lives[keys] += 1
                 if (restarts is not None and n == left[0]) or self._lives[keys] >= LIVES:
                     yield Outcome(job, None, crash, False, 0.0)
-                else:  # the task may live on where it was cut off, so what runs next shares no folder with it
+                else:  # a disconnected task may still be running, so the next attempt must not share its folder
                     again.append((_with_tokens(job[0], [uuid.uuid4().hex[:12] for _ in keys]),))
 
     def _log(self, array: Array, task: int) -> str:
-        """Where the log of a task is, as the end of a sentence."""
+        """The location of a task's log, as the end of a sentence."""
         log = self._queue.log(array.folder, task)
-        return f"; its log is {log.relative_to(self._store.folder.absolute())}" if log else "; it left no log"
+        return f"; log: {log.relative_to(self._store.folder.absolute())}" if log else "; there is no log"
 
     def _forget(self) -> None:
         for array in list(self._arrays):
@@ -282,14 +283,14 @@ class SlurmEngine:
 
 
 class _Clock:
-    """Says when to look at the queue: often when tasks are new, later now and then."""
+    """Decides when to check the queue: often after submission, less often later."""
 
     def __init__(self, pause: tuple[float, float]) -> None:
         self.shortest, self.longest = pause
         self.start = self.next = time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is time."""
+        """Whether the queue should be checked now."""
         now = time.monotonic()
         if now < self.next:
             return False
@@ -298,13 +299,13 @@ class _Clock:
 
 
 def _with_tokens(pack: PackJob, tokens: Sequence[str]) -> PackJob:
-    """A pack whose attempts have these names."""
+    """A pack with these tokens for its attempts."""
     jobs = (replace(job, token=token) for job, token in zip(pack.jobs, tokens, strict=True))
     return replace(pack, jobs=tuple(jobs))
 
 
 def _last_words(log: Path | None) -> str:
-    """The last that a log says of an error, or else its end, as the end of a sentence."""
+    """The last error message in a log, or else its last line, as the end of a sentence."""
     said = b""
     with suppress(OSError):
         if log:
@@ -314,7 +315,7 @@ def _last_words(log: Path | None) -> str:
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     own = [line for line in lines if not line.startswith("submitit ")] or lines
     words = [line for line in own if "error" in line.lower()] or own
-    return f", which says: {words[-1][-300:]}" if words else ""
+    return f", which ends with: {words[-1][-300:]}" if words else ""
 
 
 def _say(sentence: str) -> None:

@@ -1,6 +1,7 @@
-"""What one task of a SLURM array does: its share of a study's jobs, one after the other. Runs on a node.
+"""One task of a SLURM array, which runs its share of a study's jobs one after the other on a node.
 
-How each ended goes to a journal, a JSON line a job, which the driver reads; so a driver that died misses nothing.
+It writes the outcome of each job to a journal, one JSON line per job. The driver reads it, so nothing is lost if the
+driver dies.
 """
 
 import json
@@ -28,17 +29,17 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 Entry = dict[str, Any]
-SHOWN = ("key", "status", "reason", "metrics")  # of a record, in a journal
-# submitit's own process answers them; workers, which get them as well, must not die of them.
+SHOWN = ("key", "status", "reason", "metrics")  # fields of a record that are written to a journal
+# Signals handled by submitit's process; workers receive them as well and must ignore them.
 FOR_SUBMITIT = (signal.SIGTERM, signal.SIGUSR2)
-EARLY = 60  # seconds that SLURM may be early with its signal, see sbatch(1)
+EARLY = 60  # SLURM may send its signal up to this many seconds early, see sbatch(1)
 
 
 class Journal:
-    """Lines that one process appends and others read while they come, also over NFS: it is opened anew each time.
+    """A file of lines that one process appends and others read; reopened each time, so that it works over NFS.
 
     Args:
-        path: The file, which need not be there yet.
+        path: The file, which may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +47,7 @@ class Journal:
         self._read = 0
 
     def news(self) -> list[Entry]:
-        """The entries that have come since it was last asked; a line that its writer died at is left out."""
+        """The entries added since the last call; an incomplete line is skipped."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._read)
@@ -64,14 +65,14 @@ class Journal:
         return entries
 
     def add(self, entry: Entry) -> None:
-        """Append an entry, on a line of its own whatever was there; nothing where the driver has removed the file."""
+        """Append an entry on a new line; does nothing if the driver has removed the file."""
         with suppress(FileNotFoundError):
-            # To its end, whoever else may write: a task may live on where it was cut off, and run elsewhere again.
+            # Append mode, because a disconnected task may still be writing while its successor runs elsewhere.
             file = os.open(self.path, os.O_RDWR | os.O_APPEND)
             try:
                 size = os.fstat(file).st_size
                 torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-                # One write, so that a signal's handler, which may write as well, does so before or after.
+                # A single write call, because a signal handler may write as well.
                 os.write(file, b"\n" * torn + json.dumps(entry).encode() + b"\n")
             finally:
                 os.close(file)
@@ -79,17 +80,17 @@ class Journal:
 
 @dataclass(frozen=True)
 class Batch:
-    """The share of one task; submitit calls it, and once more after each requeue.
+    """The share of one task; submitit calls it, again after each requeue.
 
     Attributes:
-        function: What is called with each job.
-        jobs: Its arguments, a pack each.
-        limits: The seconds after which each is ended.
-        journal: Where outcomes go.
-        minutes: The time limit of the task.
-        delay: How many seconds before that SLURM says so.
+        function: The function to call with each job.
+        jobs: Its arguments, one pack each.
+        limits: Time limit of each job in seconds.
+        journal: Path of the journal.
+        minutes: Time limit of the task.
+        delay: Seconds before the time limit at which SLURM sends its signal.
         preload: See `LocalEngine`.
-        path: Where modules are looked for, as with the driver.
+        path: The driver's `sys.path`.
     """
 
     function: Callable[..., Any]
@@ -102,7 +103,7 @@ class Batch:
     path: tuple[str, ...]
 
     def __call__(self) -> None:
-        """Run what is not done yet; the trials' own records say what is."""
+        """Run the jobs that are not done yet according to the trials' records."""
         sys.path += [folder for folder in self.path if folder not in sys.path]
         journal = Journal(self.journal)
         entries = journal.news()
@@ -125,7 +126,7 @@ class Batch:
             with LocalEngine(1, self.preload, ignored=FOR_SUBMITIT) as engine:
                 jobs = ((rest,) for *_, rest in left)
                 outcomes = engine.run(self.function, jobs, lambda pack: limits[pack.jobs[0].token])
-                for (n, records, _), outcome in zip(left, outcomes, strict=True):  # one worker: they come in order
+                for (n, records, _), outcome in zip(left, outcomes, strict=True):  # a single worker keeps the order
                     journal.add(entry_of(n, records, outcome))
         except InputError as error:
             journal.add({"refused": str(error)})
@@ -133,9 +134,9 @@ class Batch:
             journal.add({"raised": str(error)})
 
     def checkpoint(self) -> "DelayedSubmission":
-        """What submitit is to run when SLURM has taken the node away: the same, which then finds what is done.
+        """What submitit requeues when the time limit is reached or the task is preempted: the same batch.
 
-        A job that had the whole time limit to itself and did not end never will, so it is not tried again here.
+        A job that had the whole time limit to itself and did not end would never end, so it is not tried again.
         """
         from submitit.helpers import DelayedSubmission
 
@@ -147,16 +148,17 @@ class Batch:
             ended = {entry["job"] for entry in entries if "job" in entry}
             first = next((n for n in range(len(self.jobs)) if n not in ended), None)
             if first is not None:
-                crash = f"it did not end within the {self.minutes} min of --slurm-time"
+                crash = f"not finished within --slurm-time ({self.minutes} min)"
                 outcome = Outcome(self.jobs[first], None, crash, False, time.time() - since)
                 Journal(self.journal).add(entry_of(first, [], outcome))
         return DelayedSubmission(replace(self))
 
 
 def attempted(pack: PackJob, restarts: int) -> PackJob:
-    """A pack as a task runs it that was requeued so many times: each time under other tokens.
+    """A pack with new tokens for each requeue of its task.
 
-    So a task that outlives its requeueing, on a node that was cut off, writes into other folders; see `Store.scratch`.
+    A task that is still running on a disconnected node after the requeue then writes to other folders; see
+    `Store.scratch`.
     """
     if not restarts:
         return pack
@@ -164,9 +166,9 @@ def attempted(pack: PackJob, restarts: int) -> PackJob:
 
 
 def _lying(folder: Path) -> dict[str, list[str]]:
-    """The trials that have a folder in the store, hidden or not, each with the tokens of the hidden ones.
+    """The keys of trials that have a folder in the store, each with the tokens of its hidden folders.
 
-    Listed once a start: there may be very many, and each of a task's trials would else be looked for among them.
+    The store is listed once per start, because it may contain very many folders.
     """
     found: dict[str, list[str]] = {}
     for path in Store(folder).trials.iterdir():
@@ -177,11 +179,11 @@ def _lying(folder: Path) -> dict[str, list[str]]:
 
 
 def _salvage(pack: PackJob, restarts: int, lying: Mapping[str, Sequence[str]]) -> tuple[list[Record], PackJob | None]:
-    """The records that earlier starts left of a pack, and what is to be run; clears away what they did not finish.
+    """The records of a pack from earlier starts, and the pack still to run; deletes unfinished attempts.
 
     Args:
-        pack: The trials, as they were submitted.
-        restarts: How many earlier starts there were.
+        pack: The trials as submitted.
+        restarts: Number of earlier starts.
         lying: See `_lying`.
     """
     found: dict[str, Record] = {}
@@ -197,14 +199,14 @@ def _salvage(pack: PackJob, restarts: int, lying: Mapping[str, Sequence[str]]) -
     if len(found) == len(pack.jobs):
         return list(found.values()), None
     again = attempted(pack, restarts)
-    if pack.fixed:  # numbers depend on who is in it
+    if pack.fixed:  # results depend on the whole pack
         return [], again
     rest = tuple(job for job in again.jobs if job.identity["key"] not in found)
     return list(found.values()), replace(again, jobs=rest)
 
 
 def entry_of(n: int, records: list[Record], outcome: Outcome | None = None) -> Entry:
-    """How a job ended, for the journal: with the records of its trials that earlier starts have finished."""
+    """Journal entry for the outcome of a job, including records of its trials from earlier starts."""
     ended = outcome or Outcome((), [], "", False, 0.0)
     told = [{name: record[name] for name in SHOWN} for record in [*records, *(ended.value or [])]]
     return {"job": n, "seconds": ended.seconds, "crash": ended.crash, "timed_out": ended.timed_out, "records": told}

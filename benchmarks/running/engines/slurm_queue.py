@@ -1,6 +1,7 @@
-"""Where arrays of tasks wait and run: SLURM, or processes here for trying out. Both by submitit.
+"""Queues for arrays of tasks: SLURM, or processes on this machine for testing. Both use submitit.
 
-An array is known by its name, which is given before it is submitted; so one whose driver died at once is found as well.
+An array is identified by its name, which is chosen before it is submitted. It is therefore found even if its driver
+died right after the submission.
 """
 
 import os
@@ -18,31 +19,31 @@ from datamodules.errors import InputError, require
 
 from .slurm_batch import Batch
 
-FOREVER = 10_000  # requeues; a job that cannot end within its time is given up by `Batch.checkpoint`
-# Of sbatch's options, those that have another name here, or are the engine's own.
+FOREVER = 10_000  # requeues; `Batch.checkpoint` gives up a job that cannot end within its time
+# Options of sbatch that have their own option here, or are set by the engine.
 OWN = {
     "partition": "--slurm-partition",
     "time": "--slurm-time",
     "cpus-per-task": "--cpus-per-trial",
     "gpus-per-node": "--gpus-per-trial",
     **dict.fromkeys(("array", "output", "error", "job-name", "signal", "open-mode", "requeue", "no-requeue"), ""),
-    # These would run each share several times, side by side.
+    # These would run each share several times in parallel.
     **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-socket"), ""),
-    # And by these sbatch would submit something else, or say something else.
+    # With these sbatch would submit something else, or print something else.
     **dict.fromkeys(("wrap", "test-only", "wait", "parsable"), ""),
 }
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a task is given.
+    """Resources of a task.
 
     Attributes:
-        minutes: Its time limit.
-        cpus: CPUs.
-        gpus: GPUs.
-        partition: Where it runs; None for the cluster's default.
-        extra: Further options of sbatch, without their dashes.
+        minutes: Time limit.
+        cpus: Number of CPUs.
+        gpus: Number of GPUs.
+        partition: Partition; None for the cluster's default.
+        extra: Further options of sbatch, without dashes.
     """
 
     minutes: int = 60
@@ -53,7 +54,7 @@ class Resources:
 
     @property
     def delay(self) -> int:
-        """How many seconds before its time is up a task is told so."""
+        """Seconds before the time limit at which a task is notified."""
         return min(90, 15 * self.minutes)
 
 
@@ -62,9 +63,9 @@ class Queue(Protocol):
 
     Attributes:
         kind: `slurm` or `local`.
-        resources: What each task is given.
-        pause: Seconds between two looks at it, when tasks have just been submitted and at most.
-        waiting: Why no task of the array runs that was last looked at, or why that is not known; empty if one does.
+        resources: Resources of each task.
+        pause: Minimum and maximum seconds between two checks of the queue.
+        waiting: Why no task of the array that was checked last is running, or why this is unknown; empty if one is.
     """
 
     kind: str
@@ -73,36 +74,36 @@ class Queue(Protocol):
     waiting: str
 
     def largest(self, workers: int) -> int:
-        """How many tasks an array may have, of which `workers` run at once."""
+        """Maximum number of tasks in an array of which `workers` run at once."""
 
     def submit(self, name: str, folder: Path, batches: Sequence[Batch], workers: int) -> str:
-        """Submit an array, of which at most `workers` run at once; what it is called there.
+        """Submit an array of which at most `workers` tasks run at once; returns its name in the queue.
 
         Raises:
-            InputError: It was refused.
+            InputError: The array was rejected.
         """
 
     def alive(self, name: str, folder: Path) -> set[int] | None:
-        """Which tasks of an array wait or run; None if that cannot be told now."""
+        """The tasks of an array that wait or run; None if this is unknown now."""
 
     def cancel(self, name: str, folder: Path) -> None:
-        """End them all; `alive` says when it has come about."""
+        """Cancel all tasks; `alive` is empty once they have ended."""
 
     def log(self, folder: Path, task: int) -> Path | None:
-        """What a task has written to stderr; None if it has not started."""
+        """The stderr log of a task; None if it has not started."""
 
     def cause(self, name: str, folder: Path, task: int) -> str:
-        """What became of a task that is no more, in a clause."""
+        """How a task ended, as a clause."""
 
 
 class SlurmQueue:
     """A SLURM cluster.
 
     Args:
-        resources: What each task is given.
+        resources: Resources of each task.
 
     Raises:
-        InputError: There is none here, or it would refuse such tasks.
+        InputError: SLURM is not available, or it would reject such tasks.
     """
 
     kind = "slurm"
@@ -113,8 +114,8 @@ class SlurmQueue:
         for command in ("sbatch", "srun", "squeue", "scancel"):
             require(
                 shutil.which(command) is not None,
-                f"--engine slurm needs SLURM's command {command}, which is not on PATH; give the command on a login "
-                "node of the cluster, or try it out with --slurm-executor local.",
+                f"--engine slurm requires the SLURM command {command}, which is not on PATH; run on a login node of "
+                "the cluster, or test with --slurm-executor local.",
             )
         self.user = _user()
         self.waiting = ""
@@ -136,12 +137,12 @@ class SlurmQueue:
             raise _refusal(done.stderr)
 
     def largest(self, workers: int) -> int:
-        """What the cluster says, or SLURM's default."""
+        """The limit of the cluster, or SLURM's default."""
         found = re.search(r"MaxArraySize\s*=\s*(\d+)", _run("scontrol", "show", "config").stdout)
         return max(1, (int(found[1]) if found else 1001) - 1)
 
     def submit(self, name: str, folder: Path, batches: Sequence[Batch], workers: int) -> str:
-        """By sbatch; see `Queue`."""
+        """Uses sbatch; see `Queue`."""
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -154,11 +155,11 @@ class SlurmQueue:
             job_name=name,
             time=wanted.minutes,
             cpus_per_task=wanted.cpus,
-            # Since SLURM 22.05 a step does not take over what its job was given.
+            # Since SLURM 22.05 a step does not inherit --cpus-per-task from its job.
             srun_args=[f"--cpus-per-task={wanted.cpus}"],
             signal_delay_s=wanted.delay,
             array_parallelism=workers,
-            wckey=None,  # submitit's own is refused where a cluster keeps a list of them
+            wckey=None,  # clusters with a list of allowed keys reject submitit's default
             additional_parameters={"requeue": True, **wanted.extra},
             **given,
         )
@@ -169,7 +170,7 @@ class SlurmQueue:
         return f"SLURM job {jobs[0].job_id.partition('_')[0]}"
 
     def alive(self, name: str, folder: Path) -> set[int] | None:
-        """By squeue; see `Queue`."""
+        """Uses squeue; see `Queue`."""
         mine = [f"--user={self.user}", f"--name={name}"]
         done = _run("squeue", "--noheader", "--array", *mine, "--format=%i %T %r")
         if done.returncode:
@@ -179,34 +180,35 @@ class SlurmQueue:
         jobs = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.strip()]
         waiting = [reason for _, state, *reason in jobs if state == "PENDING"]
         reasons = sorted({" ".join(reason).strip("()") for reason in waiting} - {"JobArrayTaskLimit"})
-        self.waiting = f"{len(jobs)} jobs wait ({', '.join(reasons)})" if jobs and len(waiting) == len(jobs) else ""
+        all_wait = bool(jobs) and len(waiting) == len(jobs)
+        self.waiting = f"{len(jobs)} jobs are waiting ({', '.join(reasons)})" if all_wait else ""
         return {int(number.partition("_")[2] or 0) for number, *_ in jobs}
 
     def cancel(self, name: str, folder: Path) -> None:
-        """By scancel; see `Queue`."""
+        """Uses scancel; see `Queue`."""
         mine = [f"--user={self.user}", f"--name={name}"]
-        _run("scancel", "--state=PENDING", *mine)  # first, or they would take the places of those that are killed
-        _run("scancel", "--signal=KILL", *mine)  # at once, rather than after KillWait
+        _run("scancel", "--state=PENDING", *mine)  # first, or they would replace the killed ones
+        _run("scancel", "--signal=KILL", *mine)  # immediately instead of after KillWait
         _run("scancel", *mine)
 
     def log(self, folder: Path, task: int) -> Path | None:
-        """That of the job `array_task`, or of the only one; see `Queue`."""
+        """The log of the job `array_task`, or of the only job; see `Queue`."""
         logs = [*folder.glob(f"*_{task}_0_log.err")] or ([*folder.glob("*_0_log.err")] if task == 0 else [])
         return logs[0] if logs else None
 
     def cause(self, name: str, folder: Path, task: int) -> str:
-        """By sacct, where it keeps accounts; see `Queue`."""
+        """Uses sacct, if accounting is enabled; see `Queue`."""
         log = self.log(folder, task)
         number = log.name.removesuffix("_0_log.err") if log else ""
         said = _run("sacct", "-n", "-X", "-P", "-o", "State", "-j", number).stdout.partition("\n")[0] if number else ""
-        return f"SLURM job {number or name} ended" + (f" as {said.strip()}" if said.strip() else "")
+        return f"SLURM job {number or name} ended" + (f" with state {said.strip()}" if said.strip() else "")
 
 
 class LocalQueue:
-    """Processes on this machine in place of a cluster's, for trying out; on Linux.
+    """Processes on this machine instead of a cluster, for testing; Linux only.
 
     Args:
-        resources: What each task is given.
+        resources: Resources of each task.
     """
 
     kind = "local"
@@ -214,18 +216,16 @@ class LocalQueue:
     waiting = ""
 
     def __init__(self, resources: Resources) -> None:
-        require(
-            Path("/proc/self/cmdline").exists(), "--slurm-executor local finds its processes in /proc, which is Linux."
-        )
+        require(Path("/proc/self/cmdline").exists(), "--slurm-executor local requires Linux, because it reads /proc.")
         self.resources = resources
         self._jobs: list[Any] = []
 
     def largest(self, workers: int) -> int:
-        """All start at once."""
+        """One task per worker, because all tasks start at once."""
         return workers
 
     def submit(self, name: str, folder: Path, batches: Sequence[Batch], workers: int) -> str:
-        """Start a process a task; see `Queue`."""
+        """Starts one process per task; see `Queue`."""
         from submitit import LocalExecutor
 
         for task, batch in enumerate(batches):
@@ -236,17 +236,17 @@ class LocalQueue:
                 signal_delay_s=self.resources.delay,
             )
             self._jobs += executor.submit_array([batch])
-        return "processes here"
+        return "local processes"
 
     def alive(self, name: str, folder: Path) -> set[int] | None:
-        """By the folder that is the last argument of each; see `Queue`."""
+        """Finds processes by the folder in their last argument; see `Queue`."""
         for job in self._jobs:
-            job.done()  # else it would stay as a zombie
+            job.done()  # reap the process
         return {task for task, _ in self._processes(folder)}
 
     def cancel(self, name: str, folder: Path) -> None:
-        """Kill them; see `Queue`."""
-        # submitit's process may have been started with SIGINT ignored, and it passes SIGTERM on, which is ignored.
+        """Kills the processes; see `Queue`."""
+        # submitit's process may ignore SIGINT, and forwards SIGTERM, which workers ignore.
         for _, process in self._processes(folder):
             try:
                 os.kill(process, signal.SIGKILL)
@@ -258,12 +258,12 @@ class LocalQueue:
         return next((folder / str(task)).glob("*_0_log.err"), None)
 
     def cause(self, name: str, folder: Path, task: int) -> str:
-        """There is nothing that would know; see `Queue`."""
+        """The cause is unknown; see `Queue`."""
         return "the process of its task ended"
 
     @staticmethod
     def _processes(folder: Path) -> list[tuple[int, int]]:
-        """Each task's process and submitit's that restarts it, in this order: a task, a process."""
+        """Pairs of task and process: first submitit's processes, which restart tasks, then the tasks' own."""
         found = []
         for entry in os.scandir("/proc"):
             if not entry.name.isdecimal():
@@ -279,33 +279,34 @@ class LocalQueue:
 
 
 def parse_extra(given: Sequence[str]) -> dict[str, str | bool]:
-    """What `--slurm KEY=VALUE` says, by key; True for KEY alone, a flag.
+    """Parse `--slurm KEY=VALUE` options; the value of a flag, given as KEY alone, is True.
 
     Raises:
-        InputError: It is not of this form, or an option of its own.
+        InputError: An option does not have this form, or must be set differently.
     """
     extra: dict[str, str | bool] = {}
     for option in given:
         name, equals, value = option.partition("=")
         name = name.removeprefix("--").replace("_", "-")
         good = bool(equals) == bool(value) and re.fullmatch(r"[a-z][a-z-]*", name) is not None
-        require(good, f"--slurm takes an option of sbatch as KEY=VALUE, such as account=NAME; got {option!r}.")
+        require(good, f"--slurm must be an option of sbatch as KEY=VALUE, such as account=NAME; got {option!r}.")
         if name in OWN:
-            raise InputError(f"--slurm {name}: " + (f"say {OWN[name]}." if OWN[name] else "the engine sets it itself."))
+            remedy = f"use {OWN[name]} instead." if OWN[name] else "this option is set by the engine; remove it."
+            raise InputError(f"--slurm {name}: {remedy}")
         extra[name] = value or True
     return extra
 
 
 def _user() -> str:
-    """Whose jobs these are; $USER may name somebody else."""
+    """The user name of this process; $USER may differ."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # SLURM takes the number as well
+    except KeyError:  # SLURM accepts the number as well
         return str(os.getuid())
 
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":
-    try:  # in a session of its own, which Ctrl-C does not reach: it is the driver that cancels
+    try:  # in a new session, so that Ctrl-C does not reach it: the driver cancels jobs
         return subprocess.run(
             command, capture_output=True, text=True, timeout=120, errors="replace", start_new_session=True
         )
@@ -316,6 +317,6 @@ def _run(*command: str) -> "subprocess.CompletedProcess[str]":
 def _refusal(said: str) -> InputError:
     lines = [line.partition("error: ")[2] or line for line in map(str.strip, said.splitlines()) if line]
     return InputError(
-        f"SLURM refuses these jobs: {'; '.join(lines) or 'it does not say why'}. `sinfo` lists partitions and their "
-        "limits; see --slurm-partition, --slurm-time and --slurm KEY=VALUE."
+        f"SLURM rejected these jobs: {'; '.join(lines) or 'no reason given'}. Change --slurm-partition, --slurm-time "
+        "or --slurm KEY=VALUE; `sinfo` lists partitions and their limits."
     )

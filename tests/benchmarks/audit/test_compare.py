@@ -113,7 +113,7 @@ def test_the_code_is_named_where_only_the_code_differs(changed, a, capsys):
     assert row(out, "cores").endswith(" 99")
     assert row(out, "low").startswith("low 3 0 ")
     assert row(out, "low").endswith("+0.2500 +0.2500 to +0.2500 .5")
-    assert last(out) == "6 of 6 trials differ. Only the code differs, so the code it was."
+    assert last(out) == "6 of 6 trials differ. Only the code differs, so the code is the cause."
 
 
 def test_differences_are_means_with_intervals_and_p(changed, a, capsys):
@@ -124,16 +124,19 @@ def test_differences_are_means_with_intervals_and_p(changed, a, capsys):
     # 0.3 ± 4.3027 * sqrt(0.07 / 3); t = 1.9640 on 2 degrees of freedom, p = 0.1885, doubled by Holm
     assert row(out, "high").endswith("+0.3000 -0.3572 to +0.9572 .38")
     assert row(out, "low").endswith("+0.0000 +0.0000 to +0.0000 1")
-    assert last(out) == "3 of 6 trials differ. Only the code differs, so the code it was."
+    assert last(out) == "3 of 6 trials differ. Only the code differs, so the code is the cause."
 
 
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (of(cpu="Abacus", score=0.1), "6 of 6 trials differ. Only the cpu differs, so that it was, and not the code."),
-        (of("feed", 0.1, cpu="Abacus"), "6 of 6 trials differ. It may be any of: the code, the cpu."),
-        (of(score=0.1), "6 of 6 trials differ, 6 of them though nothing that bears on numbers does. That should not"),
-        (of(score=0.1, cores=99), "says which run can be repeated. All else that differs: cores."),
+        (of(cpu="Abacus", score=0.1), "6 of 6 trials differ. Only the cpu differs, so the cause is not the code."),
+        (of("feed", 0.1, cpu="Abacus"), "6 of 6 trials differ. Possible causes: the code, the cpu."),
+        (
+            of(score=0.1),
+            "6 of 6 trials differ; for 6 of them, nothing recorded that affects numbers differs. This should not",
+        ),
+        (of(score=0.1, cores=99), "to see which one can be reproduced. Other differences: cores."),
     ],
 )
 def test_what_it_was_is_one_sentence(changed, a, capsys, edit, sentence):
@@ -145,8 +148,8 @@ def test_on_a_gpu_numbers_need_not_repeat(changed, tmp_path, capsys):
     one = Path(shutil.copytree(changed(of(device="cuda:0")), tmp_path / "one"))
     assert run(f"compare {one} {changed(of(device='cuda:0', score=0.1))}") == 0
     assert last(capsys.readouterr().out) == (
-        "6 of 6 trials differ, 6 of them though nothing that bears on numbers does. "
-        "On a GPU numbers need not repeat to the bit."
+        "6 of 6 trials differ; for 6 of them, nothing recorded that affects numbers differs. "
+        "Results on a GPU are not always bit-reproducible."
     )
 
 
@@ -156,7 +159,7 @@ def test_trials_that_changed_status_are_counted(changed, a, capsys):
     out = capsys.readouterr().out
     assert row(out, "low").startswith("low 1 1 ")
     assert row(out, "low").endswith("2 done → diverged")
-    assert last(out).startswith("2 of 6 trials differ, 2 of them though nothing")
+    assert last(out).startswith("2 of 6 trials differ; for 2 of them, nothing recorded")
 
 
 def test_trials_that_failed_in_both_say_nothing(changed, capsys):
@@ -171,7 +174,7 @@ def test_trials_of_another_config_are_paired_by_name_with_a_remark(a, tmp_path, 
     out = capsys.readouterr().out
     assert "low (other configs)" in out
     assert "2 trials are recorded in only one of them." in out
-    assert last(out) == "4 of 4 trials differ. Only the config differs, so that it was, and not the code."
+    assert last(out) == "4 of 4 trials differ. Only the config differs, so the cause is not the code."
 
 
 def test_trials_of_one_key_are_paired_whatever_they_are_called(a, tmp_path, capsys):
@@ -195,10 +198,10 @@ def test_what_is_not_one_study_is_refused(a, tmp_path, capsys):
         assert not out
         return err
 
-    sentence = f"{a} has the metric 'score', {tmp_path}/two 'loss'; compare runs of one study."
+    sentence = f"{a} has the metric 'score', but {tmp_path}/two has 'loss'; compare runs of one study."
     assert sentence in refused(STUDY.replace("name: score, mode: max", "name: loss, mode: min"))
     other = STUDY.replace("low", "down").replace("high", "up").replace("noise: 0.1", "noise: 0.3")
-    assert f"{a} and {tmp_path}/two have no trial in common" in refused(other)
+    assert f"{a} and {tmp_path}/two have no variant and seed in common" in refused(other)
     assert run(f"compare {a} {tmp_path}") == 2
     assert f"{tmp_path} holds no study" in capsys.readouterr().err
 

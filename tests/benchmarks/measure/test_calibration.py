@@ -47,7 +47,7 @@ def test_normal_errors_are_within_bounds_and_the_table_is_written(capsys, monkey
         for cell in cells:
             mean, error = map(float, re.fullmatch(r"([.\d]+) \(([.\d]+)\)", cell).groups())
             assert mean <= 0.05 + 3 * error if bound == "≤ 0.05" else abs(mean - 0.95) <= 3 * error
-    said = f"Of {2 * 3 * len(ALL)} further ones `summarize` itself said the same as the functions that it calls of"
+    said = f"In {2 * 3 * len(ALL)} further studies, `summarize` agreed with the functions that it calls in"
     assert f"{said} {2 * 3 * len(ALL)}." in out
     written = readme.read_text(encoding="utf-8")
     assert written.startswith(f"before\n{calibration.START}\n\n400 simulated")
@@ -60,12 +60,15 @@ def test_an_interval_that_is_too_narrow_is_noticed(normal_alone, capsys, monkeyp
     whole = paired.t_interval
     monkeypatch.setattr(paired, "t_interval", lambda d, confidence=0.95: whole(d, confidence - 0.05))
     assert calibration.main(FEW) == 1
-    assert "out of bounds: | normal | the interval of a mean covers it" in capsys.readouterr().err
+    assert "out of bounds: | normal | coverage of the interval of a mean" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("t_test", "false alarms: any of nine that are alike"), ("tost", "`equivalent`, though Δ is the margin")],
+    [
+        ("t_test", "family-wise error rate of nine equal variants"),
+        ("tost", "error rate of `equivalent` if Δ is the margin"),
+    ],
 )
 def test_a_p_that_is_too_small_is_noticed(name, what, normal_alone, capsys, monkeypatch):
     whole = getattr(paired, name)
@@ -117,5 +120,5 @@ def test_the_readme_has_the_table_of_the_shipped_command():
     text = calibration.README.read_text(encoding="utf-8")
     assert text.count(calibration.START) == text.count(calibration.END) == 1
     table = text.partition(calibration.START)[2].partition(calibration.END)[0]
-    assert f"{calibration.SIMULATIONS:,} simulated studies a cell" in table
+    assert f"{calibration.SIMULATIONS:,} simulated studies per cell" in table
     assert table.count("\n| ") == 2 + ROWS

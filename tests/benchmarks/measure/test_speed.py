@@ -50,7 +50,7 @@ def test_the_table_gives_ratios_of_medians_and_which_goals_they_meet():
     skipped = [row for row in found if any("skipped" in cell for cell in row)]
     assert len(skipped) == len(RATIOS) + len(FITS) - 3
     assert "skipped, this machine has no GPU" in text
-    assert f"In a run of their own, side by side: {few}." in text
+    assert f"Measured together in a separate run: {few}." in text
 
 
 def test_the_tables_of_the_readme_and_of_the_page_are_those_of_the_committed_measurements():

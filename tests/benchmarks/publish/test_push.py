@@ -228,7 +228,7 @@ def test_bad_input_is_a_sentence(trouble, noop, capfd):
         record.write_bytes(record.read_bytes()[:-30])
         assert run(f"push {noop}") == 0
         err = capfd.readouterr().err
-        assert f"({record.parent.name}) is left out: it is no JSON" in err
+        assert f"({record.parent.name}) was not published: it is no JSON" in err
         assert "5 trials published" in err
 
 
@@ -269,11 +269,11 @@ def test_a_server_that_falls_silent_costs_the_rest_of_the_push_alone(noop, wandb
     wandb_server.dies_after = 3
     assert run(f"push {noop}") == 1
     err = capfd.readouterr().err
-    assert f"What is published stays; to go on: bench push {noop}" in err
+    assert f"Published runs are kept; to continue, run: bench push {noop}" in err
     assert files_of(noop) == before
     wandb_server.dies_after, wandb_server.dead = None, False
     assert run(f"push {noop}") == 0
-    assert "were there already" in capfd.readouterr().err
+    assert "were already published" in capfd.readouterr().err
     assert len(wandb_server.runs) == 7
     assert all(held.get("complete") for held in wandb_server.runs.values())
 
@@ -287,7 +287,7 @@ def test_a_study_with_a_key_that_is_refused_does_not_run(wandb_server, monkeypat
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert run("run noop.yaml --workers 1 --wandb --wandb-project forbidden") == 1, "two trials have failed"
     err = capfd.readouterr().err
-    assert "the study is done, but not published: W&B rejected the run in project 'forbidden'" in err
+    assert "the study is done, but could not be published: W&B rejected the run in project 'forbidden'" in err
     assert len(list(Path("runs/noop/trials").iterdir())) == 6
 
 

@@ -93,7 +93,7 @@ def test_a_run_that_is_refused_keeps_no_other_back(noop, wandb_server, capfd):
     assert run(f"push {noop}") == 1
     err = capfd.readouterr().err
     assert "3 trials published" in err
-    assert "plain, seed 0 is left out: W&B rejected the run in project" in err
+    assert "plain, seed 0 was not published: W&B rejected the run in project" in err
     assert f"comparison-{study_hash(study)}" in wandb_server.runs
     wandb_server.refuses = set()
     assert run(f"push {noop}") == 0
@@ -139,7 +139,10 @@ def test_an_odd_exception_is_said_with_how_to_go_on(noop, monkeypatch, capfd):
     assert run(f"push {noop}") == 1
     err = capfd.readouterr().err
     assert "2 trials published" in err
-    assert "W&B: publishing stopped with PermissionError: not yours. What is published stays; to go on: bench" in err
+    assert (
+        "W&B: publishing failed with PermissionError: not yours. Published runs are kept; to continue, run: bench"
+        in err
+    )
     assert run(f"push {noop}") == 0
     assert "2 trials published" in capfd.readouterr().err
 
@@ -147,8 +150,8 @@ def test_an_odd_exception_is_said_with_how_to_go_on(noop, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (RuntimeError("no"), "but not published: RuntimeError: no. To publish it: "),
-        (KeyboardInterrupt(), "publishing it was interrupted. To go on: "),
+        (RuntimeError("no"), "but could not be published: RuntimeError: no. To publish it, run: "),
+        (KeyboardInterrupt(), "publishing was interrupted. To continue, run: "),
     ],
     ids=["an exception", "Ctrl-C"],
 )

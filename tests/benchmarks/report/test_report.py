@@ -131,9 +131,9 @@ def test_three_seeds_and_ten_comparisons_say_what_they_cannot_show(tmp_path):
     assert run(f"run {tmp_path}/ten.yaml --out {tmp_path} --seeds 3 --workers 1") == 0
     text = " ".join((tmp_path / "ten/table.md").read_text().split())
     found = re.search(
-        r"With 3 seeds and 10 comparisons a difference is found four times of five only if it is ([\d.]+) times the sd "
-        r"of the paired differences, which is ([\d.]+) to ([\d.]+) for the inconclusive\. "
-        r"A difference as large as that sd would take about (\d+) seeds\.",
+        r"With 3 seeds and 10 comparisons, 80 % power requires a difference of ([\d.]+) sd of the paired differences: "
+        r"([\d.]+) to ([\d.]+) for the inconclusive variants\. "
+        r"To detect a difference of one sd requires about (\d+) seeds\.",
         text,
     )
     assert found, text
@@ -145,13 +145,16 @@ def test_three_seeds_and_ten_comparisons_say_what_they_cannot_show(tmp_path):
     assert high == pytest.approx(times * sd.max(), rel=0.06)
     assert power(1.0, seeds - 1, 0.005) < 0.8 <= power(1.0, seeds, 0.005)
     exact = next(n for n in range(1, 50) if 2 / 2**n * 10 <= 0.05)
-    assert f"cannot fall below .25 with 3 pairs; to pass .05 after Holm's correction takes {exact}." in text
+    assert (
+        "The smallest possible exact sign-flip p with 3 pairs is .25; significance at .05 after Holm's correction "
+        f"requires {exact} pairs."
+    ) in text
 
 
 def test_one_seed_says_that_it_shows_nothing(tmp_path, capsys):
     (tmp_path / "ten.yaml").write_text(TEN)
     assert run(f"run {tmp_path}/ten.yaml --out {tmp_path} --seeds 1 --workers 1") == 0
-    words = "One seed gives neither an interval nor a test: nothing here tells a difference from luck."
+    words = "One seed allows neither an interval nor a test, so differences cannot be distinguished from noise."
     assert words in capsys.readouterr().out
     for file in ("table.md", "report.html"):
         assert words in (tmp_path / "ten" / file).read_text()

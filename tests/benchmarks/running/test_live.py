@@ -50,7 +50,7 @@ def test_in_a_pipe_each_trial_is_a_line(tmp_path):
     done = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     lines = done.stderr.splitlines()
     assert "1/9 fine, seed 0: done" in lines
-    assert "4/9 dying, seed 0: crashed (killed by SIGKILL); it is tried once more" in lines
+    assert "4/9 dying, seed 0: crashed (killed by SIGKILL); retrying once" in lines
     assert "7/9 raising, seed 0: failed (RuntimeError: a reason)" in lines
     assert "9/9 dying, seed 0: crashed (killed by SIGKILL)" in lines
     assert "\x1b" not in done.stderr + done.stdout

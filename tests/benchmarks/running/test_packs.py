@@ -158,7 +158,7 @@ def test_explain_says_what_is_packed_and_why_not(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "one pack of 3 trials: mlp × 3." in said
     assert "one pack of 3 trials: perceptron × 3." in said
-    assert "3 trials alone, since Conv2d cannot be stacked: cnn × 3." in said
+    assert "3 trials alone, because Conv2d cannot be stacked: cnn × 3." in said
     assert sum(r["environment"]["pack_size"] == 3 for r in records(tmp_path / "mixed").values()) == 6
     assert all(r["status"] == "done" for r in records(tmp_path / "mixed").values())
 
@@ -269,14 +269,14 @@ def test_where_numbers_depend_on_the_pack_it_is_the_same_in_every_run():
         (Packing(alone="it is odd"), 2, None, "it is odd"),
         (Packing("same", largest=4), 2, 0, "--pack is off"),
         (Packing("same", largest=4), 2, 1, "--pack is 1"),
-        (Packing("same", largest=1), 2, None, "nets or data so large gain nothing in a pack"),
-        (Packing("same", largest=4), 1, None, "they have no partner to run with"),
+        (Packing("same", largest=1), 2, None, "nets or data of this size do not benefit from packs"),
+        (Packing("same", largest=4), 1, None, "no other trial matches them"),
     ],
 )
 def test_explain_gives_the_reason_of_every_trial_alone(packing, seeds, limit, reason):
     made = plan([packing], seeds)
     said = list(explain(made, make_packs(made, list(made.trials()), limit, workers=1), limit))
-    assert said == [f"{seeds} trial{'s' * (seeds > 1)} alone, since {reason}: 0 × {seeds}."]
+    assert said == [f"{seeds} trial{'s' * (seeds > 1)} alone, because {reason}: 0 × {seeds}."]
 
 
 @pytest.mark.parametrize("option", ["on", "0", "-1", "2.5", ""])

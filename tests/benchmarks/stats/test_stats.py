@@ -82,7 +82,7 @@ def test_one_seed_gives_neither_interval_nor_test_and_says_so():
     columns = ["std", "ci_low", "ci_high", "delta_ci_low", "delta_ci_high", "d_z", "p", "p_holm", "p_tost", "mde"]
     assert table[columns].isna().all(axis=None)
     said = " ".join(notes(Analysis(study, rows, Provenance(), table)))
-    assert "One seed gives neither an interval nor a test" in said
+    assert "One seed allows neither an interval nor a test" in said
     assert "Holm" not in said
 
 

@@ -101,7 +101,7 @@ def test_no_worse_is_tested_against_being_worse_by_the_margin():
     assert row["p"] == pytest.approx(p)
     assert row["about"] == f"{DEEP} no worse than {SHALLOW}"
     study = replace(STUDY, margin=None, claims=[{"claim": "a", "variant": DEEP, "is": "no worse"}])
-    assert "nothing is no worse without a margin" in claim_problems(study)[0][1]
+    assert "the claim 'is: no worse' requires a margin" in claim_problems(study)[0][1]
 
 
 DEEP_NORM = "depth=3, norm=batch"
@@ -196,7 +196,7 @@ def test_a_claim_can_be_about_how_long_it_trained():
     for name in ("epochs_run", "best_epoch"):
         claim = {"claim": "x", "variant": NORM, "metric": name, "is": "better"}
         assert [sentence for _, sentence in claim_problems(replace(STUDY, claims=[claim]))] == [
-            f"which way is {name!r} better? Say mode: max, or min."
+            f"whether {name!r} should be high or low is unknown; add mode: max, or min."
         ]
 
 
@@ -242,7 +242,7 @@ def test_the_margin_of_the_study_is_none_of_logarithms():
     assert judge({**close, "scale": "log"})["verdict"] == "cannot tell"
     assert judge({**close, "scale": "log", "margin": 0.01})["verdict"] == "does not hold"
     study = replace(STUDY, claims=[{"claim": "a", "variant": NORM, "is": "equivalent", "scale": "log"}])
-    assert "give the claim one, in powers of ten" in claim_problems(study)[0][1]
+    assert "requires a margin; add 'margin' in powers of ten to the claim" in claim_problems(study)[0][1]
 
 
 def test_variants_that_are_numbers_need_no_quotes():
@@ -270,11 +270,11 @@ def test_a_trend_goes_through_variants_that_there_are():
     assert said({"falls": "depth"}, one_at_a_time=True) == []
     (sentence,) = said({"falls": "depth", "in": {"norm": "batch"}}, one_at_a_time=True)
     assert "the study has no variant 'depth=2, norm=batch'" in sentence
-    assert "'depth'; take it out of 'in'" in said({"falls": "depth", "in": {"depth": 2}})[0]
+    assert "'depth'; remove it from 'in'" in said({"falls": "depth", "in": {"depth": 2}})[0]
     assert "unknown value of depth '1.0'" in said({"falls": "norm", "in": {"depth": 1.0}})[0]
     assert "unknown value of depth 'true'" in said({"falls": "norm", "in": {"depth": True}})[0]
     one = {"vary": {"depth": [1], "norm": ["none", "batch"]}}
-    assert said({"falls": "depth"}, **one) == ["the axis 'depth' has one value; a trend needs two."]
+    assert said({"falls": "depth"}, **one) == ["a trend needs at least two values, but the axis 'depth' has one."]
 
 
 def test_trials_that_crashed_are_in_no_share_of_diverged_ones():

@@ -210,9 +210,9 @@ def test_seeds_can_be_overridden(tmp_path):
     [
         ({"base_line": {}}, "Did you mean 'baseline'"),
         ({"metric": None}, "'metric' must name a metric"),
-        ({"base": {}}, "'base' must be a mapping, not empty"),
-        ({"vary": {"model.activation": []}}, "the axis 'model.activation' must list at least one value"),
-        ({"vary": {"model.activation": "relu"}}, "the axis 'model.activation' must list at least one value"),
+        ({"base": {}}, "'base' must be a mapping with at least one entry"),
+        ({"vary": {"model.activation": []}}, "the axis 'model.activation' must be a list of values"),
+        ({"vary": {"model.activation": "relu"}}, "the axis 'model.activation' must be a list of values"),
         (
             {"baseline": {"model.activation": "rleu", "model.norm": None}},
             "unknown value of the baseline for 'model.activation' 'rleu'. Did",
@@ -230,7 +230,7 @@ def test_what_is_not_well_formed_is_refused(tmp_path, change, sentence):
 
 
 def test_a_study_that_lacks_a_key_is_refused(tmp_path):
-    with pytest.raises(InputError, match="lacks the key 'vary'"):
+    with pytest.raises(InputError, match="the required key 'vary' is missing"):
         load_study(write(tmp_path, {k: v for k, v in GOOD.items() if k != "vary"}))
 
 

@@ -111,7 +111,7 @@ def test_what_the_machine_lacks_is_a_skipped_row_with_its_reason(ran):
     assert table.loc["two", "n"] == 1
     text = (ran / "runs/pair/table.md").read_text()
     assert f"1 trial of many was skipped: {trials.loc['many', 'reason']}." in text
-    assert text.splitlines()[4].endswith("No verdict: two. Not run: many.")
+    assert text.splitlines()[4].endswith("Inconclusive: two. Not run: many.")
     assert pd.read_csv(ran / "runs/pair/claims.csv")["verdict"].tolist() == ["cannot tell"]
     speed = pd.read_csv(ran / "runs/pair/speed.csv").set_index("variant")
     assert speed["devices"].to_dict() == {"one": 1, "two": 2}
@@ -123,7 +123,7 @@ def test_the_same_command_runs_what_was_skipped_again_and_nothing_else(ran, caps
     before = records(ran)
     assert main(["run", str(ran / "pair.yaml"), "--out", str(ran / "runs"), "--explain"]) == 0
     said = capsys.readouterr()
-    assert "1 trial alone, since they are skipped here (trainer.accelerator is gpu" in said.err
+    assert "1 trial alone, because they are skipped here (trainer.accelerator is gpu" in said.err
     assert "1 trials run" in said.out
     assert "one at a time" in said.err
     after = records(ran)

@@ -50,7 +50,11 @@ def test_a_study_runs_and_verifies(tmp_path, capsys):
         ("orthogonal]}", "orthogonl, orthogonal]}", "line 4: unknown initializer 'orthogonl'"),
         ("also: [signal_ratio,", "also: [signal_ratio/layer_2,", "line 8: unknown metric 'signal_ratio/layer_2'"),
         ("n_samples: 4", "n_samples: 4, n_jacobians: 0", "line 8: unknown metric 'singular_value/mean'"),
-        ("{name: signal_change, mode: min}", "signal_change", "which way is 'signal_change' better?"),
+        (
+            "{name: signal_change, mode: min}",
+            "signal_change",
+            "whether 'signal_change' should be high or low is unknown",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_the_first_trial(refused, before, after, sentence):

@@ -141,7 +141,11 @@ def test_a_study_compares_such_a_metric(tmp_path):
 @pytest.mark.parametrize(
     ("metric", "callbacks", "sentence"),
     [
-        ("gradient_norm/layer_1", "{gradient_flow: true}", "which way is 'gradient_norm/layer_1' better?"),
+        (
+            "gradient_norm/layer_1",
+            "{gradient_flow: true}",
+            "whether 'gradient_norm/layer_1' should be high or low is unknown",
+        ),
         (UNDIRECTED.replace("_1", "_3"), "{gradient_flow: true}", "All variants must have the layer."),
         (UNDIRECTED, "{dead_units: true}", "With callbacks.gradient_flow true in all trials, its metrics are, too."),
         ("dead_units/layer_2", "{dead_units: true}", "Did you mean 'dead_units/layer_1'?"),

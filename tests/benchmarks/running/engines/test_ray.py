@@ -127,7 +127,7 @@ def test_trials_that_raise_die_or_take_too_long_are_rows(cluster, tmp_path):
     trials = pd.read_csv(tmp_path / "runs/study/trials.csv").set_index("variant")
     assert trials["status"].to_dict() == {"good": "done", "raising": "failed", "dying": "crashed", "endless": "failed"}
     assert trials["reason"]["raising"] == "RuntimeError: on purpose"
-    assert trials["reason"]["dying"] == "its Ray worker died, 2 times in a row"
+    assert trials["reason"]["dying"] == "its Ray worker died 2 times in a row"
     assert trials["reason"]["endless"] == "timeout: it took more than 2 s"
     store = Store(tmp_path / "runs/study")
     assert all((store.trials / key / "config.yaml").is_file() for key in trials["key"])
@@ -172,7 +172,7 @@ def test_a_node_with_another_torch_is_refused(cluster, more_nodes, tmp_path, ref
     more_nodes("", PYTHONPATH=str(tmp_path))
     said = refused(NOOP, f"--engine ray --ray-address {cluster.address}")
     assert "has torch 1.0.0 (the driver: 2." in said
-    assert "so its results could not be compared; install the driver's there (pip install torch==2." in said
+    assert "so its results would not be comparable; install the driver's versions there (pip install torch==2." in said
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,12 @@ def test_a_node_with_another_torch_is_refused(cluster, more_nodes, tmp_path, ref
     [
         (
             "--gpus-per-trial 1",
-            "a trial shall have 1 GPU(s), and no node of the cluster has one; give --gpus-per-trial",
+            "each trial requires 1 GPU(s), but no node of the cluster has any; lower --gpus-per-trial",
         ),
-        ("--cpus-per-trial 3", "a trial shall have 3 CPU(s), and the most on any node of the cluster is 1; give"),
+        (
+            "--cpus-per-trial 3",
+            "each trial requires 3 CPU(s), but the largest node of the cluster has 1; lower --cpus-per-trial",
+        ),
     ],
 )
 def test_trials_for_which_no_node_has_room_are_refused(cluster, refused, options, sentence):

@@ -39,13 +39,19 @@ seeds: 2
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("--ray-address auto", "--ray-address goes with --engine ray, and this is --engine local."),
-        ("--cpus-per-trial 2", "--cpus-per-trial goes with --engine ray or slurm, and this is --engine local."),
-        ("--gpus-per-trial 1", "--gpus-per-trial goes with --engine ray or slurm, and this is --engine local."),
+        ("--ray-address auto", "--ray-address cannot be used with --engine local; it requires --engine ray."),
+        (
+            "--cpus-per-trial 2",
+            "--cpus-per-trial cannot be used with --engine local; it requires --engine ray or slurm.",
+        ),
+        (
+            "--gpus-per-trial 1",
+            "--gpus-per-trial cannot be used with --engine local; it requires --engine ray or slurm.",
+        ),
         ("--engine ray --cpus-per-trial 0", "--cpus-per-trial must be a number above 0, got 0.0."),
         ("--engine ray --cpus-per-trial nan", "--cpus-per-trial must be a number above 0, got nan."),
-        ("--engine ray --gpus-per-trial -1", "--gpus-per-trial must be a number, not negative; got -1.0."),
-        ("--engine ray --gpus-per-trial inf", "--gpus-per-trial must be a number, not negative; got inf."),
+        ("--engine ray --gpus-per-trial -1", "--gpus-per-trial must be a number of at least 0, got -1.0."),
+        ("--engine ray --gpus-per-trial inf", "--gpus-per-trial must be a number of at least 0, got inf."),
         ("--engine ray --gpus-per-trial 1.5", "--gpus-per-trial must be a fraction of 1 or a whole number, got 1.5."),
         ("--engine rya", "unknown engine 'rya'. Did you mean 'ray'? Available: local, ray, slurm."),
         ("--engine ray --workers 0", "--workers must be at least 1, got 0."),
@@ -63,7 +69,7 @@ def test_options_that_cannot_be_are_refused(refused, options, sentence):
 def test_ray_that_is_not_installed_is_a_sentence_with_the_command(refused, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     said = refused(NOOP, "--engine ray")
-    assert "--engine ray needs ray, which is not installed; pip install 'ablation-zoo[ray]'." in said
+    assert "--engine ray requires ray, which is not installed; run pip install 'ablation-zoo[ray]'." in said
 
 
 def test_an_address_at_which_no_cluster_answers_is_refused(refused, monkeypatch):
@@ -83,7 +89,7 @@ def test_an_address_at_which_no_cluster_answers_is_refused(refused, monkeypatch)
         thread.start()
         said = refused(NOOP, f"--engine ray --ray-address {address}")
         thread.join()
-    assert f"no Ray cluster answers at {address} (what answers there is something else). Start one with" in said
+    assert f"no Ray cluster answers at {address} (another service answers there). Start one with" in said
     monkeypatch.setenv("RAY_ADDRESS", address)
     said = refused(NOOP, "--engine ray")
     assert f"no Ray cluster answers at {address} (Connection refused). Start one with `ray start --head`, or" in said
@@ -95,9 +101,9 @@ def test_what_ray_says_on_failing_to_connect_is_told_apart():
 
     assert "no Ray cluster answers at far:1 (nobody). Start" in _sentence(ConnectionError("nobody"), "far:1")
     said = _sentence(RuntimeError("first\nthe working directory is too large"), "far:1")
-    assert said == "cannot work with the Ray cluster at far:1: the working directory is too large"
+    assert said == "cannot use the Ray cluster at far:1: the working directory is too large"
     both = "Version mismatch: Ray: 1.0 Python: 3.1 and Ray: 2.0 Python: 3.2"
-    assert "was started with Ray 1.0 on Python 3.1, and this is Ray 2.0" in _sentence(RuntimeError(both), "far:1")
+    assert "runs Ray 1.0 on Python 3.1, but the driver runs Ray 2.0" in _sentence(RuntimeError(both), "far:1")
     assert "Version mismatch of some kind" in _sentence(RuntimeError("Version mismatch of some kind"), "far:1")
 
 
@@ -218,7 +224,7 @@ def test_what_a_job_comes_to_is_an_answer(sender, store):
     other = replace(sender, node=replace(sender.node, packages={**sender.node.packages, "torch": "1.0.0"}))
     refusal: Answer = serve(os.getpid, (), math.inf, other)
     assert refusal.kind == "refused", "a node that has joined since"
-    assert "could not be compared" in refusal.value
+    assert "would not be comparable" in refusal.value
     with pytest.raises(InputError, match="cannot write to"):
         Carried([{"key": "abc", "token": "t0"}], [{}]).take_in(Path("/proc/nothing"))
 

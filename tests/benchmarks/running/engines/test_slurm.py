@@ -241,7 +241,7 @@ def test_fits_give_the_numbers_of_the_local_engine(study, options, how, size, ca
     assert run(study, FIT, f"{options} {how}") == 0
     out, err = capsys.readouterr()
     assert "4 trials run in" in out
-    assert ("in place of SLURM's" if "local" in options else "of SLURM at a time") in out
+    assert ("instead of SLURM tasks" if "local" in options else "at a time") in out
     assert "logs in" in err
     assert_same_as_local(study, FIT, how)
     sizes = {json.loads(record)["environment"]["pack_size"] for record in records(study).values()}
@@ -272,7 +272,7 @@ def test_a_trial_that_kills_its_process_is_a_row_that_names_the_log(study, optio
     reasons = table.loc[table["status"] == "crashed", "reason"]
     assert len(reasons) == 2
     for reason in reasons:
-        words, _, log = reason.partition("; its log is ")
+        words, _, log = reason.partition("; log: ")
         assert words == "killed by SIGKILL"
         assert (study / "runs/study" / log).is_file()
 
@@ -290,7 +290,7 @@ def test_a_driver_that_was_killed_is_followed_by_one_that_waits_for_its_jobs(stu
     assert run(study, NOOP, "") == 2, "another engine keeps away from what may be running"
     second = Driver(study, options)
     assert second.wait(PATIENCE) == 0, second.said()
-    assert "jobs of a former driver are in the queue still" in second.said()
+    assert "jobs of an earlier run that are still in the queue" in second.said()
     assert "submitted" not in second.said()
     assert seen.items() <= records(study).items()
     assert attempts(study) == {1}
@@ -313,7 +313,7 @@ def test_jobs_that_are_killed_or_preempted_lose_nothing(study, options):
     assert "Exiting gracefully after preemption/timeout" in logs or "Requeued job" in logs
     died = [line for line in driver.said().splitlines() if ": crashed (" in line]
     assert len(died) <= 1, "the trial that was under way in the one that was killed, unless it had just ended"
-    assert all("; its log is slurm/" in line for line in died)
+    assert all("; log: slurm/" in line for line in died)
     assert sum(json.loads(record)["attempt"] for record in records(study).values()) == 24 + len(died)
 
 

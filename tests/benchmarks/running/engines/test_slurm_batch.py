@@ -88,7 +88,7 @@ def test_a_job_that_had_all_of_the_time_is_given_up_and_others_are_not(batch):
     batch.checkpoint()
     (*_, entry) = Journal(batch.journal).news()
     assert entry["job"] == 0
-    assert entry["crash"] == "it did not end within the 60 min of --slurm-time"
+    assert entry["crash"] == "not finished within --slurm-time (60 min)"
     Journal(batch.journal).add({"started": 2, "at": time.time() - 3600})
     Journal(batch.journal).add({**entry, "job": 1, "crash": ""})
     batch.checkpoint()  # it got on, so the next one has not had all of the time
@@ -113,24 +113,30 @@ LOCAL = "--engine slurm --slurm-executor local"
     ("options", "sentence"),
     [
         ("--engine slum", "unknown engine 'slum'. Did you mean 'slurm'?"),
-        ("--slurm-time 5", "--slurm-time goes with --engine slurm, and this is --engine local."),
-        ("--slurm account=me", "--slurm goes with --engine slurm, and this is --engine local."),
-        ("--cpus-per-trial 2", "--cpus-per-trial goes with --engine ray or slurm, and this is --engine local."),
-        (f"{LOCAL} --slurm-time 0", "--slurm-time must be at least 2 minutes, since SLURM may warn one early; got 0."),
+        ("--slurm-time 5", "--slurm-time cannot be used with --engine local; it requires --engine slurm."),
+        ("--slurm account=me", "--slurm cannot be used with --engine local; it requires --engine slurm."),
+        (
+            "--cpus-per-trial 2",
+            "--cpus-per-trial cannot be used with --engine local; it requires --engine ray or slurm.",
+        ),
+        (f"{LOCAL} --slurm-time 0", "--slurm-time must be at least 2 minutes, got 0."),
         (f"{LOCAL} --slurm-tasks 0", "--slurm-tasks must be at least 1, got 0."),
-        (f"{LOCAL} --cpus-per-trial 0.5", "--cpus-per-trial must be a whole number of at least 1 for SLURM, got 0.5."),
-        (f"{LOCAL} --gpus-per-trial -1", "--gpus-per-trial must be a number, not negative; got -1.0."),
-        (f"{LOCAL} --gpus-per-trial nan", "--gpus-per-trial must be a number, not negative; got nan."),
+        (
+            f"{LOCAL} --cpus-per-trial 0.5",
+            "--cpus-per-trial must be an integer of at least 1 with --engine slurm, got 0.5.",
+        ),
+        (f"{LOCAL} --gpus-per-trial -1", "--gpus-per-trial must be a number of at least 0, got -1.0."),
+        (f"{LOCAL} --gpus-per-trial nan", "--gpus-per-trial must be a number of at least 0, got nan."),
         (f"{LOCAL} --cpus-per-trial inf", "--cpus-per-trial must be a number above 0, got inf."),
         (f"{LOCAL} --workers 0", "--workers must be at least 1, got 0."),
-        (f"{LOCAL} --slurm =me", "--slurm takes an option of sbatch as KEY=VALUE, such as account=NAME; got '=me'."),
-        (f"{LOCAL} --slurm time=5", "--slurm time: say --slurm-time."),
-        (f"{LOCAL} --slurm array=0-3", "--slurm array: the engine sets it itself."),
-        (f"{LOCAL} --slurm ntasks-per-node=2", "--slurm ntasks-per-node: the engine sets it itself."),
-        (f"{LOCAL} --slurm ntasks_per_core=2", "--slurm ntasks-per-core: the engine sets it itself."),
-        (f"{LOCAL} --slurm no-requeue", "--slurm no-requeue: the engine sets it itself."),
-        (f"{LOCAL} --slurm wrap=true", "--slurm wrap: the engine sets it itself."),
-        (f"{LOCAL} --slurm wait", "--slurm wait: the engine sets it itself."),
+        (f"{LOCAL} --slurm =me", "--slurm must be an option of sbatch as KEY=VALUE, such as account=NAME; got '=me'."),
+        (f"{LOCAL} --slurm time=5", "--slurm time: use --slurm-time instead."),
+        (f"{LOCAL} --slurm array=0-3", "--slurm array: this option is set by the engine; remove it."),
+        (f"{LOCAL} --slurm ntasks-per-node=2", "--slurm ntasks-per-node: this option is set by the engine; remove it."),
+        (f"{LOCAL} --slurm ntasks_per_core=2", "--slurm ntasks-per-core: this option is set by the engine; remove it."),
+        (f"{LOCAL} --slurm no-requeue", "--slurm no-requeue: this option is set by the engine; remove it."),
+        (f"{LOCAL} --slurm wrap=true", "--slurm wrap: this option is set by the engine; remove it."),
+        (f"{LOCAL} --slurm wait", "--slurm wait: this option is set by the engine; remove it."),
     ],
 )
 def test_options_are_refused(refused, options, sentence):
@@ -142,9 +148,9 @@ def test_options_are_refused(refused, options, sentence):
 def test_slurm_and_submitit_that_are_not_there_are_refused(refused, monkeypatch, tmp_path):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "needs SLURM's command sbatch, which is not on PATH" in refused(STUDY, "--engine slurm")
+    assert "requires the SLURM command sbatch, which is not on PATH" in refused(STUDY, "--engine slurm")
     monkeypatch.setitem(sys.modules, "submitit", None)
-    assert "needs submitit, which is not installed; pip install 'ablation-zoo[slurm]'" in refused(
+    assert "requires submitit, which is not installed; run pip install 'ablation-zoo[slurm]'" in refused(
         STUDY, "--engine slurm"
     )
 
@@ -161,8 +167,8 @@ def test_what_slurm_says_of_a_partition_is_passed_on(refused, monkeypatch, tmp_p
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     err = refused(STUDY, "--engine slurm --slurm-partition nope")
-    assert "SLURM refuses these jobs: invalid partition specified: nope; allocation failure: Invalid partition" in err
-    assert "see --slurm-partition" in err
+    assert "SLURM rejected these jobs: invalid partition specified: nope; allocation failure: Invalid partition" in err
+    assert "Change --slurm-partition, --slurm-time or --slurm KEY=VALUE" in err
 
 
 def test_jobs_of_another_engine_are_left_alone(tmp_path, capsys):
@@ -172,7 +178,7 @@ def test_jobs_of_another_engine_are_left_alone(tmp_path, capsys):
     folder.mkdir(parents=True)
     (folder / "array.json").write_text(json.dumps({"kind": "slurm", "packs": []}))
     command = f"run {tmp_path}/study.yaml --out {tmp_path}/runs --workers 1"
-    for options, sentence in (("", "say --engine slurm again"), (LOCAL, "was submitted with --slurm-executor slurm")):
+    for options, sentence in (("", "use --engine slurm again"), (LOCAL, "was submitted with --slurm-executor slurm")):
         assert main(shlex.split(f"{command} {options}")) == 2
         err = capsys.readouterr().err
         assert sentence in err
@@ -182,6 +188,6 @@ def test_jobs_of_another_engine_are_left_alone(tmp_path, capsys):
         assert main(shlex.split(f"{command} {LOCAL}")) == 2
         said = capsys.readouterr().err
         assert "Traceback" not in said
-        assert f"{folder} holds jobs that may run still, and its array.json cannot be read; end them" in said
+        assert f"array.json in {folder} cannot be read, so jobs may still be running; cancel its jobs with" in said
         assert "scancel --name=bench-study-0" in said
     assert not list((tmp_path / "runs/study").glob("trials/*"))

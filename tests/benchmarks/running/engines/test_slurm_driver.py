@@ -174,16 +174,16 @@ def test_processes_in_place_of_a_cluster_are_as_many_as_cores_and_called_so(stor
     args.slurm_executor = None
     assert n_workers(args) == 16
     assert n_workers(argparse.Namespace(workers=None)) == cores, "bench verify has no engines"
-    assert SlurmEngine(store, LocalQueue(Resources()), 2).describe() == "2 processes in place of SLURM's"
-    assert SlurmEngine(store, Dying(), 1).describe() == "1 task of SLURM at a time"
+    assert SlurmEngine(store, LocalQueue(Resources()), 2).describe() == "2 local processes instead of SLURM tasks"
+    assert SlurmEngine(store, Dying(), 1).describe() == "1 SLURM task at a time"
 
 
 def test_the_last_words_are_those_of_the_end_of_a_log(tmp_path):
     log = tmp_path / "log"
     log.write_text("error: long ago\n" + END * "." + "\nand then this\nsubmitit WARNING\n")
-    assert _last_words(log) == ", which says: and then this"
+    assert _last_words(log) == ", which ends with: and then this"
     log.write_text("an error: é\nthe end\n")
-    assert _last_words(log) == ", which says: an error: é"
+    assert _last_words(log) == ", which ends with: an error: é"
     assert _last_words(tmp_path / "none") == ""
 
 
