@@ -130,7 +130,7 @@ def test_all_that_zoo_refuses_is_said_at_once(refused):
         "line 12: callbacks.early_stopping.patience must not be negative, got -2.",
         "line 12: unknown callback 'early_stoping'.",
         "line 16: unknown activation 'tnah'.",
-        "line 19: model.dropout must lie in [0, 1), got 7.",
+        "line 19: model.dropout must be in [0, 1), got 7.",
     ]
     assert_listed(refused(change(text, "- 0.1", "- 7")), [s.replace("got 7.", "got 7") for s in listed])
 
@@ -139,7 +139,7 @@ def test_bad_values_do_not_hide_others_even_if_no_variant_is_sound(refused):
     text = FIT.replace("relu", "rleu").replace("- tanh", "- tnah").replace("- 0.1", "- 7")
     text = change(text, "max_epochs: 1", "max_epochs: 1\n  callbacks: {early_stopping: {patience: -2}}")
     listed = ["line 10: callbacks.early_stopping.patience", "line 13: unknown activation 'rleu'"]
-    listed += ["line 14: unknown activation 'tnah'", "line 17: model.dropout must lie in [0, 1)"]
+    listed += ["line 14: unknown activation 'tnah'", "line 17: model.dropout must be in [0, 1)"]
     assert_listed(refused(text), listed)
 
 

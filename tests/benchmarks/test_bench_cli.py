@@ -164,7 +164,7 @@ def test_a_trial_that_raises_is_a_row_with_its_reason(tmp_path, capsys):
     ("change", "sentence"),
     [
         (("[relu, tanh]", "[relu, tnah]"), "unknown activation 'tnah'. Did you mean 'tanh'"),
-        (("dropout: 0.1", "dropout: 2"), "model.dropout must lie in [0, 1)"),
+        (("dropout: 0.1", "dropout: 2"), "model.dropout must be in [0, 1)"),
         (("test/accuracy", "test/acuracy"), "unknown metric 'test/acuracy'. Did you mean 'test/accuracy'"),
         (("[relu, tanh]", "[relu, relu]"), "holds 'relu' twice"),
         (("seeds: 2", "seeds: 0"), "seeds must be at least 1"),

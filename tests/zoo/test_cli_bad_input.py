@@ -61,7 +61,7 @@ CASES = {
     "stray word": (FIT + "stray", "stray"),
     "wrong type": (FIT + "--model.lr abc", "model.lr cannot be 'abc'; it takes float"),
     "wrong type in a list": (FIT + "--model.hidden_dims [a]", "model.hidden_dims"),
-    "dropout": (FIT + "--model.dropout 1.5", "model.dropout must lie in [0, 1), got 1.5"),
+    "dropout": (FIT + "--model.dropout 1.5", "model.dropout must be in [0, 1), got 1.5"),
     "lr": (FIT + "--model.lr -0.1", "model.lr must be positive and finite, got -0.1"),
     "width": (FIT + "--model.hidden_dims [64,0]", "widths of at least 1, got 0"),
     "val_fraction": (FIT + "--data.val_fraction 1", "data.val_fraction"),
@@ -74,7 +74,10 @@ CASES = {
     "seed": (FIT + "--seed_everything -1", "seed_everything must not be negative"),
     "clip": (FIT + "--trainer.gradient_clip_val -1", "gradient_clip_val must not be negative"),
     "patience": (FIT + "--callbacks.early_stopping.patience -1", "patience"),
-    "list of the wrong length": (FIT + "--model.dropout [0.1]", "1 values for 2 blocks"),
+    "list of the wrong length": (
+        FIT + "--model.dropout [0.1]",
+        "model.dropout must be a single value or a list of 2 values, one per block; got a list of 1",
+    ),
     "class weights": (
         FIT + "--model.class_weights [1,2]",
         "model.class_weights must have one weight for each of the 10 classes, got 2",

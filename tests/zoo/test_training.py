@@ -216,7 +216,7 @@ def test_gradients_are_clipped_by_norm_one_by_default_by_another_norm_or_not_at_
         ({"callbacks": {"early_stopping": {"monitor": "val/acuracy"}}}, r"Did you mean 'val/accuracy'\?"),
         ({"callbacks": {"early_stopping": {"patience": -1}}}, "patience must not be negative"),
         ({"callbacks": {"early_stoping": {}}}, r"unknown callback 'early_stoping'\. Did you mean 'early_stopping'\?"),
-        ({"model": {"name": "mlp", "dropout": 1.5}}, r"model\.dropout must lie in \[0, 1\), got 1\.5"),
+        ({"model": {"name": "mlp", "dropout": 1.5}}, r"model\.dropout must be in \[0, 1\), got 1\.5"),
         ({"model": {"name": "mlp", "lr": "fast"}}, r"model\.lr cannot be 'fast'; it takes float"),
         ({"model": "cnn"}, r"cnn needs images of shape \(channels, height, width\), but the inputs have shape \(13,\)"),
         ({"data": {"name": "diabetes"}, "model": {"name": "mlp", "class_weights": "balanced"}}, "this is a regression"),

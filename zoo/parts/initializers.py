@@ -1,7 +1,7 @@
 """Named weight initializers.
 
-Weights alone are drawn; biases are set to zero, as published (`default` leaves torch's own biases). Norm layers and
-PReLU slopes keep their own start.
+Only weights are drawn; biases are set to zero, as published (`default` keeps torch's biases). Norm layers and PReLU
+slopes keep their defaults.
 """
 
 import math
@@ -18,10 +18,10 @@ from .layers import ACTIVATIONS, TRANSPOSED, is_weighted, make_activation, weigh
 
 
 def gain(activation: str) -> float:
-    """The factor by which weights must grow so that an activation keeps the signal's second moment.
+    """Factor by which weights must be scaled so that an activation preserves the signal's second moment.
 
-    torch's `calculate_gain` where it knows the activation; else He's condition (He et al. 2015, eq. 10, for any f):
-    1/sqrt(E[f(z)²]) with z ~ N(0, 1), by Gauss-Hermite quadrature.
+    torch's `calculate_gain` if it supports the activation; otherwise He's condition (He et al. 2015, eq. 10, for any
+    f): 1/sqrt(E[f(z)²]) with z ~ N(0, 1), by Gauss-Hermite quadrature.
     """
     known = {"identity": "linear", "relu": "relu", "leaky_relu": "leaky_relu", "tanh": "tanh", "sigmoid": "sigmoid"}
     if activation in (*known, "selu"):
@@ -33,11 +33,10 @@ def gain(activation: str) -> float:
 
 
 class Fans(NamedTuple):
-    """How many inputs each output of a layer sums up, and how many outputs each input goes into.
+    """Number of inputs of each output of a layer (fan-in), and of outputs of each input (fan-out).
 
-    Of a convolution both count kernel positions, and neither the stride, as published (He et al. 2015). A transposed
-    convolution with a stride spreads its inputs, so that only a share of the kernel meets an output: 1/stride on each
-    axis, on average.
+    For a convolution, both include the kernel positions and ignore the stride, as published (He et al. 2015). In a
+    transposed convolution with a stride, an output uses only a part of the kernel: 1/stride on each axis, on average.
     """
 
     n_in: float
@@ -45,14 +44,14 @@ class Fans(NamedTuple):
 
 
 def fans_of(layer: nn.Module) -> Fans:
-    """The fans of a layer from `zoo.parts.layers.WEIGHTED`."""
+    """Compute the fans of a layer from `zoo.parts.layers.WEIGHTED`."""
     weight = weights_by_output(layer)[0]
     n_in, n_out = weight[0].numel(), weight[:, 0].numel()
     return Fans(n_in / math.prod(layer.stride) if isinstance(layer, TRANSPOSED) else n_in, n_out)
 
 
 def zeros(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
-    """All zero: the symmetric start from which hidden units never part."""
+    """All zeros, so that all hidden units stay identical."""
     nn.init.zeros_(weight)
 
 
@@ -77,27 +76,27 @@ def xavier_normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None
 
 
 def xavier_fan_in_uniform(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
-    """U(±sqrt(3/n_in)), of variance 1/n_in: what Caffe and the chapter call Xavier."""
+    """U(±sqrt(3/n_in)), with variance 1/n_in; called Xavier in Caffe and in the chapter."""
     nn.init.uniform_(weight, -(bound := math.sqrt(3 / fans.n_in)), bound)
 
 
 def xavier_fan_in_normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
-    """N(0, 1/n_in): what deeplearning.ai and the chapter call Xavier; the same draws as `lecun_normal`."""
+    """N(0, 1/n_in); called Xavier by deeplearning.ai and in the chapter; identical to `lecun_normal`."""
     lecun_normal(weight, fans, gain, scale)
 
 
 def lecun_normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
-    """N(0, 1/n_in), gain 1 as published (LeCun et al. 1998, Efficient BackProp, eq. 16); selu's own start."""
+    """N(0, 1/n_in), gain 1 as published (LeCun et al. 1998, Efficient BackProp, eq. 16); recommended for SELU."""
     nn.init.normal_(weight, std=1 / math.sqrt(fans.n_in))
 
 
 def kaiming_uniform(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
-    """U(±gain·sqrt(3/n_in)), the gain following the activation (He et al. 2015, eq. 10)."""
+    """U(±gain·sqrt(3/n_in)), with the gain of the activation (He et al. 2015, eq. 10)."""
     nn.init.uniform_(weight, -(bound := gain * math.sqrt(3 / fans.n_in)), bound)
 
 
 def kaiming_normal(weight: Tensor, fans: Fans, gain: float, scale: float) -> None:
-    """N(0, gain²/n_in), the gain following the activation (He et al. 2015, eq. 10)."""
+    """N(0, gain²/n_in), with the gain of the activation (He et al. 2015, eq. 10)."""
     nn.init.normal_(weight, std=gain / math.sqrt(fans.n_in))
 
 
@@ -125,16 +124,16 @@ INITIALIZERS: dict[str, Initializer | None] = {
 
 
 def initialize(module: nn.Module, name: str, activation: str, scale: float) -> None:
-    """Draw the weights of every layer in `zoo.parts.layers.WEIGHTED` anew from torch's global generator.
+    """Initialize the weights of every layer in `zoo.parts.layers.WEIGHTED` from torch's global generator.
 
     Args:
         module: The net.
-        name: A name in `INITIALIZERS`; `default` leaves torch's own, U(±1/sqrt(n_in)) for weights and biases.
-        activation: Sets the gain of the kaiming and orthogonal initializers, in every layer alike (He et al. 2015).
-        scale: The standard deviation of `normal`, the bound of `uniform`.
+        name: A name in `INITIALIZERS`; `default` keeps torch's own, U(±1/sqrt(n_in)) for weights and biases.
+        activation: Determines the gain of the kaiming and orthogonal initializers, for all layers (He et al. 2015).
+        scale: Standard deviation of `normal`, bound of `uniform`.
 
     Raises:
-        InputError: No such initializer, or a scale that is not positive.
+        InputError: If the initializer is unknown, or the scale is not positive.
     """
     draw = INITIALIZERS[choose("initializer", name, INITIALIZERS)]
     require(scale > 0, f"model.init_scale must be positive, got {scale}.")
@@ -144,7 +143,9 @@ def initialize(module: nn.Module, name: str, activation: str, scale: float) -> N
     for layer in module.modules():
         if is_weighted(layer):
             for weight in weights_by_output(layer):
-                drawn = weight.contiguous()  # a copy where inputs are stored first: `orthogonal_` takes no such view
+                drawn = (
+                    weight.contiguous()
+                )  # a copy if inputs are stored first: `orthogonal_` does not support such views
                 draw(drawn, fans_of(layer), factor, scale)
                 if drawn is not weight:
                     weight.copy_(drawn)
@@ -153,11 +154,11 @@ def initialize(module: nn.Module, name: str, activation: str, scale: float) -> N
 
 
 def fill_hidden_biases(module: nn.Module, value: float) -> None:
-    """Set the biases of every layer with weights that has an activation behind it; draws nothing.
+    """Set the biases of every layer with weights that is followed by an activation; draws no random numbers.
 
     Args:
-        module: The net, whose layers come in the order in which they compute.
-        value: What each of those biases is set to. The output layer's, and those of norms, stay as they are.
+        module: The net, with its layers in execution order.
+        value: The new value. Biases of the output layer and of norms are not changed.
     """
     last: nn.Module | None = None
     for layer in module.modules():

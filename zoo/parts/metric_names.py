@@ -1,17 +1,17 @@
-"""What metrics are called and which way is better; `zoo.parts.metrics` computes them. Imports no torch.
+"""Names and directions of metrics; `zoo.parts.metrics` computes them. Does not import torch.
 
 Diagnosis callbacks (`zoo.callbacks`) add metrics of layers: `layer_1`, `layer_2`, ... are the layers with weights
-(`zoo.parts.layers.WEIGHTED`) from the input on, the last being the output's; metrics of activations have the number of
-the layer before them. They are columns of `metrics.csv`, and in `result.json` those of the epoch restored:
+(`zoo.parts.layers.WEIGHTED`) from the input to the output layer; metrics of activations have the number of the
+preceding layer with weights. They are columns of `metrics.csv`; `result.json` contains those of the restored epoch:
 
 - `gradient_flow`: `gradient_norm/layer_N` and `update_ratio/layer_N`, of weights, mean over sampled steps.
 - `gradient_clipping`: `gradient_norm/before_clipping`, `gradient_norm/after_clipping`, of all parameters, mean over
-  sampled steps, and `clipped_steps`, the share of these that were clipped.
-- `dead_units`: `dead_units/layer_N` and `saturated_units/layer_N`, shares of units, on validation.
+  sampled steps, and `clipped_steps`, the fraction of these that were clipped.
+- `dead_units`: `dead_units/layer_N` and `saturated_units/layer_N`, fractions of units, on validation.
 - `activation_statistics`: `activation_mean/layer_N`, `activation_std/layer_N`, and `signal_ratio`, on validation.
 
-`result.json` alone has what was measured of the initial weights, too, under the same names with `init/` ahead, but for
-`clipped_steps`; and what `throughput` measures of time and memory, whose names have no split and no layer.
+Only `result.json` also contains the same metrics for the initial weights, with the prefix `init/` (except
+`clipped_steps`), and the time and memory measured by `throughput`, whose names have neither a split nor a layer.
 """
 
 import re
@@ -21,9 +21,9 @@ from typing import Any
 CLASSIFICATION = ("loss", "accuracy", "f1_macro", "auroc")
 REGRESSION = ("loss", "mse", "mae", "r2")
 LOWER_IS_BETTER = ("loss", "mse", "mae")
-# Of the callback `rare_class`.
+# Metrics of the callback `rare_class`.
 RARE_CLASS = ("val/f1_rare", "val/auprc", "test/f1_rare", "test/auprc", "test/f1_rare_at_half", "threshold")
-# Of the callback `throughput`, which also has the peak memory of each process, and where there are some, of GPUs.
+# Metrics of the callback `throughput`, which also reports the peak memory of each process and of GPUs if there are any.
 THROUGHPUT = (
     "samples_per_second",
     "data_seconds",
@@ -32,7 +32,7 @@ THROUGHPUT = (
     "startup_seconds",
     "peak_memory_bytes",
 )
-# Quantities by callback: those of each weighted layer, those of each activation layer, those of the whole net.
+# Quantities of each callback: of each layer with weights, of each activation, of the whole net.
 DIAGNOSIS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "gradient_flow": (("gradient_norm", "update_ratio"), (), ()),
     "gradient_clipping": ((), (), ("gradient_norm/before_clipping", "gradient_norm/after_clipping", "clipped_steps")),
@@ -40,19 +40,19 @@ DIAGNOSIS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] =
     "activation_statistics": ((), ("activation_mean", "activation_std"), ("signal_ratio",)),
 }
 FEWER_IS_BETTER = ("dead_units", "saturated_units")
-OF_THE_NET = ("clipped_steps", "signal_ratio")  # what has no slash in its name
+OF_THE_NET = ("clipped_steps", "signal_ratio")  # metrics without a slash in their name
 
 
 def metric_names(num_classes: int) -> tuple[str, ...]:
-    """The names measured on validation and test data, without the split's prefix."""
+    """Names of the metrics on validation and test data, without the prefix of the split."""
     return REGRESSION if num_classes == 1 else CLASSIFICATION
 
 
 def direction(metric: str) -> str:
-    """`min` or `max`, whichever is better, by the last part of a metric's name; every gap is better small.
+    """Return `min` or `max`, whichever is better, based on the last part of a metric's name.
 
-    Fewer dead and saturated units are better, and fewer seconds and bytes. What else `is_diagnosis` has no better way,
-    nor has `threshold`: a study that compares it must say one, see `has_direction`.
+    Smaller is better for gaps, dead and saturated units, seconds and bytes. Other diagnosis metrics and `threshold`
+    have no direction, see `has_direction`: a study that compares them must set one.
     """
     last = metric.rpartition("/")[2]
     lower = metric.startswith("gap/") or last in LOWER_IS_BETTER or last.endswith(("seconds", "bytes"))
@@ -60,24 +60,24 @@ def direction(metric: str) -> str:
 
 
 def is_diagnosis(metric: str) -> bool:
-    """Whether a diagnosis callback measures it, if only in a net with such a layer."""
+    """Whether a diagnosis callback can measure this metric, in a net that has such a layer."""
     return bool(callback_of(metric))
 
 
 def has_direction(metric: str) -> bool:
-    """Whether one way is the better one: a gradient norm of 1 is neither better than .1 nor worse."""
+    """Whether a metric has a better direction; a gradient norm, for example, has none."""
     return metric != "threshold" and (not is_diagnosis(metric) or _quantity(metric) in FEWER_IS_BETTER)
 
 
 def is_known(metric: str) -> bool:
-    """Whether it is known which way is better by its last part alone, whatever the task that measures it."""
+    """Whether the last part of a metric's name determines its direction, whatever task measures it."""
     last = metric.rpartition("/")[2]
     rare = {name.rpartition("/")[2] for name in RARE_CLASS} - {"threshold"}
     return last in (*CLASSIFICATION, *REGRESSION, *rare) or metric in THROUGHPUT
 
 
 def callback_of(metric: str) -> str:
-    """The diagnosis callback that measures a metric; empty if none does."""
+    """Return the diagnosis callback that measures a metric; empty if there is none."""
     bare = metric.removeprefix("init/")
     for name, (layers, activations, net) in DIAGNOSIS.items():
         if bare in net or ("/layer_" in bare and _quantity(bare) in (*layers, *activations)):
@@ -90,20 +90,20 @@ def _quantity(metric: str) -> str:
 
 
 def is_metric(column: str) -> bool:
-    """Whether a column of `metrics.csv` is a metric, rather than the number of the step or a learning rate."""
+    """Whether a column of `metrics.csv` is a metric, not the step or a learning rate."""
     return "/" in column or column in OF_THE_NET
 
 
 def diagnosing(callbacks: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the diagnosis callbacks that are on in a resolved config's section `callbacks`."""
+    """Return the options of the diagnosis callbacks that are on in a resolved config's section `callbacks`."""
     return {name: callbacks[name] for name in DIAGNOSIS if callbacks.get(name) is not None}
 
 
 def diagnosis_names(callbacks: Iterable[str], n_layers: int, activations: Sequence[int]) -> list[str]:
-    """The final metrics that diagnosis callbacks measure.
+    """Return the names of the final metrics that diagnosis callbacks measure.
 
     Args:
-        callbacks: Those that are on.
+        callbacks: The callbacks that are on.
         n_layers: The number of layers with weights in the net.
         activations: The numbers, counted from 1, of those that have an activation behind them.
     """
@@ -118,31 +118,31 @@ def diagnosis_names(callbacks: Iterable[str], n_layers: int, activations: Sequen
 
 
 def measures_gap(callbacks: Mapping[str, Any]) -> bool:
-    """Whether `generalization_gap` is on in a resolved config's section `callbacks`, which lacks it where it is off."""
+    """Whether `generalization_gap` is on in a resolved config's section `callbacks`."""
     return callbacks.get("generalization_gap") is not None
 
 
 def measures_rare_class(callbacks: Mapping[str, Any]) -> bool:
-    """Likewise whether `rare_class` is on."""
+    """Whether `rare_class` is on in a resolved config's section `callbacks`."""
     return callbacks.get("rare_class") is not None
 
 
 def measures_throughput(callbacks: Mapping[str, Any]) -> bool:
-    """Likewise whether `throughput` is on."""
+    """Whether `throughput` is on in a resolved config's section `callbacks`."""
     return callbacks.get("throughput") is not None
 
 
 def comparable_names(
     num_classes: int, gap: bool, diagnosed: Sequence[str] = (), *, rare_class: bool = False, throughput: bool = False
 ) -> list[str]:
-    """The final metrics that a study can compare.
+    """Return the names of the final metrics that a study can compare.
 
     Args:
-        num_classes: The number of classes; 1 for a regression.
-        gap: Whether `measures_gap` holds.
-        diagnosed: See `diagnosis_names`.
-        rare_class: Whether `measures_rare_class` holds.
-        throughput: Whether `measures_throughput` holds.
+        num_classes: Number of classes; 1 for a regression.
+        gap: Result of `measures_gap`.
+        diagnosed: Result of `diagnosis_names`.
+        rare_class: Result of `measures_rare_class`.
+        throughput: Result of `measures_throughput`.
     """
     splits = ("test", "val", "train_eval", "gap") if gap else ("test", "val")
     names = [f"{split}/{name}" for split in splits for name in metric_names(num_classes)]
@@ -150,11 +150,11 @@ def comparable_names(
 
 
 def gaps(trained: Mapping[str, float], tested: Mapping[str, float]) -> dict[str, float]:
-    """`train_eval/X` and `gap/X` of each metric X; a gap is positive where the training split came out better.
+    """Compute `train_eval/X` and `gap/X` of each metric X; a gap is positive if the training split is better.
 
     Args:
-        trained: Each X of the restored model on the training split.
-        tested: `test/X` of the same model.
+        trained: Metrics X of the restored model on the training split.
+        tested: Metrics `test/X` of the same model.
     """
     measured = {f"train_eval/{name}": value for name, value in trained.items()}
     for name, value in trained.items():
@@ -164,9 +164,9 @@ def gaps(trained: Mapping[str, float], tested: Mapping[str, float]) -> dict[str,
 
 
 def is_timing(name: str) -> bool:
-    """Whether a metric tells time or memory, which no run repeats.
+    """Whether a metric is a time or memory, which is not reproducible.
 
-    That is one whose name, after the last `/` or `.`, is or ends in `seconds`, `milliseconds`, `microseconds`,
-    `per_second`, `ms` or `bytes`, as in `fit_seconds`, `rows_per_second`, `time/ms` and `peak_memory_bytes`.
+    This is the case if the name, after the last `/` or `.`, is or ends in `seconds`, `milliseconds`, `microseconds`,
+    `per_second`, `ms` or `bytes`, such as `fit_seconds`, `rows_per_second`, `time/ms` and `peak_memory_bytes`.
     """
     return bool(re.search(r"(^|[/._])((milli|micro)?seconds|per_second|ms|bytes)$", name))

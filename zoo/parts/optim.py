@@ -13,13 +13,13 @@ from .layers import is_weighted
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "warmup_cosine", "one_cycle", "plateau")
-PLANNED = ("cosine", "warmup_cosine", "one_cycle")  # those that must know when training ends
+PLANNED = ("cosine", "warmup_cosine", "one_cycle")  # schedules that need a fixed number of epochs
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The weights of `WEIGHTED` layers, which decay, apart from all else; one group where nothing decays."""
+    """Group the weights of `WEIGHTED` layers, which decay, and all other parameters; one group if nothing decays."""
     if weight_decay == 0:
-        return [{"params": list(module.parameters()), "weight_decay": 0.0}]  # the default of AdamW is another
+        return [{"params": list(module.parameters()), "weight_decay": 0.0}]  # AdamW's default is not 0
     no_decay = {
         id(parameter)
         for layer in module.modules()
@@ -35,33 +35,33 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 def make_optimizer(
     name: str, module: nn.Module, lr: float, momentum: float, weight_decay: float, fused: bool = True
 ) -> Optimizer:
-    """An optimizer over a module's parameters.
+    """Create an optimizer for a module's parameters.
 
     Args:
-        name: `sgd` (momentum as given), `adam` (L2 penalty), `adamw` (decoupled decay) or `rmsprop` (momentum 0).
-        module: Whose parameters.
-        lr: The learning rate.
-        momentum: Of `sgd`.
-        weight_decay: On weights, not on biases and norms.
-        fused: Do a step in one kernel; Lightning's mixed precision cannot clip before such a step.
+        name: `sgd`, `adam` (L2 penalty), `adamw` (decoupled weight decay) or `rmsprop` (without momentum).
+        module: The module.
+        lr: Learning rate.
+        momentum: Momentum of `sgd`.
+        weight_decay: Weight decay of weights, not of biases and norms.
+        fused: Whether to use fused kernels; Lightning's mixed precision cannot clip gradients for these.
     """
     groups = parameter_groups(module, weight_decay)
     if name == "rmsprop":
         return torch.optim.RMSprop(groups, lr=lr)
-    # Fused kernels do in one call what takes a dozen, which is most of a small net's optimizer step.
+    # Fused kernels replace a dozen calls by one, which saves most of a small net's optimizer step.
     if name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr, fused=fused)
 
 
 def check_plan(schedule: str, epochs: int | None) -> None:
-    """Refuse a schedule that must know when training ends where nothing says so.
+    """Check that a schedule that needs a fixed number of epochs has one.
 
     Raises:
-        InputError: With what to set.
+        InputError: If it has not.
     """
     if schedule in PLANNED and (epochs is None or epochs < 1):
-        raise InputError(f"the schedule {schedule!r} must know when training ends: set --trainer.max_epochs.")
+        raise InputError(f"model.schedule {schedule!r} needs a fixed number of epochs; set --trainer.max_epochs.")
 
 
 def make_schedule(
@@ -76,17 +76,17 @@ def make_schedule(
     plateau_patience: int,
     monitor: str,
 ) -> dict[str, Any]:
-    """A schedule as Lightning takes it, with the interval at which it steps.
+    """Create a learning-rate schedule in Lightning's format, with the interval at which it steps.
 
     Args:
-        name: `constant`; `step` (times gamma, .1 by default, each `step_size` epochs); `exponential` (times gamma, .95
-            by default, each epoch); `cosine` (to zero over the epochs, each epoch; Loshchilov & Hutter 2017);
-            `warmup_cosine` (a linear rise over `warmup_steps`, then cosine, each step; Goyal et al. 2017);
-            `one_cycle` (each step; Smith & Topin 2018); `plateau` (times gamma, .1 by default, when `monitor` has not
-            improved for `plateau_patience` epochs).
-        optimizer: Whose learning rate.
-        epochs: The epochs planned; None or negative where there is no plan.
-        steps: The optimizer steps planned, for `warmup_cosine` and `one_cycle`.
+        name: `constant`; `step` (multiplies by gamma, default 0.1, every `step_size` epochs); `exponential` (multiplies
+            by gamma, default 0.95, every epoch); `cosine` (decays to zero, every epoch; Loshchilov & Hutter 2017);
+            `warmup_cosine` (linear warmup over `warmup_steps`, then cosine, every step; Goyal et al. 2017);
+            `one_cycle` (every step; Smith & Topin 2018); `plateau` (multiplies by gamma, default 0.1, when `monitor`
+            has not improved for `plateau_patience` epochs).
+        optimizer: The optimizer.
+        epochs: Number of epochs; None or negative if it is not fixed.
+        steps: Number of optimizer steps, for `warmup_cosine` and `one_cycle`.
         warmup_steps: See above.
         step_size: See above.
         gamma: See above.
@@ -94,7 +94,7 @@ def make_schedule(
         monitor: See above.
 
     Raises:
-        InputError: A schedule that must know the number of epochs, without one.
+        InputError: If the schedule needs a fixed number of epochs and there is none.
     """
     check_plan(name, epochs)
     epoch: dict[str, Any] = {"interval": "epoch", "name": "lr"}

@@ -311,5 +311,5 @@ def test_a_study_is_still_refused_for_what_no_machine_could_run(refused):
     said = refused(STUDY.replace("max_epochs: 3", "max_epochs: three").replace("[8]", "[-8]"))
     assert "max_epochs" in said
     wrong = STUDY.replace("trainer.devices: 32", "trainer.devices: 32, model.hidden_dims: [-8]")
-    assert "line 11: model.hidden_dims must hold widths" in refused(wrong)
+    assert "line 11: model.hidden_dims must contain widths" in refused(wrong)
     assert "31 cannot be divided among 32 devices" in refused(STUDY.replace("batch_size: 32", "batch_size: 31"))

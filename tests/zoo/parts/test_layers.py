@@ -91,13 +91,16 @@ def test_per_block_repeats_a_value_and_keeps_a_list():
     [
         (lambda: make_activation("rleu"), r"unknown activation 'rleu'\. Did you mean 'relu'\? Available: elu, gelu"),
         (lambda: make_norm("bach", 3), r"unknown norm 'bach'\. Did you mean 'batch'\? Available: batch, layer"),
-        (lambda: per_block("dropout", [0.1], 2), r"model\.dropout lists 1 values for 2 blocks"),
+        (
+            lambda: per_block("dropout", [0.1], 2),
+            r"model\.dropout must be a single value or a list of 2 values, one per block; got a list of 1",
+        ),
         (
             lambda: dense_blocks(3, [4, 0], "relu", None, 0.0),
-            r"model\.hidden_dims must hold widths of at least 1, got 0",
+            r"model\.hidden_dims must contain widths of at least 1, got 0",
         ),
-        (lambda: block(nn.Linear(2, 2), 2, None, "relu", 1.0), r"model\.dropout must lie in \[0, 1\), got 1\.0"),
-        (lambda: block(nn.Linear(2, 2), 2, None, "relu", -0.1), r"model\.dropout must lie in \[0, 1\), got -0\.1"),
+        (lambda: block(nn.Linear(2, 2), 2, None, "relu", 1.0), r"model\.dropout must be in \[0, 1\), got 1\.0"),
+        (lambda: block(nn.Linear(2, 2), 2, None, "relu", -0.1), r"model\.dropout must be in \[0, 1\), got -0\.1"),
     ],
 )
 def test_bad_values_get_a_sentence(call, sentence):

@@ -116,7 +116,7 @@ def test_a_schedule_without_an_end_is_refused_and_nothing_is_written(tmp_path, s
         "data": "iris",
         "trainer": {"max_epochs": -1, "max_steps": 100},
     }
-    with pytest.raises(zoo.InputError, match=f"the schedule '{schedule}' must know when training ends"):
+    with pytest.raises(zoo.InputError, match=f"model.schedule '{schedule}' needs a fixed number of epochs"):
         train.fit(config, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
