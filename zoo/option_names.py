@@ -1,12 +1,12 @@
-"""Which option or config key a wrong name stands for. Imports neither torch nor lightning."""
+"""Suggestions for misspelled options and config keys. Imports neither torch nor lightning."""
 
 import difflib
 from collections.abc import Iterable
 
 from datamodules.errors import InputError
 
-# What people call an option, and its names here, of which the first that exists counts. All others are found by the
-# last part of their name.
+# Common names of options, and the names used here, of which the first existing one is suggested. Other options are
+# found by the last part of their name.
 SYNONYMS = {
     "batch": ("data.batch_size",),
     "bs": ("data.batch_size",),
@@ -46,7 +46,7 @@ SYNONYMS = {
     "seed_everything": ("seeds",),
     "wd": ("model.weight_decay",),
 }
-# Keys of a config that all runs share, for `bench`, which suggests them without importing torch to list the others.
+# Common config keys, which `bench` suggests without importing torch to list all others.
 COMMON_KEYS = (
     *(
         f"model.{name}"
@@ -83,18 +83,18 @@ COMMON_KEYS = (
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:
-    """The known option or key that a wrong one most likely stands for.
+    """Return the known option or key that a wrong one most likely means.
 
     Args:
-        given: What was given, such as `--epochs`, `--batch-size` or `model.epochs`.
-        known: The options or keys that exist; of several that match equally well the first wins.
+        given: The wrong option or key, such as `--epochs`, `--batch-size` or `model.epochs`.
+        known: Existing options or keys; the first one wins if several match equally well.
     """
     known = list(known)
     return same(given, known) or similar(given, known)
 
 
 def same(given: str, known: Iterable[str]) -> str | None:
-    """The known option or key that a name stands for by another spelling, a synonym or the last part of its name."""
+    """Return the known option or key that has another spelling, is a synonym, or has the same last part."""
     names = _by_plain_name(known)
     name = _plain(given)
     last = name.rpartition(".")[2]
@@ -105,7 +105,7 @@ def same(given: str, known: Iterable[str]) -> str | None:
 
 
 def similar(given: str, known: Iterable[str]) -> str | None:
-    """The known option or key that is spelt most like a name, those of its own section first."""
+    """Return the known option or key with the most similar spelling, preferring the same section."""
     names = _by_plain_name(known)
     name = _plain(given)
     section, _, last = name.rpartition(".")
@@ -119,12 +119,12 @@ def similar(given: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_option(option: str, meant: str | None, see: str) -> InputError:
-    """The refusal of an option, with what was probably meant and the command that lists all.
+    """Make the error for an unknown option, with a suggestion and the command that lists all options.
 
     Args:
-        option: As given.
-        meant: The option, or option and value, to suggest; None if nothing comes near.
-        see: The command.
+        option: The unknown option.
+        meant: The option, or option and value, to suggest; None if nothing is similar.
+        see: The command that lists all options.
     """
     hint = f" Did you mean {meant!r}?" if meant else ""
     return InputError(f"unknown option {option!r}.{hint} All options: {see}")

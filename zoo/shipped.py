@@ -1,4 +1,4 @@
-"""The configs that ship with the package."""
+"""Configs that ship with the package."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 def shipped_configs(pattern: str = "*") -> dict[str, Path]:
-    """The files of the shipped configs whose name matches a glob pattern, by name."""
+    """Return the files of the shipped configs whose names match a glob pattern, by name."""
     return {file.stem: file for file in sorted(CONFIGS.glob(f"{pattern}.yaml"))}

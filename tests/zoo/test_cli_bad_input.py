@@ -36,7 +36,7 @@ CASES = {
     "option before the model is known": ("fit --dropout 0.1", "Did you mean '--model.dropout'? All options: zoo fit"),
     "option of other models": (
         "fit --model perceptron --data iris --hidden_dims [3]",
-        "'--model.hidden_dims' is an option of other models or data sets. All options: zoo fit --model perceptron",
+        "'--model.hidden_dims' is only an option of other models or data sets. All options: zoo fit --model perceptron",
     ),
     "option without its value": (FIT + "--out", "zoo fit: --out: expected one argument."),
     "misspelt --ckpt_path": ("test --ckpt run", "Did you mean '--ckpt_path'? All options: zoo test --help"),

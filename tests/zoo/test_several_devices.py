@@ -96,7 +96,7 @@ def test_several_processes_give_the_numbers_of_one(tmp_path, capsys, case):
     capsys.readouterr()
     assert fit(several, arguments, processes) == 0
     said = capsys.readouterr()
-    assert said.out.count("all of it in") == 1
+    assert said.out.count("s; results in") == 1
     assert said.err == ""
     assert {path.name for path in several.iterdir()} == FILES
     assert result_of(one)["environment"]["pack_size"] is None
@@ -112,7 +112,7 @@ def test_processes_may_be_spawned(tmp_path, capsys):
     assert fit(tmp_path / "forked", arguments, 2) == 0
     capsys.readouterr()
     assert fit(tmp_path / "spawned", arguments, 2, "ddp_spawn") == 0
-    assert capsys.readouterr().out.count("all of it in") == 1
+    assert capsys.readouterr().out.count("s; results in") == 1
     assert {path.name for path in (tmp_path / "spawned").iterdir()} == FILES
     assert_equal_runs(tmp_path / "forked", tmp_path / "spawned", rel=1e-6)
 

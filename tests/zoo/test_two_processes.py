@@ -71,7 +71,7 @@ def test_two_ranks_see_every_sample_once_and_leave_one_set_of_files(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout.count("all of it in run") == 1
+    assert done.stdout.count("s; results in run") == 1
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
     together = metrics_of(tmp_path / "run")
     seconds = json.loads((tmp_path / "run/result.json").read_text())["train_seconds"]
@@ -122,7 +122,7 @@ def assert_one_run_of_two_nodes(done: list[tuple[int, str, str]], nodes: list[Pa
     """One set of files, on the first node; and the numbers of two processes on one node."""
     for status, _, err in done:
         assert status == 0, err
-    assert [out.count("all of it in run") for _, out, _ in done] == [1, 0]
+    assert [out.count("s; results in run") for _, out, _ in done] == [1, 0]
     assert {path.name for path in (nodes[0] / "run").iterdir()} == FILES
     assert list(nodes[1].iterdir()) == []
 

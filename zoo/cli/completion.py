@@ -1,4 +1,4 @@
-"""Scripts that complete a command in a shell, made by shtab from its parser."""
+"""Shell completion scripts, generated from a parser by shtab."""
 
 import argparse
 import shlex
@@ -12,22 +12,22 @@ from datamodules.errors import choose, require
 SHELLS = ("bash", "zsh", "tcsh")
 OPTION = "--print-completion"
 
-Completion = Mapping[str, Any]  # what completes a value, by shell
+Completion = Mapping[str, Any]  # how to complete a value, for each shell
 
 
 def wanted_shell(argv: Sequence[str]) -> str:
-    """The shell that `--print-completion SHELL` names.
+    """Return the shell given by `--print-completion SHELL`.
 
     Raises:
-        InputError: None, or one for which no script can be made.
+        InputError: If the shell is missing or not supported.
     """
     words = argv[0].split("=", 1) + list(argv[1:])
-    require(len(words) == 2 and words[0] == OPTION, f"{OPTION} takes one shell: {', '.join(SHELLS)}.")
+    require(len(words) == 2 and words[0] == OPTION, f"{OPTION} needs the name of a shell: {', '.join(SHELLS)}.")
     return choose("shell", words[1], SHELLS)
 
 
 def complete_by(parser: argparse.ArgumentParser, completions: Mapping[str, Completion]) -> None:
-    """Set what completes the values of a parser's options and positionals, by their name (`--out`, `folder`)."""
+    """Set the completions of a parser's options and positional arguments, by name (`--out`, `folder`)."""
     for action in parser._actions:
         for name in action.option_strings or [action.dest]:
             if name in completions:
@@ -35,11 +35,11 @@ def complete_by(parser: argparse.ArgumentParser, completions: Mapping[str, Compl
 
 
 def names_or_yaml(function: str, names: Iterable[str]) -> tuple[Completion, Completion]:
-    """What completes a name, or a YAML file: how an option refers to it, and the functions that the script defines.
+    """Return a completion for names and YAML files, and the shell functions that it needs.
 
     Args:
-        function: A name for the functions.
-        names: The names.
+        function: Name of the functions.
+        names: The names to complete.
     """
     words = " ".join(shlex.quote(name) for name in names)
     bash = f"""\
@@ -52,16 +52,16 @@ def names_or_yaml(function: str, names: Iterable[str]) -> tuple[Completion, Comp
 {function}() {{
   _alternative {shlex.quote(f"names:name:({words})")} 'files:YAML file:_files -g "*.y*ml"'
 }}"""
-    # tcsh takes either words or a pattern of files.
+    # tcsh supports either words or a file pattern, not both.
     return {"bash": function, "zsh": function, "tcsh": "f:*.yaml"}, {"bash": bash, "zsh": zsh, "tcsh": ""}
 
 
 def completion_script(parser: argparse.ArgumentParser, shell: str, functions: Sequence[Completion] = ()) -> str:
-    """The script.
+    """Generate the completion script.
 
     Args:
         parser: The command's parser.
         shell: One of `SHELLS`.
-        functions: Definitions that go before it.
+        functions: Shell functions to define first.
     """
     return str(shtab.complete(parser, shell, preamble="\n".join(f[shell] for f in functions)))

@@ -1,4 +1,4 @@
-"""The options of a config, as `zoo.config` has them, in the parser of a verb: for help, suggestions and completion."""
+"""Adds the options of a config, defined in `zoo.config`, to a verb's parser for help, suggestions and completion."""
 
 import argparse
 import re
@@ -20,16 +20,16 @@ LIGHTNING = "https://lightning.ai/docs/pytorch/stable/common/trainer.html"
 
 
 def config_parser(verb: str, model: str | None, data: str | None) -> ArgumentParser:
-    """The parser of the verb's sections of a config; that of a verb with a checkpoint knows no model."""
+    """Create the parser of a verb's config sections; verbs with a checkpoint have no model options."""
     return make_parser(model, data) if verb in RUNS else make_parser(None, data, ("data", "trainer"))
 
 
 def add_config_options(parser: VerbParser, config: ArgumentParser, model: str | None, data: str | None) -> None:
-    """Add to a verb's parser the options that a config's parser has."""
+    """Add the options of a config's parser to a verb's parser."""
     for option, action in _options(config):
         if option.startswith("--callbacks."):
             callback = option.removeprefix("--callbacks.")
-            state = "On by default; false turns it off." if CALLBACKS[callback][1] else "true turns it on."
+            state = "On by default; false disables it." if CALLBACKS[callback][1] else "true enables it."
             parser.add(option, metavar="V", help=f"{_text(action).partition('. ')[0].rstrip('.')}. {state}")
             own = ArgumentParser()
             own.add_class_arguments(CALLBACKS[callback][0], f"callbacks.{callback}")
@@ -46,12 +46,12 @@ def add_config_options(parser: VerbParser, config: ArgumentParser, model: str | 
     groups["options"]._group_actions.sort(key=lambda action: (action.dest == "help", action.dest != "seed_everything"))
     groups["model"].title = _title("model", MODELS, model)
     groups["data"].title = _title("data", DATAMODULES, data)
-    groups["callbacks"].title = "callbacks, whose metrics and effects are described in docs/"
-    groups["trainer"].title = f"trainer: Lightning's flags, explained at {LIGHTNING}"
+    groups["callbacks"].title = "callbacks, described in docs/"
+    groups["trainer"].title = f"trainer: Lightning's flags, described at {LIGHTNING}"
 
 
 def every_option(verb: str) -> VerbParser:
-    """The verb's parser with the options of all models and data sets, for completion and suggestions."""
+    """Create a verb's parser with the options of all models and data sets, for completion and suggestions."""
     parser = VerbParser(verb)
     if verb in RUNS + EVALUATIONS:
         add_config_options(parser, config_parser(verb, None, None), None, None)
@@ -66,7 +66,7 @@ def every_option(verb: str) -> VerbParser:
 
 
 def _options(config: ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
-    """The options with what argparse knows of each, without names, sections as a whole and jsonargparse's own help."""
+    """Yield options with their actions, except names, whole sections and jsonargparse's own help."""
     for action in config._actions:
         option = action.option_strings[0] if action.option_strings else ""
         whole = option in ("--model", "--data", "--trainer") or (
@@ -81,7 +81,7 @@ def _type_of(action: argparse.Action) -> Any:
 
 
 def _metavar(action: argparse.Action) -> str:
-    """One letter for a number of one kind, so that the help of Lightning's longest flag still goes on its line."""
+    """Use one letter for numbers, so that the help of Lightning's longest flag still fits on its line."""
     return {"int": "N", "float": "X", "bool": BOOL}.get(type_name(_type_of(action)).removesuffix(" | null"), "V")
 
 
@@ -90,7 +90,7 @@ def _text(action: argparse.Action) -> str:
 
 
 def _explained(action: argparse.Action) -> str:
-    """An option's help with its type and default."""
+    """Return an option's help with its type and default."""
     default = "null" if action.default is None else action.default
     default = list(default) if isinstance(default, tuple) else default
     default = str(default).lower() if isinstance(default, bool) else default
@@ -101,7 +101,7 @@ def _explained(action: argparse.Action) -> str:
 
 
 def _one_line(text: str, end: str = "") -> str:
-    """The first sentence, as much of it as fits on one line with what must come at its end."""
+    """Shorten a help text to its first sentence on one line, followed by `end`."""
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?([^`]*)`", r"\1", text).replace("``", "").replace("`", "")
     sentence = re.split(r"(?<=[.?!])\s", text)[0]
     return _escaped(textwrap.shorten(sentence, help_width() - OPTION_WIDTH - len(end), placeholder=" ...") + end)
@@ -113,5 +113,5 @@ def _escaped(text: str) -> str:
 
 def _title(section: str, registry: Any, name: str | None) -> str:
     if name is None:
-        return f"{section}: --{section} NAME adds options of its own"
+        return f"{section}: --{section} NAME adds the options of NAME"
     return f"{section} {name}: {registry.summary(name).rstrip('.')}"

@@ -10,21 +10,21 @@ from ..tracking.options import LOGGER, LOGGER_HELP, add_run_options
 
 SUMMARIES = {
     "fit": "train a model, restore its best checkpoint, test it once",
-    "doctor": "check before training that a set-up is sound",
-    "validate": "the metrics of a checkpoint on the validation split",
-    "test": "the metrics of a checkpoint on the test split",
-    "predict": "a checkpoint's predictions as a CSV",
-    "list": "the models, data sets and shipped configs",
+    "doctor": "check a model and its data for common mistakes before training",
+    "validate": "print the metrics of a checkpoint on the validation split",
+    "test": "print the metrics of a checkpoint on the test split",
+    "predict": "write the predictions of a checkpoint to a CSV file",
+    "list": "list models, data sets and shipped configs",
 }
-MORE_HELP = "With --model and --data given, this help explains their own options too."
+MORE_HELP = "Pass --model and --data together with --help to see their options."
 DESCRIPTIONS = {
     "fit": f"Train a model, restore its best checkpoint, test it once. {MORE_HELP}",
-    "doctor": "Check before training that a set-up is sound: what `zoo fit` would train is measured and trained for a "
-    f"few hundred steps, in under a minute. The exit status is 1 where something is broken. {MORE_HELP}",
-    "validate": "Print a checkpoint's metrics on the validation split.",
-    "test": "Print a checkpoint's metrics on the test split.",
-    "predict": "Write a checkpoint's predictions for the test split, or for every row of another CSV file.",
-    "list": "The models, data sets and shipped configs.",
+    "doctor": "Check a model and its data for common mistakes before training: measure what `zoo fit` would train, and "
+    f"train it for a few hundred steps, in under a minute. The exit status is 1 if a check fails. {MORE_HELP}",
+    "validate": "Print the metrics of a checkpoint on the validation split.",
+    "test": "Print the metrics of a checkpoint on the test split.",
+    "predict": "Write the predictions of a checkpoint for the test split, or for every row of another CSV file.",
+    "list": "List models, data sets and shipped configs.",
 }
 RUNS = ("fit", "doctor")  # verbs that take a whole config
 EVALUATIONS = ("validate", "test", "predict")  # verbs that take a checkpoint
@@ -36,9 +36,9 @@ usage: zoo VERB [options]
 
 zoo fit --model mlp --data digits --model.hidden_dims '[64, 64]' --trainer.max_epochs 20
 zoo fit --model mlp --data digits --help      explains every option
-zoo --version                                 for bug reports
-zoo --print-completion bash|zsh|tcsh          a script that completes verbs, options and names in a shell; bash reads it
-                                              from ~/.local/share/bash-completion/completions/zoo
+zoo --version                                 prints versions, for bug reports
+zoo --print-completion bash|zsh|tcsh          prints a completion script for your shell; bash reads it from
+                                              ~/.local/share/bash-completion/completions/zoo
 """
 OPTION_WIDTH = 42  # the longest of Lightning's flags leaves room for its help on the same line
 
@@ -64,23 +64,26 @@ class VerbParser(argparse.ArgumentParser):
         if verb == "list":
             self.add_argument("pattern", nargs="?", default="*", help="A glob pattern, such as '*mlp*'.")
         if verb in RUNS:
-            self.add("--model", "--model.name", dest="model", metavar="NAME", help="The model's name.")
+            self.add("--model", "--model.name", dest="model", metavar="NAME", help="Name of the model, see `zoo list`.")
         if verb in RUNS + EVALUATIONS:
             which = "" if verb in RUNS else " (default: that of the checkpoint)"
-            self.add("--data", "--data.name", dest="data", metavar="NAME", help=f"The data set's name{which}.")
+            what = f"Name of the data set, see `zoo list`{which}."
+            self.add("--data", "--data.name", dest="data", metavar="NAME", help=what)
         if verb in EVALUATIONS:
-            self.add("--ckpt_path", metavar="FILE", help="A best.ckpt, or the folder that holds it.")
+            self.add("--ckpt_path", metavar="FILE", help="Checkpoint, or folder that contains it as best.ckpt.")
         if verb in RUNS:
-            what = "Options from a YAML file, or a shipped config by its name; may be given again."
+            what = "YAML file with options, or name of a shipped config; can be repeated, later files take precedence."
             self.add("--config", action="append", default=[], metavar="FILE", help=what)
         if verb == "fit":
-            self.add("--out", metavar="DIR", help="Where the run goes; by default a new folder in runs/.")
-            self.add("--overwrite", action="store_true", help="Replace the run in --out once the new one is done.")
+            self.add("--out", metavar="DIR", help="Folder for the run's files (default: a new folder in runs/).")
+            self.add(
+                "--overwrite", action="store_true", help="Replace an existing run in --out when the new one is done."
+            )
             add_run_options(self.groups["options"])
         if verb == "doctor":
-            self.add("--json", action="store_true", help="Print the findings as a JSON list and nothing else.")
+            self.add("--json", action="store_true", help="Print the findings as a JSON list only.")
         if verb == "predict":
-            what = "The CSV file (default: predictions.csv next to the checkpoint)."
+            what = "CSV file to write (default: predictions.csv next to the checkpoint)."
             self.add("--out", metavar="FILE", help=what)
         self.add("-h", "--help", action="store_true", help="Show this help and exit.")
 
@@ -122,5 +125,5 @@ class _Formatter(argparse.HelpFormatter):
 
 
 def help_width() -> int:
-    """How many characters a line of help may have."""
+    """Width of help text, in characters."""
     return max(80, shutil.get_terminal_size().columns) - 2

@@ -1,4 +1,4 @@
-"""From a command line to a verb's own options and the config that files and the other options make."""
+"""Parses a command line into a verb's own options and a config, merged from files and options."""
 
 import argparse
 from argparse import ArgumentError
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def read_run(argv: Sequence[str], verb: str) -> tuple[argparse.Namespace, "Config"]:
-    """What `zoo fit` or `zoo doctor` is asked for.
+    """Parse the arguments of `zoo fit` or `zoo doctor`.
 
     Returns:
         The verb's own options, and the config.
 
     Raises:
-        InputError: An unknown option or name, or a value of the wrong type.
+        InputError: If an option or name is unknown, or a value has the wrong type.
     """
     parser = VerbParser(verb)
     loggers: list[str] = []
@@ -44,13 +44,13 @@ def read_run(argv: Sequence[str], verb: str) -> tuple[argparse.Namespace, "Confi
 
 
 def read_evaluation(argv: Sequence[str], verb: str) -> tuple[argparse.Namespace, "Config"]:
-    """What `zoo validate`, `zoo test` or `zoo predict` is asked for.
+    """Parse the arguments of `zoo validate`, `zoo test` or `zoo predict`.
 
     Returns:
         The verb's own options, and the `data` and `trainer` sections as given.
 
     Raises:
-        InputError: As above, or no checkpoint.
+        InputError: As above, or if no checkpoint is given.
     """
     parser = VerbParser(verb)
     args, rest = parser.parse_known_args(argv)
@@ -65,7 +65,7 @@ def read_evaluation(argv: Sequence[str], verb: str) -> tuple[argparse.Namespace,
     if data:
         config["data"] = {**config.get("data", {}), "name": data}
     if args.ckpt_path is None:
-        raise InputError("which checkpoint? Say --ckpt_path FILE.")
+        raise InputError(f"zoo {verb} needs a checkpoint; pass --ckpt_path FILE.")
     return args, config
 
 
@@ -91,13 +91,13 @@ def _read_config_options(
     accepted = {option for action in config._actions for option in action.option_strings} | {*parser.known_options()}
     for argument in argv:
         option = argument.partition("=")[0]
-        nested = option.count(".") > 1 and not option.startswith("--callbacks.")  # the class given says which exist
+        nested = option.count(".") > 1 and not option.startswith("--callbacks.")  # options of a class given by name
         if option.startswith("--") and option not in accepted and not nested:
             known, every = parser.known_options(), every_option(verb).known_options()
             meant = same(option, known) or same(option, every) or similar(option, known) or similar(option, every)
             see = " ".join(["zoo", verb, *_named(model, data), "--help"])
             if meant is not None and meant not in known and model is not None:
-                other = f"{meant!r} is an option of other models or data sets"
+                other = f"{meant!r} is only an option of other models or data sets"
                 raise InputError(f"unknown option {option!r}. {other}. All options: {see}")
             raise unknown_option(option, meant, see)
     try:

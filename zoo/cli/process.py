@@ -1,4 +1,4 @@
-"""What the commands `zoo` and `bench` do around each verb: Ctrl-C, closed pipes, slow imports, versions."""
+"""Process handling of the commands `zoo` and `bench`: Ctrl-C, closed pipes, slow imports, versions."""
 
 import os
 import select
@@ -19,14 +19,14 @@ SAME_PRESS = 0.3  # seconds; `timeout -s INT` sends a signal twice
 
 
 class _Stop:
-    """How far the command is with stopping.
+    """State of stopping the command.
 
     Attributes:
-        command: What is running, such as "zoo fit".
-        kept: What to say once it has stopped.
-        since: When the first signal came; None before.
-        at_once: Whether the first signal ends the process: while modules load there is nothing to finish, and an
-            exception raised in the middle of an import is not always passed on.
+        command: The running command, such as "zoo fit".
+        kept: Message to print after stopping.
+        since: Time of the first signal; None before.
+        at_once: Whether the first signal ends the process. This is so during imports: there is nothing to finish, and
+            an exception raised during an import may get lost.
     """
 
     command = ""
@@ -39,13 +39,13 @@ def call(command: str, run: Callable[[], int], kept: str) -> int:
     """Run a verb.
 
     Args:
-        command: Such as "zoo fit".
+        command: Name of the command, such as "zoo fit".
         run: The verb; returns the exit status.
-        kept: What to say after Ctrl-C: what is kept, and how to go on.
+        kept: Message after Ctrl-C: what is kept, and how to continue.
 
     Returns:
-        The exit status: 2 after bad input, 130 after Ctrl-C, 141 when the reader of the output has gone, else that of
-        the verb.
+        The exit status: 2 for invalid input, 130 after Ctrl-C, 141 if the reader of the output has exited, otherwise
+        that of the verb.
     """
     try:
         with _stoppable(command, kept):
@@ -67,9 +67,9 @@ def call(command: str, run: Callable[[], int], kept: str) -> int:
 
 @contextmanager
 def _stoppable(command: str, kept: str) -> Iterator[None]:
-    """The first Ctrl-C says so at once and raises `KeyboardInterrupt`; the second ends the process."""
+    """On the first Ctrl-C, print a message and raise `KeyboardInterrupt`; on the second, end the process."""
     owner, before = os.getpid(), (_Stop.command, _Stop.kept, _Stop.since, _Stop.at_once)
-    # A shell starts background jobs with Ctrl-C ignored; that stays. Only the main thread may handle signals.
+    # Shells start background jobs with Ctrl-C ignored, which is preserved. Only the main thread can handle signals.
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ours = ours and threading.current_thread() is threading.main_thread()
 
@@ -94,10 +94,12 @@ def _stoppable(command: str, kept: str) -> Iterator[None]:
 
 
 def stopping() -> None:
-    """Say that the command is stopping; end the process if there is nothing to finish."""
+    """Print that the command is stopping; end the process if there is nothing to finish."""
     _Stop.since = time.monotonic()
-    start = "\n" if sys.stderr.isatty() else ""  # the terminal has written ^C
-    text = f"{start}{_Stop.command}: stopping ...{'' if _Stop.at_once else ' (Ctrl-C again ends it at once)'}\n"
+    start = "\n" if sys.stderr.isatty() else ""  # the terminal has printed ^C
+    text = (
+        f"{start}{_Stop.command}: stopping ...{'' if _Stop.at_once else ' (press Ctrl-C again to exit immediately)'}\n"
+    )
     try:
         print(text, end="", file=sys.stderr, flush=True)
     except RuntimeError:  # the signal came in the middle of another print
@@ -113,7 +115,7 @@ def _say_kept() -> None:
 
 @contextmanager
 def terminated_is_interrupted() -> Iterator[None]:
-    """SIGTERM, which clusters and `timeout` send, ends a study as the first Ctrl-C does."""
+    """Handle SIGTERM, which clusters and `timeout` send, like the first Ctrl-C."""
 
     def interrupt(number: int, frame: Any) -> None:
         if _Stop.since is None:
@@ -129,7 +131,7 @@ def terminated_is_interrupted() -> Iterator[None]:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show on a terminal what the command is doing, such as "Checking the study ..."; scripts see nothing."""
+    """Show what the command is doing, such as "Checking the study ...", if stderr is a terminal."""
     shown = sys.stderr.isatty()
     if shown:
         print(f"{what} ...", end="", file=sys.stderr, flush=True)
@@ -142,7 +144,7 @@ def waiting(what: str) -> Iterator[None]:
 
 @contextmanager
 def loading(*modules: str) -> Iterator[None]:
-    """Show on a terminal that these modules are being imported, unless they have been; Ctrl-C ends the process."""
+    """Show on a terminal that these modules are being imported, unless they already are; Ctrl-C ends the process."""
     missing = [module for module in modules if module not in sys.modules]
     if not missing:
         yield
@@ -156,7 +158,7 @@ def loading(*modules: str) -> Iterator[None]:
 
 
 def versions(command: str) -> str:
-    """The line of `--version`, from the metadata of the packages, which are not imported."""
+    """Return the output of `--version`, from package metadata, without importing the packages."""
     found = []
     for package in ("torch", "lightning"):
         with suppress(PackageNotFoundError):
@@ -166,7 +168,7 @@ def versions(command: str) -> str:
 
 
 def _reader_has_gone() -> bool:
-    """Whether the output cannot be written because its reader has gone; it then goes nowhere from now on."""
+    """Whether the reader of the output has exited; further output is then discarded."""
     gone = False
     for stream in (sys.stdout, sys.stderr):
         poll = select.poll()

@@ -9,7 +9,7 @@ from ..parts.metric_names import THROUGHPUT, is_diagnosis
 
 
 def print_metrics(metrics: dict[str, float | None], title: str) -> None:
-    """A small table: a row a metric, a column a split; and one of a diagnosis, each row by layer from the input on."""
+    """Print tables of metrics by split, of throughput, and of diagnosis metrics by layer."""
     known = ("test", "val", "train", "train_eval", "gap")
     splits = [split for split in known if any(name.startswith(f"{split}/") for name in metrics)]
     table = Table("metric", *splits, title=Text(title), box=box.SIMPLE_HEAD)

@@ -1,4 +1,4 @@
-"""How the verbs of `zoo` are completed: options of all models and data sets, names, shipped configs, files."""
+"""Shell completion of `zoo`: options of all models and data sets, names, shipped configs, files."""
 
 import argparse
 
@@ -14,7 +14,7 @@ from .options import SUMMARIES
 
 
 def zoo_script(shell: str) -> str:
-    """The script that completes `zoo` in a shell."""
+    """Generate the completion script of `zoo` for a shell."""
     config, functions = names_or_yaml("_zoo_config_file", shipped_configs())
     parser = argparse.ArgumentParser("zoo")
     parser.add_argument("--version", action="store_true", help="print versions, for bug reports")

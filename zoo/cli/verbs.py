@@ -1,4 +1,4 @@
-"""The verbs of `zoo`: a function each. Imports are lazy, so that help and lists answer at once."""
+"""The verbs of `zoo`, one function each. Imports are lazy, so that help and lists are fast."""
 
 import shlex
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit status is 2 for bad input, 1 for a run that diverged, 130 after Ctrl-C, else 0."""
+    """Run one verb; the exit status is 2 for invalid input, 1 for a run that diverged, 130 after Ctrl-C, else 0."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb, *rest = arguments or ["--help"]
     again = f"to start again: {shlex.join(['zoo', *arguments])}"
@@ -58,23 +58,23 @@ def fit(argv: Sequence[str]) -> int:
 
     try:
         result, out = run_into(args.out, args.overwrite, resolve(config), run)
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+    except (KeyboardInterrupt, SystemExit):  # Lightning converts KeyboardInterrupt to SystemExit
         _say_what_is_left(argv, into, args.overwrite)
         return INTERRUPTED
-    if result is None:  # another rank reports
+    if result is None:  # only the first rank prints
         return 0
     if result.status == "diverged":
         print(f"zoo fit: diverged: {result.reason}. Try a lower --model.lr or gradient clipping.", file=sys.stderr)
         return 1
     from .tables import print_metrics
 
-    print_metrics(result.metrics, f"best epoch {result.best_epoch}, of {result.epochs_run} run")
-    print(f"{result.n_parameters:,} parameters, trained in {result.train_seconds:.1f} s; all of it in {out}")
+    print_metrics(result.metrics, f"best epoch {result.best_epoch} of {result.epochs_run}")
+    print(f"{result.n_parameters:,} parameters, trained in {result.train_seconds:.1f} s; results in {out}")
     return 0
 
 
 def doctor(argv: Sequence[str]) -> int:
-    """`zoo doctor`: print what is wrong with what `zoo fit` would train; the status is 1 where something is broken."""
+    """`zoo doctor`: check what `zoo fit` would train, and print the findings; the status is 1 if one is broken."""
     args, config = read_run(argv, "doctor")
 
     with loading("torch", "lightning"):
@@ -112,7 +112,7 @@ def predict(argv: Sequence[str]) -> int:
 
 
 def list_names(argv: Sequence[str]) -> int:
-    """`zoo list`: print the names of models, data sets and configs with a line on each."""
+    """`zoo list`: print the names of models, data sets and configs, with a one-line description of each."""
     parser = VerbParser("list")
     args = parser.parse_args(argv)
     if args.help:
@@ -170,13 +170,13 @@ def _say(sentence: str) -> None:
 
 
 def _say_what_is_left(argv: Sequence[str], into: Sequence[Path], overwrite: bool) -> None:
-    """After Ctrl-C: which files there are, and the command that trains again."""
+    """After Ctrl-C, print which files exist, and the command that trains again."""
     from ..outputs.result import FILES
 
     left = [name for name in FILES if into and (into[0] / name).exists()]
-    kept = f"{into[0]} keeps {', '.join(left)} of it" if left else "nothing was changed"
+    kept = f"Its files {', '.join(left)} are in {into[0]}" if left else "No file was changed"
     again = ["zoo", "fit", *argv, *(["--overwrite"] if left and "--out" in argv and not overwrite else [])]
-    _say(f"interrupted; the run is not finished. {kept}. To train again from the start: {shlex.join(again)}")
+    _say(f"interrupted; the run is not complete. {kept}. To train again from the start: {shlex.join(again)}")
 
 
 def _on_terminal() -> bool:

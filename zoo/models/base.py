@@ -44,10 +44,10 @@ class ZooModule(L.LightningModule):
         momentum: Momentum of sgd, in [0, 1).
         weight_decay: Weight decay of weights, not of biases and norms; decoupled for adamw, else an L2 penalty.
         schedule: Learning-rate schedule: constant, step, exponential, cosine, warmup_cosine, one_cycle or plateau.
-        warmup_epochs: Duration of the linear warmup of warmup_cosine, in epochs.
-        step_size: Epochs between two decreases of step.
+        warmup_epochs: Duration of the linear warmup of the schedule warmup_cosine, in epochs.
+        step_size: Epochs between two decreases of the schedule step.
         gamma: Factor of the schedules step (null: 0.1), exponential (null: 0.95) and plateau (null: 0.1), in (0, 1).
-        plateau_patience: Epochs without improvement of val/loss before plateau decreases the learning rate.
+        plateau_patience: Epochs without improvement of val/loss before the schedule plateau decreases the rate.
         label_smoothing: Fraction of the target probability spread over all classes, in [0, 1) (Szegedy et al. 2016).
         class_weights: List with a loss weight for each class, or balanced for n/(C·n_c) on the training split; null
             disables weighting.

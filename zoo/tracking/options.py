@@ -1,4 +1,4 @@
-"""The options of Weights & Biases, and those of other loggers, as the command line takes them. Imports neither."""
+"""Command-line options of Weights & Biases and of other loggers; imports none of them."""
 
 import argparse
 import os
@@ -18,21 +18,21 @@ LOGGER = "--trainer.logger"
 
 @dataclass(frozen=True)
 class WandbOptions:
-    """Where a run goes in Weights & Biases, and under which names.
+    """Destination and names of a run in Weights & Biases.
 
     Attributes:
-        project: The project.
-        entity: The user or team that it belongs to; None for the key's own.
-        mode: `online` or `offline`; None for online where there is a key.
-        name: What the run is called; None for the model and data.
-        group: The group that it belongs to.
-        job_type: What kind of run it is.
-        notes: A sentence about it.
-        tags: Tags beside those of the model and data.
-        log_model: Whether the best checkpoint is kept there, as an artifact.
+        project: Name of the project.
+        entity: User or team that the run belongs to; None for the default of the API key.
+        mode: `online` or `offline`; None means online if there is an API key.
+        name: Display name of the run; None for the names of the model and data.
+        group: Group of the run.
+        job_type: Type of the run.
+        notes: Description of the run.
+        tags: Tags in addition to the model and data.
+        log_model: Whether to upload the best checkpoint as an artifact.
 
     Raises:
-        InputError: A project that W&B refuses.
+        InputError: If W&B would reject the project or a tag.
     """
 
     project: str = PROJECT
@@ -47,93 +47,95 @@ class WandbOptions:
 
     def __post_init__(self) -> None:
         found = sorted(set(FORBIDDEN) & set(self.project))
-        allowed = f"a project of W&B has 1 to {LONGEST_PROJECT} characters and none of {' '.join(FORBIDDEN)}"
         require(
             bool(self.project.strip()) and len(self.project) <= LONGEST_PROJECT and not found,
-            f"W&B refuses the project {self.project!r}: {allowed}; choose another name.",
+            f"the name of a W&B project must have 1 to {LONGEST_PROJECT} characters and none of {' '.join(FORBIDDEN)}, "
+            f"got {self.project!r}.",
         )
         for tag in self.tags:
-            good = f"a tag of W&B has 1 to {LONGEST_TAG} characters"
-            require(0 < len(tag) <= LONGEST_TAG, f"{good}, unlike {tag!r}; choose another.")
+            require(
+                0 < len(tag) <= LONGEST_TAG,
+                f"a tag in --wandb.tags must have 1 to {LONGEST_TAG} characters, got {tag!r}.",
+            )
 
     @property
     def disabled(self) -> bool:
-        """Whether $WANDB_MODE switches W&B off, as scripts do for all that they run."""
+        """Whether $WANDB_MODE disables W&B, as scripts do for everything they run."""
         return self.mode is None and os.environ.get("WANDB_MODE") == "disabled"
 
 
 def default_project() -> str:
-    """The project where none is given: $WANDB_PROJECT, else this project's own name."""
+    """Default name of the project: $WANDB_PROJECT, or `PROJECT` if that is not set."""
     return os.environ.get("WANDB_PROJECT") or PROJECT
 
 
-# Where a run or a study goes, for both commands: the name after `wandb`, and what argparse is told.
+# Destination of a run or a study, for both commands: the option after `wandb`, and argparse's arguments.
 WHERE: dict[str, dict[str, Any]] = {
-    "project": {"metavar": "P", "help": f"the project in W&B (default: $WANDB_PROJECT, else {PROJECT})"},
-    "entity": {"metavar": "E", "help": "the user or team in W&B (default: the key's own)"},
+    "project": {"metavar": "P", "help": f"W&B project (default: $WANDB_PROJECT, or {PROJECT} if that is not set)"},
+    "entity": {"metavar": "E", "help": "W&B user or team (default: that of the API key)"},
     "mode": {
         "choices": ("online", "offline"),
-        "help": "online or offline (default: online where there is a key, see `wandb login`)",
+        "help": "online or offline (default: online if there is an API key, see `wandb login`)",
     },
 }
 
 
 def add_study_options(parser: argparse._ActionsContainer) -> None:
-    """Add what `bench run` and `bench push` say about W&B; with a dot, as `zoo fit` has it, or a dash."""
+    """Add the W&B options of `bench run` and `bench push`, spelled with a dash or, as in `zoo fit`, with a dot."""
     for name, how in WHERE.items():
         parser.add_argument(f"--wandb-{name}", f"--wandb.{name}", **how)
 
 
 def asks_for_wandb(args: argparse.Namespace) -> bool:
-    """Whether `bench run` is to publish: by --wandb, or by any other option of it."""
+    """Whether `bench run` should publish to W&B, because of --wandb or another W&B option."""
     return args.wandb or any(value is not None for value in (args.wandb_project, args.wandb_entity, args.wandb_mode))
 
 
 def study_options(args: argparse.Namespace) -> WandbOptions:
-    """What was said by the options of `add_study_options`.
+    """Read the options of `add_study_options`.
 
     Raises:
-        InputError: A project that W&B refuses.
+        InputError: If W&B would reject the project.
     """
     project = default_project() if args.wandb_project is None else args.wandb_project
     return WandbOptions(project, args.wandb_entity, args.wandb_mode)
 
 
-# Options of `zoo fit`: the name after `--wandb.`, and what argparse is told.
+# Options of `zoo fit`: the name after `--wandb.`, and argparse's arguments.
 RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "on": {
         "action": "store_true",
-        "help": "Show the run in Weights & Biases. Any other --wandb option does so, too.",
+        "help": "Log the run to Weights & Biases; implied by any other --wandb option.",
     },
     **{name: {**how, "help": f"{how['help'][0].upper()}{how['help'][1:]}."} for name, how in WHERE.items()},
-    "name": {"metavar": "NAME", "help": "What the run is called there (default: the model and the data)."},
-    "group": {"metavar": "GROUP", "help": "The group that it belongs to there."},
-    "job_type": {"metavar": "TYPE", "help": "What kind of run it is (default: fit)."},
-    "notes": {"metavar": "TEXT", "help": "A sentence about it."},
-    "tags": {"metavar": "A,B", "help": "Tags in addition to the model and the data."},
+    "name": {"metavar": "NAME", "help": "Display name of the run in W&B (default: model and data)."},
+    "group": {"metavar": "GROUP", "help": "Group of the run in W&B."},
+    "job_type": {"metavar": "TYPE", "help": "Type of the run in W&B (default: fit)."},
+    "notes": {"metavar": "TEXT", "help": "Description of the run in W&B."},
+    "tags": {"metavar": "A,B", "help": "Tags in W&B, separated by commas, in addition to the model and the data."},
     "log_model": {
         "choices": ("true", "false"),
-        "help": "Whether the best checkpoint is kept there, as an artifact.",
+        "help": "Whether to upload the best checkpoint to W&B as an artifact (default: false).",
     },
 }
 LOGGER_HELP = (
-    "Another logger of Lightning, such as TensorBoardLogger, whose own options follow it in the same way: "
-    f"{LOGGER}.save_dir logs."
+    f"Also log to another Lightning logger, such as TensorBoardLogger; pass its options as {LOGGER}.OPTION VALUE, such "
+    f"as {LOGGER}.save_dir logs."
 )
 
 
 def add_run_options(parser: argparse._ActionsContainer) -> None:
-    """Add what `zoo fit` says about W&B; `--wandb` is short for `--wandb.on`."""
+    """Add the W&B options of `zoo fit`; `--wandb` is short for `--wandb.on`."""
     for name, how in RUN_OPTIONS.items():
         short = ("--wandb",) if name == "on" else ()
         parser.add_argument(*short, f"--wandb.{name}", dest=f"wandb.{name}", **how)
 
 
 def run_options(args: argparse.Namespace) -> WandbOptions | None:
-    """What was said by `RUN_OPTIONS`; None where W&B is not asked for.
+    """Read the options of `add_run_options`; None if W&B is not used.
 
     Raises:
-        InputError: A project or a tag that W&B refuses.
+        InputError: If W&B would reject the project or a tag.
     """
     given = {name: getattr(args, f"wandb.{name}") for name in RUN_OPTIONS}
     if not given.pop("on") and not any(value is not None for value in given.values()):
@@ -144,10 +146,10 @@ def run_options(args: argparse.Namespace) -> WandbOptions | None:
 
 
 def take_logger(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options of a logger, and all others: what a logger takes depends on its class.
+    """Separate the options of a logger, which depend on its class, from all others.
 
     Raises:
-        InputError: An option without its value.
+        InputError: If an option has no value.
     """
     logger, rest = [], []
     arguments = iter(argv)

@@ -179,8 +179,11 @@ def test_other_loggers_of_lightning_see_the_same(capfd):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--wandb.project a/b", "W&B refuses the project 'a/b'"),
-        (f"--wandb.project {'x' * 129}", "has 1 to 128 characters"),
+        (
+            "--wandb.project a/b",
+            "the name of a W&B project must have 1 to 128 characters and none of / \\ # ? % :, got 'a/b'",
+        ),
+        (f"--wandb.project {'x' * 129}", "must have 1 to 128 characters"),
         ("--wandb.projct x", "Did you mean '--wandb.project'?"),
         ("--wandb.mode sometimes", "invalid choice: 'sometimes'"),
         (f"--wandb.tags {'x' * 65}", "1 to 64 characters"),
