@@ -227,7 +227,8 @@ def test_ctrl_c_says_what_is_left_and_how_to_train_again(out, capsys):
         signal.signal(signal.SIGINT, before)
     first, second = capsys.readouterr().err.splitlines()
     assert first == "zoo fit: stopping ... (Ctrl-C again ends it at once)"
-    assert f"the run is not finished. {folder} keeps config.yaml" in second
+    assert "the run is not complete. Its files config.yaml" in second
+    assert f" are in {folder}. To train again" in second
     assert second.endswith(f"To train again from the start: zoo {command}{' --overwrite' if out else ''}")
 
 
