@@ -226,7 +226,7 @@ def test_ctrl_c_says_what_is_left_and_how_to_train_again(out, capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     first, second = capsys.readouterr().err.splitlines()
-    assert first == "zoo fit: stopping ... (Ctrl-C again ends it at once)"
+    assert first == "zoo fit: stopping ... (press Ctrl-C again to exit immediately)"
     assert "the run is not complete. Its files config.yaml" in second
     assert f" are in {folder}. To train again" in second
     assert second.endswith(f"To train again from the start: zoo {command}{' --overwrite' if out else ''}")
