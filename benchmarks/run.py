@@ -26,6 +26,8 @@ from .running.planner import make_plan
 from .running.runner import Options, Progress, read_progress, run_trials
 from .study.file import find_study, load_study
 from .study.study import Study
+from .tasks import find_task
+from .tasks.own_code import importable
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,9 +40,10 @@ def run(args: argparse.Namespace) -> int:
     require(timeout is None or timeout > 0, f"--trial-timeout must be more than 0 seconds, got {timeout}.")
     limit = parse_pack(args.pack)
     options = Options(timeout, pack=limit != 0)
-    beside = find_study(args.study).resolve() if ":" in study.task else None
-    if beside is not None:  # the module of a task of the user's own lies there; workers inherit it
-        sys.path.insert(0, str(beside.parent))
+    task = find_task(study.task)
+    # The module of a task of the user's own lies next to it; workers inherit where modules are found.
+    beside = find_study(args.study).resolve() if task.is_own else None
+    folders = [] if beside is None else [beside.parent]
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
     wandb = study_options(args) if asks_for_wandb(args) else None
     wandb = None if wandb is None or wandb.disabled else wandb
@@ -50,8 +53,12 @@ def run(args: argparse.Namespace) -> int:
         check(wandb, store.folder)
     # Its imports take seconds, in which the driver waits for the workers' own.
     threading.Thread(target=_import_report, daemon=True).start()
-    preload = study.task != "noop"
-    with terminated_is_interrupted(), open_engine(args, workers, store, preload, alone, beside) as engine:
+    preload = task.needs_torch
+    with (
+        importable(*folders),
+        terminated_is_interrupted(),
+        open_engine(args, workers, store, preload, alone, beside) as engine,
+    ):
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         if alone:
             print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)

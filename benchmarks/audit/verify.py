@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from datamodules.errors import InputError, require
 from zoo.parts.metric_names import is_timing
@@ -19,9 +18,7 @@ from ..running.engines.base import Engine
 from ..running.job import Job, PackJob
 from ..running.plan import Plan
 from ..study.study import Study
-from ..tasks import code_version_of
-
-LOCATIONS = ("root", "path", "test_path")  # where data lie, which is not in a key
+from ..tasks import find_task
 
 
 @dataclass(frozen=True)
@@ -119,10 +116,8 @@ def _job(plan: Plan, trial: Recorded, configs: dict[str, Config], folder: Path) 
     # What the key stands for, and not what the record says of it; where code or data have changed, only that is left.
     config: Config = configs.get(record["key"]) or record["config"]
     identity = {"study": plan.study.name, "key": record["key"], "variant": trial.variant, "seed": trial.seed}
-    by_lightning = task == "fit" and (record.get("environment") or {}).get("pack_size") is None
-    options = {"pack": False} if by_lightning else {}
-    if task == "fit" and record["key"] not in configs:
-        options["resolved"] = False
+    packed = (record.get("environment") or {}).get("pack_size") is not None
+    options = find_task(task).options(packed, resolved=record["key"] in configs)
     return Job(folder, task, config, identity, attempt=1, token=uuid.uuid4().hex[:12], options=options)
 
 
@@ -130,18 +125,12 @@ def _judge(
     plan: Plan, trial: Recorded, new: Record, recorded: Sequence[Recorded], configs: dict[str, Config]
 ) -> Verdict:
     old, unlike = trial.record, []
+    keyed = find_task(plan.study.task).without_locations
     if old["key"] not in configs:
-        if (old.get("environment") or {}).get("code_version") == code_version_of(plan.study.task):
+        if (old.get("environment") or {}).get("code_version") == find_task(plan.study.task).code_version():
             return Verdict(False, False, "DIFFERS: its key is none of the study's; the study or its data have changed")
         unlike = ["the key, so defaults or data have changed"]
-    elif _keyed(old["config"], plan.study.task) != _keyed(configs[old["key"]], plan.study.task):
+    elif keyed(old["config"]) != keyed(configs[old["key"]]):
         return Verdict(False, False, "DIFFERS: its config is not the one that its key stands for")
     others = [other.record for other in recorded if other.variant == trial.variant and other.seed != trial.seed]
     return judge_rerun(old, new, others, unlike)
-
-
-def _keyed(config: Config, task: str) -> dict[str, Any]:
-    """A config without where its data lie, which a key does not hold."""
-    if task != "fit" or not isinstance(config.get("data"), dict):
-        return config
-    return {**config, "data": {name: value for name, value in config["data"].items() if name not in LOCATIONS}}

@@ -165,17 +165,21 @@ def verify_verb(args: Namespace) -> int:
     from ..run import n_workers
     from ..running.engines.local import LocalEngine
     from ..running.planner import make_plan
+    from ..tasks import find_task
+    from ..tasks.own_code import importable
 
     require(args.trials >= 1, f"--trials must be at least 1, got {args.trials}.")
     workers = n_workers(args)
     study, store = _open(args.folder)
-    if ":" in study.task:  # one of the user's own lies there, or where the command is given
-        sys.path[:0] = [str(Path(args.folder).resolve()), str(Path.cwd())]
+    task = find_task(study.task)
+    # The module of a task of the user's own lies there, or in the working directory.
+    folders = [Path(args.folder), Path.cwd()] if task.is_own else []
     recorded = read_recorded(study, store)
     drawn = draw(recorded, args.trials)
     with (
+        importable(*folders),
         TemporaryDirectory(prefix="bench-verify-") as folder,
-        LocalEngine(workers, preload=study.task != "noop") as engine,
+        LocalEngine(workers, preload=task.needs_torch) as engine,
         terminated_is_interrupted(),
     ):
         with waiting("Checking the study"):

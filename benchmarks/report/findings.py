@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..stats.paired import ALPHA, detectable_effect, seeds_for_equivalence, seeds_to_detect
 from ..study.study import Study, Variant, text
+from ..tasks import find_task
 from .analysis import Analysis
 from .words import listed, many, number, p_value, quoted, rounded, share
 
@@ -82,7 +83,7 @@ def _skipped(trials: pd.DataFrame) -> Iterator[str]:
 def _method(study: Study, table: pd.DataFrame) -> Iterator[str]:
     tests = int(table["p"].notna().sum())
     of = "variation between seeds"
-    if study.task == "fit" and study.metric.startswith("test/"):
+    if find_task(study.task).trains and study.metric.startswith("test/"):
         of = f"training randomness on {'fixed test sets' if study.data_axis else 'one fixed test set'}"
     yield (
         f"Intervals are 95 % Student t intervals and reflect {of}. Δ is the mean difference from the baseline"

@@ -14,6 +14,7 @@ from datamodules.errors import InputError
 
 from ..study.study import Study, Variant, text
 from ..study.yaml_lines import parse_value
+from ..tasks import find_task
 from .analysis import Analysis
 from .curves import PANELS
 from .findings import finding
@@ -55,6 +56,7 @@ def page(analysis: Analysis, images: Mapping[str, str]) -> str:
     figures = [(captions[name], _inline(image, name)) for name, image in images.items()]
     return environment.get_template("page.html.j2").render(
         study=study,
+        task=find_task(study.task),
         finding=finding(study, analysis.table),
         counts=", ".join(f"{n:,} {status}" for status, n in trials["status"].value_counts().items()),
         grids=[_table(grid) for grid in grids(analysis)],

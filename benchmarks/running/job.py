@@ -18,7 +18,7 @@ from zoo.plain import Config, ResolvedConfig
 from ..records.outcome import outcome_of
 from ..records.reading import SCHEMA, Record
 from ..records.store import Store
-from ..tasks import code_version_of, load_task
+from ..tasks import find_task
 from ..tasks.own_process import CONFIG, OUTCOME, reason_of
 
 # How the config.yaml of a trial opens: what follows, as JSON, tells a driver whose worker has died where it ran.
@@ -61,7 +61,7 @@ class Job:
         with store.sentences():
             scratch = self.open()
             try:
-                outcome = outcome_of(load_task(self.task)(self.config, scratch, **self.options))
+                outcome = outcome_of(find_task(self.task).run(self.config, scratch, **self.options))
             except Exception as error:
                 store.refuse_if_full(error)
                 (scratch / "traceback.txt").write_text(traceback.format_exc(), "utf-8", errors="backslashreplace")
@@ -131,7 +131,7 @@ class Job:
             own = left.name in (CONFIG, OUTCOME) or left.match("failure_*.json")
             if own or left.match(".result.json.*") or left.match(f".{OUTCOME}.*"):
                 left.unlink(missing_ok=True)
-        precision = self.config.get("trainer", {}).get("precision", "32-true") if self.task == "fit" else None
+        task = find_task(self.task)
         record = {
             "schema": SCHEMA,
             **self.identity,
@@ -141,7 +141,7 @@ class Job:
             **outcome,
             "started": started.isoformat(timespec="milliseconds"),
             "wall_seconds": seconds,
-            "environment": {"precision": precision, **where, "code_version": code_version_of(self.task)},
+            "environment": {"precision": task.precision(self.config), **where, "code_version": task.code_version()},
             "config": self.config,
             "token": self.token,
         }
@@ -183,7 +183,7 @@ class PackJob:
                 alone.append(job)
             else:
                 groups.setdefault(member.signature(), []).append((job, member))
-        for group in groups.values():  # of one, as far as `benchmarks.check` could tell
+        for group in groups.values():  # of one, as far as the study's check could tell
             jobs, members = [job for job, _ in group], [member for _, member in group]
             with store.sentences():
                 try:

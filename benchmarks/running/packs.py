@@ -1,4 +1,4 @@
-"""Divide trials into packs that are trained together. Imports no torch; `running.check` finds what can be packed."""
+"""Divide trials into packs that are trained together. Imports no torch; a task says what can be packed."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from datamodules.errors import InputError
 
-from .plan import Packing
+from ..tasks.base import Packing
 
 if TYPE_CHECKING:
     from .plan import Plan, Trial

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +11,8 @@ from zoo.plain import Config, canonical
 
 from ..records.reading import SCHEMA
 from ..study.file import split_setting
-from ..study.problems import Problem
 from ..study.study import Study, Variant, text
+from ..tasks.base import Packing
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,6 @@ class Trial:
     variant: Variant
     seed: int
     config: Config
-
-
-@dataclass(frozen=True)
-class Packing:
-    """How the trials of a variant can be packed.
-
-    Attributes:
-        signature: Trials of one signature can share a pack.
-        largest: The most of them that pay, and whose data fit into memory.
-        fixed: Whether numbers depend on the pack, as on a GPU, so that it must be the same in every run.
-        alone: Why they run alone; empty if they can be packed.
-    """
-
-    signature: str = ""
-    largest: int = 1
-    fixed: bool = False
-    alone: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,23 +68,6 @@ class Plan:
         for variant, config, keys in zip(self.study.variants, self.configs, self.keys, strict=True):
             for seed, key in enumerate(keys):
                 yield Trial(key, variant, seed, {"seed_everything": seed, **config})
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What came of checking a study in a worker.
-
-    Attributes:
-        configs: The resolved config of each variant, without a seed.
-        identities: What stands for the data of each variant in keys; None for none.
-        packings: How the trials of each variant can be packed.
-        problems: What is wrong with the study; the rest is empty then.
-    """
-
-    configs: list[Config] = field(default_factory=list)
-    identities: list[Any] = field(default_factory=list)
-    packings: list[Packing] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
 
 
 def trial_key(task: str, config: Config, data: Any, seed: int) -> str:

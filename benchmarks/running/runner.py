@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..records.outcome import judge
 from ..records.reading import Record, Unreadable, is_final
 from ..records.store import Store
-from ..tasks import code_version_of
+from ..tasks import find_task
 from .engines.base import Engine, Outcome
 from .job import Job, PackJob
 from .plan import Plan, Trial
@@ -52,7 +52,7 @@ class Progress:
 def read_progress(plan: Plan, store: Store, retry_failed: bool = False) -> Progress:
     """Look up each trial of a plan in the store."""
     progress = Progress()
-    version = code_version_of(plan.study.task)
+    version = find_task(plan.study.task).code_version()
     for trial in plan.trials():
         record = None
         try:
@@ -138,7 +138,7 @@ def _identity(plan: Plan, trial: Trial) -> Record:
 
 def _pack_job(plan: Plan, pack: Sequence[Trial], store: Store, options: Options) -> PackJob:
     folder = store.folder.absolute()  # tasks may change the working directory
-    told = {} if options.pack or plan.study.task != "fit" else {"pack": False}
+    told = find_task(plan.study.task).options(options.pack)
     jobs = [
         Job(
             folder,

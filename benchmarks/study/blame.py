@@ -59,14 +59,14 @@ def find_problems(
 
 
 def find_plain_problems(
-    study: Study, resolve: Callable[[Config], Config], measured: Callable[[Config], Iterable[str]]
+    study: Study, resolve: Callable[[Config], Config], measured: Callable[[Config], Iterable[str] | None]
 ) -> tuple[list[Config], list[Problem]]:
     """`find_problems` for a task whose configs are cheap to resolve; also reports metrics that a trial would lack.
 
     Args:
         study: The study.
         resolve: Returns a complete config, or raises `InputError`.
-        measured: Returns the names of the metrics that a complete config measures.
+        measured: Returns the names of the metrics that a complete config measures; None if only its trials can tell.
     """
 
     def attempt(config: Config) -> Resolved:
@@ -76,7 +76,8 @@ def find_plain_problems(
             return str(error)
 
     configs, problems = find_problems(study, lambda s: (attempt(s.config(v)) for v in s.variants), attempt)
-    names = [list(measured(config)) for config in configs]
+    known = [measured(config) for config in configs]
+    names = [list(own) for own in known if own is not None]
     for metric, place in study.metrics():
         if lacking := [own for own in names if metric not in own and (own or not problems)]:
             problems.append((place, str(unknown("metric", metric, lacking[0]))))

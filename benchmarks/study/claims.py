@@ -91,16 +91,21 @@ def _margin(study: Study, entry: dict[str, Any]) -> float | None:
     return entry.get("margin", study.margin if own else None)
 
 
-def claim_problems(study: Study) -> list[Problem]:
-    """The problems of a study's claims, each with its place."""
+def claim_problems(study: Study, trains: bool = True) -> list[Problem]:
+    """The problems of a study's claims, each with its place.
+
+    Args:
+        study: The study.
+        trains: Whether its task trains, so that records hold what is `OF_TRAINING`.
+    """
     return [
         (("claims", place, *key), sentence)
         for place, entry in enumerate(study.claims)
-        for key, sentence in _problems(study, entry)
+        for key, sentence in _problems(study, entry, trains)
     ]
 
 
-def _problems(study: Study, entry: Any) -> list[Problem]:
+def _problems(study: Study, entry: Any, trains: bool) -> list[Problem]:
     if not isinstance(entry, dict) or not isinstance(entry.get("claim"), str):
         return [((), "a claim must be a mapping with its sentence under 'claim', and the comparison to test.")]
     found: list[Problem] = []
@@ -153,7 +158,7 @@ def _problems(study: Study, entry: Any) -> list[Problem]:
     found += [((key,), f"{key!r} cannot be used in a claim with {kind!r}; remove it.") for key in entry if key in stray]
     if entry.get("metric") == DIVERGED and kind not in ("below", "above"):
         found.append((("metric",), f"{DIVERGED!r} requires a threshold; use 'below' or 'above' instead of {kind!r}."))
-    if entry.get("metric") in OF_TRAINING and study.task != "fit":
+    if entry.get("metric") in OF_TRAINING and not trains:
         found.append((("metric",), f"{entry['metric']!r} is only recorded by the task 'fit'; choose another metric."))
     return found
 

@@ -10,7 +10,7 @@ from datamodules.errors import InputError, choose, require, unknown
 from zoo.parts.metric_names import direction, has_direction, is_known
 from zoo.plain import canonical, is_number
 
-from ..tasks import check_name
+from ..tasks import find_task
 from .claims import claim_problems
 from .problems import Problem, StudyError
 from .study import OF_TRAINING, Axis, Study, get_dotted, same, set_dotted, text
@@ -86,7 +86,7 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise StudyError(path, [(("vary",), f"two variants have the name {twice[0]!r}; rename a label.")], lines)
-    if problems := claim_problems(made):
+    if problems := claim_problems(made, find_task(made.task).trains):
         raise StudyError(path, problems, lines)
     return made
 
@@ -158,7 +158,7 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
     claims = content.get("claims", [])
     check(isinstance(claims, list), ("claims",), f"'claims' must be a list of claims, got {claims!r}.")
     problems += _tune(content.get("tune", {}), content.get("metric", "loss"))
-    refuses(("task",), check_name, content.get("task", "fit"))
+    refuses(("task",), find_task, content.get("task", "fit"))
     problems += _metric(content.get("metric", "loss"), content.get("task", "fit"))
     return problems
 
@@ -214,6 +214,13 @@ def _tune(tune: Any, metric: Any) -> list[Problem]:
     return problems
 
 
+def _trains(task: Any) -> bool:
+    try:
+        return find_task(task).trains
+    except InputError:
+        return False
+
+
 def _metric(metric: Any, task: Any) -> list[Problem]:
     name, mode = (metric.get("name"), metric.get("mode")) if isinstance(metric, dict) else (metric, None)
     if not isinstance(name, str) or (isinstance(metric, dict) and set(metric) != {"name", "mode"}):
@@ -221,7 +228,7 @@ def _metric(metric: Any, task: Any) -> list[Problem]:
             (("metric",), "'metric' must name a metric, such as test/accuracy, or be {name: NAME, mode: max or min}.")
         ]
     known = is_known(name)
-    if mode is None and not known and (task != "fit" or not has_direction(name)):
+    if mode is None and not known and not (_trains(task) and has_direction(name)):
         unknown_mode = f"whether {name!r} should be high or low is unknown"
         return [(("metric",), f"{unknown_mode}; write metric: {{name: {name}, mode: max}}, or mode: min.")]
     if mode is not None and mode not in ("max", "min"):
@@ -261,7 +268,7 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
             shown = str(unknown(f"value of the baseline for {name!r}", text(value), [text(v) for v in values[name]]))
             problems.append((("baseline", name), shown))
     for place, name in enumerate(study.get("also", [])):
-        recorded = name in OF_TRAINING and study.get("task", "fit") == "fit"
+        recorded = name in OF_TRAINING and find_task(study.get("task", "fit")).trains
         if (name in COLUMNS and not recorded) or name in owner or name in values:
             problems.append((("also", place), f"{name!r} is already a column of trials.csv; remove it from 'also'."))
     for place, claim in enumerate(study.get("claims", [])):

@@ -27,6 +27,7 @@ CONFIG, OUTCOME, OUTPUT = "trial.yaml", "outcome.json", "output.txt"
 ROOT = Path(__file__).parents[2]
 # What Lightning leaves in the environment of a process in which it has run on one device by DDP, and goes by in others.
 OF_ANOTHER_RUN = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # no modules from the working directory, nor for those that it starts
 NO_STEP = {"SLURM_JOB_NAME": "bash"}  # Lightning then starts processes itself, also inside a SLURM job
 PR_SET_PDEATHSIG = 1  # see prctl(2)
 
@@ -46,7 +47,7 @@ def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dic
     (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_RUN}
-    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(paths), **NO_STEP, **more}
+    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(paths), **SAFE_PATH, **NO_STEP, **more}
     with (folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
             command(folder),

@@ -8,22 +8,62 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .files import write_atomically
+from .source import closure, significant
+
 PACKAGES = ("torch", "lightning", "torchmetrics", "torchvision", "numpy", "scikit-learn")
 ROOT = Path(__file__).parents[2]
+CODE = ("zoo", "datamodules")
+TRIALS = ("zoo.train", "zoo.signal_propagation")  # the modules that trials start in
+# No number depends on these, though trials import some of them.
+APART = ("zoo.cli", "zoo.doctor", "zoo.tracking", "zoo.outputs.provenance", "zoo.outputs.source")
 
 
 @cache
 def code_version() -> str:
-    """A hash of the sources of `zoo` and `datamodules`, twelve hexadecimal digits."""
+    """A hash of the code that a result's numbers can depend on, twelve hexadecimal digits.
+
+    That is the code of all modules of `zoo` and `datamodules` that a trial imports, directly or not, or may load by a
+    name in a registry (see `source.closure`), without comments and docstrings (see `source.significant`). It follows
+    the imports rather than a list of files that somebody must keep, so a new module counts as soon as something that is
+    trained can reach it. Command lines, the doctor and tracking do not count: they report on numbers or pass them on.
+
+    Reading the imports takes tenths of a second, so the result is kept in `__pycache__`, with a hash of all sources.
+    """
+    sources = {file: file.read_bytes() for package in CODE for file in sorted((ROOT / package).rglob("*.py"))}
+    raw = hash_of((file.relative_to(ROOT).as_posix(), source) for file, source in sources.items())
+    kept = Path(__file__).parent / "__pycache__" / "code_version.txt"
+    with contextlib.suppress(OSError, ValueError):
+        of, version = kept.read_text(encoding="ascii").split()
+        if of == raw:
+            return version
+    modules = closure(TRIALS, _find)
+    version = hash_of((name, significant(sources[file])) for name, file in sorted(modules.items()))
+    with contextlib.suppress(OSError):  # where the package cannot be written to, it is found out each time
+        kept.parent.mkdir(exist_ok=True)
+        write_atomically(kept, f"{raw} {version}\n")
+    return version
+
+
+def _find(name: str) -> Path | None:
+    """The file of one of the modules whose code counts."""
+    if name.partition(".")[0] not in CODE or any(f"{name}.".startswith(f"{apart}.") for apart in APART):
+        return None
+    path = ROOT.joinpath(*name.split("."))
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
+
+
+def hash_of(parts: Iterable[tuple[str, bytes]]) -> str:
+    """A hash of names with contents, twelve hexadecimal digits."""
     digest = hashlib.sha256()
-    for package in ("zoo", "datamodules"):
-        for file in sorted((ROOT / package).rglob("*.py")):
-            digest.update(f"{file.relative_to(ROOT).as_posix()}\0".encode() + file.read_bytes())
+    for name, content in parts:
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:12]
 
 

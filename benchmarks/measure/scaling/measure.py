@@ -27,6 +27,7 @@ from ...running.plan import Plan
 from ...running.planner import make_plan
 from ...running.runner import Options, read_progress, run_trials
 from ...study.file import load_study
+from ...tasks import find_task
 from ..harness_speed import NOOP
 
 Found = dict[str, Any]
@@ -284,7 +285,8 @@ def curve(folder: Path, noops: int, packed: int, alone: int, rounds: int) -> Ite
         (f"{alone} fits, --pack off", fits[alone], 0),
     ):
         study = load_study(str(path))
-        with LocalEngine(1, preload=study.task != "noop") as one, LocalEngine(2, preload=study.task != "noop") as two:
+        preload = find_task(study.task).needs_torch
+        with LocalEngine(1, preload) as one, LocalEngine(2, preload) as two:
             plan = make_plan(study, one)
             for engine in (one, two):
                 _rate(plan, folder, engine, limit, warm=True)

@@ -33,6 +33,10 @@ OF_SRUN = (
 )
 
 
+# Python would look for modules in the working directory first, which may hold any files; see `importable`.
+SAFE_PATH = "PYTHONSAFEPATH"
+
+
 class LocalEngine:
     """Runs functions in worker processes, which are started on demand and reused.
 
@@ -174,9 +178,10 @@ class _Worker:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Environment for processes started in this context: one thread, and no variables of srun."""
-    before = {name: os.environ.get(name) for name in (*ONE_THREAD, *OF_SRUN)}
+    """Environment for processes started in this context: one thread, no variables of srun, and a safe `sys.path`."""
+    before = {name: os.environ.get(name) for name in (*ONE_THREAD, *OF_SRUN, SAFE_PATH)}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    os.environ.setdefault(SAFE_PATH, __name__)
     for name in OF_SRUN:
         os.environ.pop(name, None)
     try:
@@ -201,6 +206,8 @@ def _serve(connection: Connection) -> None:
     """Main loop of a worker: receive (function, arguments), send back the result."""
     # Ctrl-C reaches the whole process group, but only the driver handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.environ.get(SAFE_PATH) == __name__:  # it was for this process, not for scripts that tasks may start
+        del os.environ[SAFE_PATH]
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -16,7 +16,7 @@ from typing import Any
 from datamodules.errors import InputError, require
 
 from .local import ONE_THREAD
-from .ray_worker import this_node
+from .ray_worker import OWN_CODE, this_node
 
 # Read when ray is imported: send no usage statistics; run workers in the environment of their node even if `uv run`
 # started the driver; limit retries of trials that run out of memory; suppress a warning about CUDA_VISIBLE_DEVICES.
@@ -213,19 +213,22 @@ def _environment() -> dict[str, str]:
 
 
 def _gather_code(folder: Path, beside: Path | None) -> None:
-    """Copy the code for workers into one folder; the recorded code version is a hash of these packages."""
+    """Copy the code for workers into one folder, the user's own into a folder within it.
+
+    Ray has workers look for modules in that folder first, and the user's must be found last; see `ray_worker.serve`.
+    """
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     for package in SENT:
         shutil.copytree(PACKAGE_ROOT / package, folder / package, ignore=ignore)
     if beside is None:
         return
+    own = folder / OWN_CODE.name
+    own.mkdir()
     for path in beside.parent.iterdir():
-        if (folder / path.name).exists():
-            continue
         if path.suffix == ".py" and path.is_file():
-            shutil.copy(path, folder)
-        elif (path / "__init__.py").is_file():
-            shutil.copytree(path, folder / path.name, ignore=ignore)
+            shutil.copy(path, own)
+        elif (path / "__init__.py").is_file() or (path.is_dir() and any(path.glob("*.py"))):
+            shutil.copytree(path, own / path.name, ignore=ignore)
 
 
 @contextmanager

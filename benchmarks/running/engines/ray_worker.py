@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from datamodules.errors import InputError
@@ -21,6 +22,7 @@ from ..carry import run_pack
 from ..job import PackJob
 from .local import OF_SRUN
 
+OWN_CODE = Path(__file__).parents[3] / "own_code"  # where the driver puts the modules next to the study file
 # Packages whose versions must match, because results may depend on them; other differences only give a warning.
 DECISIVE = ("ray", "torch", "lightning", "numpy")
 LONGEST = 365 * 24 * 3600.0  # seconds; longer limits may exceed what system timers support
@@ -134,6 +136,8 @@ def serve(function: Callable[..., Any], job: tuple[Any, ...], limit: float, send
     def answer(kind: Literal["returned", "refused", "raised", "timed out", "exited"], value: Any) -> Answer:
         return Answer(kind, value, time.monotonic() - start)
 
+    if OWN_CODE.is_dir() and str(OWN_CODE) not in sys.path:
+        sys.path.append(str(OWN_CODE))
     if refusal := this_node().refusal(sender.node):  # a node that joined later
         return answer("refused", refusal)
     with suppress(OSError):  # so that relative paths work if the directory is shared

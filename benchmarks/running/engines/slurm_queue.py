@@ -7,9 +7,11 @@ died right after the submission.
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from datamodules.errors import InputError, require
 
 from .slurm_batch import Batch
 
+PYTHON = f"{shlex.quote(sys.executable)} -P"  # it does not take modules from the working directory
 FOREVER = 10_000  # requeues; `Batch.checkpoint` gives up a job that cannot end within its time
 # Options of sbatch that have their own option here, or are set by the engine.
 OWN = {
@@ -150,7 +153,7 @@ class SlurmQueue:
         given: dict[str, Any] = {} if wanted.partition is None else {"partition": wanted.partition}
         if wanted.gpus:
             given["gpus_per_node"] = wanted.gpus
-        executor = SlurmExecutor(folder, max_num_timeout=FOREVER)
+        executor = SlurmExecutor(folder, max_num_timeout=FOREVER, python=PYTHON)
         executor.update_parameters(
             job_name=name,
             time=wanted.minutes,
@@ -193,7 +196,7 @@ class SlurmQueue:
 
     def log(self, folder: Path, task: int) -> Path | None:
         """The log of the job `array_task`, or of the only job; see `Queue`."""
-        logs = [*folder.glob(f"*_{task}_0_log.err")] or ([*folder.glob("*_0_log.err")] if task == 0 else [])
+        logs = [*folder.glob(f"*_{task}_0_log.err")] or ([*folder.glob("*_0_log.err")] if not task else [])
         return logs[0] if logs else None
 
     def cause(self, name: str, folder: Path, task: int) -> str:
@@ -229,7 +232,7 @@ class LocalQueue:
         from submitit import LocalExecutor
 
         for task, batch in enumerate(batches):
-            executor = LocalExecutor(folder / str(task), max_num_timeout=FOREVER)
+            executor = LocalExecutor(folder / str(task), max_num_timeout=FOREVER, python=PYTHON)
             executor.update_parameters(
                 timeout_min=self.resources.minutes,
                 gpus_per_node=self.resources.gpus,

@@ -13,8 +13,9 @@ import pytest
 
 from benchmarks.cli import main
 from benchmarks.running.packs import explain, make_packs, parse_pack
-from benchmarks.running.plan import Packing, Plan
+from benchmarks.running.plan import Plan
 from benchmarks.study.study import Study
+from benchmarks.tasks.base import Packing
 from datamodules.errors import InputError
 
 STUDY = """\

@@ -11,13 +11,14 @@ from dataclasses import replace
 import pytest
 from sklearn.datasets import load_iris
 
-import benchmarks.running.check
-from benchmarks.running.check import check_study, resolve_variants
+import benchmarks.tasks.fit_variants
 from benchmarks.running.engines.local import LocalEngine
 from benchmarks.running.plan import Plan, select, trial_key
 from benchmarks.running.planner import make_plan
 from benchmarks.study.blame import Resolved
 from benchmarks.study.study import Study
+from benchmarks.tasks.fit_check import check_study
+from benchmarks.tasks.fit_variants import resolve_variants
 from datamodules.errors import InputError
 from zoo.config import resolve
 
@@ -286,7 +287,7 @@ def test_a_value_is_parsed_once_and_not_once_a_trial(monkeypatch):
         calls.append(config)
         return resolve(config)
 
-    monkeypatch.setattr(benchmarks.running.check, "resolve", counting)
+    monkeypatch.setattr(benchmarks.tasks.fit_variants, "resolve", counting)
     vary = {
         "model.activation": ["relu", "tanh", "elu", "gelu"],
         "model.lr": [0.1, 0.01, 0.001],

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.audit.verify import _keyed
-from benchmarks.running.check import check_study
 from benchmarks.running.plan import trial_key
 from benchmarks.study.file import load_study
+from benchmarks.tasks.fit_check import check_study
 
 STUDY = """# Which activation on texts?
 #

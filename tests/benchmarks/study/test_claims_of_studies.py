@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.running.check import check_study
 from benchmarks.study.file import load_study
+from benchmarks.tasks.fit_check import check_study
 
 LAYERS = """\
 # Does it?

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import tasks, trial
+from benchmarks import trial
 from benchmarks.cli import main
-from benchmarks.tasks import own_process
+from benchmarks.tasks import fit, own_process
 from benchmarks.tasks.machine import lacking, n_processes, without_lacking
 from benchmarks.tasks.own_process import OUTPUT, run_apart
 from zoo.config import resolve
@@ -285,11 +285,11 @@ def test_what_is_measured_and_what_joins_others_has_processes_and_compilations_o
         (caches[-1] / "compiled").touch()
         return {}
 
-    monkeypatch.setattr(tasks, "run_apart", ran)
+    monkeypatch.setattr(fit, "run_apart", ran)
     config = of(accelerator="cpu", **({} if throughput else {"strategy": "ddp"}))
     config["callbacks"]["throughput"] = throughput
     for _ in range(2):
-        assert tasks.fit(config, tmp_path) == {}
+        assert fit.Fit().run(config, tmp_path) == {}
     assert caches[0] != caches[1]
     assert not any(cache.exists() for cache in caches)
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.tasks import code_version_of
+from benchmarks.tasks import find_task
 from zoo.outputs.provenance import code_version
 
 STUDY = """\
@@ -35,7 +35,7 @@ def test_a_study_runs_and_verifies(tmp_path, capsys):
         **{"seed_everything": 0, "depth": 3, "width": 8, "activation": "relu", "initializer": "xavier_normal"},
         **{"init_scale": 1.0, "n_samples": 4, "n_jacobians": 1},
     }
-    assert record["environment"]["code_version"] == code_version() == code_version_of("signal_propagation")
+    assert record["environment"]["code_version"] == code_version() == find_task("signal_propagation").code_version()
     assert {"signal_ratio/layer_3", "jacobian/mean_singular_value"} <= set(record["metrics"])
     capsys.readouterr()
     assert main(["verify", str(tmp_path / "runs/s"), "--trials", "2", "--workers", "1"]) == 0

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from benchmarks.cli import main
-from benchmarks.tasks import code_version_of
+from benchmarks.tasks import find_task
+from benchmarks.tasks.own_code import importable
 
 NOOP = """\
 # Does noise matter?
@@ -145,11 +146,10 @@ def test_a_metric_that_is_not_there_is_a_row_with_a_reason(run, own, how, status
 def test_another_source_of_the_task_is_another_version_of_the_code(run, own, tmp_path):
     task = yaml.safe_load(own)["task"]
     first = run(own)
-    assert first.record(0)["environment"]["code_version"] == code_version_of(task)
-    code_version_of.cache_clear()  # each command is a process of its own
+    with importable(tmp_path):
+        assert first.record(0)["environment"]["code_version"] == find_task(task).code_version()
     assert "another version" not in run(own).err
     (tmp_path / f"{task.partition(':')[0]}.py").write_text(SOURCE.replace("seed / 10", "seed / 10 + 1"))
-    code_version_of.cache_clear()
     again = run(own)
     assert "4 of them were made by another version of the code" in again.err
     assert "0 trials run" in again.out

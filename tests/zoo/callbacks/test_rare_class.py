@@ -10,8 +10,8 @@ import torch
 
 import datamodules
 import zoo
-from benchmarks.running.check import check_study
 from benchmarks.study.study import Study
+from benchmarks.tasks.fit_check import check_study
 from datamodules import InputError, create_datamodule, register_datamodule
 from datamodules.base import ArrayDataModule, Source
 from zoo import train

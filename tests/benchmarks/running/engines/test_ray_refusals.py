@@ -19,7 +19,7 @@ from benchmarks.running.engines import ray_worker
 from benchmarks.running.engines.local import OF_SRUN
 from benchmarks.running.engines.ray_worker import Answer, Sender, serve, this_node
 from benchmarks.running.job import Job, PackJob
-from benchmarks.tasks import resolve_noop
+from benchmarks.tasks import find_task
 from datamodules.errors import InputError
 
 NOOP = """\
@@ -143,7 +143,7 @@ def pack(store: Store, *keys: str, token: str = "t0", **config) -> PackJob:
     jobs = []
     for seed, key in enumerate(keys):
         identity = {"study": "s", "key": key, "variant": "v", "varied": {}, "seed": seed}
-        resolved = {"seed_everything": seed, **resolve_noop(config)}
+        resolved = {"seed_everything": seed, **find_task("noop").resolve(config)}
         jobs.append(Job(store.folder, "noop", resolved, identity, attempt=1, token=token))
     return PackJob(tuple(jobs))
 

@@ -12,7 +12,7 @@ from benchmarks.cli import main
 from benchmarks.records.store import Store
 from benchmarks.running.engines.slurm_batch import Batch, Journal
 from benchmarks.running.job import Job, PackJob
-from benchmarks.tasks import NOOP
+from benchmarks.tasks.noop import NOOP
 
 STUDY = """\
 # Does noise matter?

@@ -14,7 +14,7 @@ from benchmarks.running.engines.slurm_array import Array
 from benchmarks.running.engines.slurm_batch import Batch, Journal, _lying, _salvage, entry_of
 from benchmarks.running.engines.slurm_queue import LocalQueue, Resources, _user
 from benchmarks.running.job import Job, PackJob
-from benchmarks.tasks import NOOP
+from benchmarks.tasks.noop import NOOP
 from datamodules.errors import InputError
 
 

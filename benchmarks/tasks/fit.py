@@ -1,0 +1,96 @@
+"""The task `fit`: training by `zoo.train.fit`."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zoo.parts.metric_names import measures_throughput
+from zoo.plain import Config, ResolvedConfig
+
+from ..study.study import Study
+from .base import Checked, Packing, Task
+from .own_process import run_apart
+
+LOCATIONS = ("root", "path", "test_path")  # parameters of data sets that say where data lie
+
+
+class Fit(Task):
+    """Trains a model as `zoo fit` does. The methods that take a study or a config need torch, but for `precision`."""
+
+    name = "fit"
+    trains = True
+
+    def check(self, study: Study) -> Checked:
+        """Resolve the variants of a study, or say what is wrong with them."""
+        from .fit_check import check_study
+
+        return check_study(study)
+
+    def resolve(self, config: Config) -> Config:
+        """The complete config; see `zoo.config.resolve`."""
+        from .fit_variants import resolve_one
+
+        return resolve_one(config)
+
+    def metrics(self, config: Config) -> Iterable[str]:
+        """All metrics that can be compared."""
+        from .fit_facts import measured
+
+        return measured(config).names
+
+    def identity(self, config: Config) -> Any:
+        """What the data are, not where they lie: a user's file counts by its content."""
+        from .fit_facts import identity
+
+        return identity(config)
+
+    def packing(self, config: Config) -> Packing:
+        """How the trials of a config that is not refused can be packed."""
+        from .fit_facts import packing
+
+        return packing(config)
+
+    def options(self, pack: bool, resolved: bool = True) -> Mapping[str, Any]:
+        """With `pack` false, Lightning trains each trial, also those that could be packed."""
+        return ({} if pack else {"pack": False}) | ({} if resolved else {"resolved": False})
+
+    def without_locations(self, config: Config) -> Config:
+        """A complete config without the paths that say where its data lie."""
+        if not isinstance(config.get("data"), dict):
+            return config
+        return {**config, "data": {name: value for name, value in config["data"].items() if name not in LOCATIONS}}
+
+    def precision(self, config: Config) -> str | None:
+        """What the trainer's flag says."""
+        precision: str = config.get("trainer", {}).get("precision", "32-true")
+        return precision
+
+    def run(
+        self, config: Config, folder: Path, pack: bool = True, resolved: bool = True, **options: Any
+    ) -> dict[str, Any]:
+        """Train, and keep all files but the checkpoint. A run of several processes has processes of its own.
+
+        It is skipped where the machine lacks what it asks for. A run whose time and memory are measured has a process
+        of its own, too: so all are measured alike, and what is compiled is compiled afresh, without what earlier trials
+        left on disk.
+        """
+        from zoo.train import run
+
+        from .machine import lacking, n_processes
+
+        if not resolved:
+            from zoo.config import resolve
+
+            config = resolve(config)
+        if reason := lacking(config):
+            return {"status": "skipped", "reason": reason, "metrics": {}}
+        distributed = n_processes(config) > 1 or config["trainer"].get("strategy", "auto") != "auto"
+        try:
+            if not distributed and not measures_throughput(config["callbacks"]):
+                return asdict(run(ResolvedConfig(config), folder, pack=pack, record=False))
+            with tempfile.TemporaryDirectory(prefix="bench-compiled-", ignore_cleanup_errors=True) as cache:
+                return run_apart(config, folder, {"TORCHINDUCTOR_CACHE_DIR": cache})
+        finally:
+            (folder / "best.ckpt").unlink(missing_ok=True)
