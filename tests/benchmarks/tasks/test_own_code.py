@@ -218,7 +218,7 @@ def test_a_trial_with_a_process_of_its_own_does_not_import_them_either(tmp_path,
     (tmp_path / "there").mkdir()
     beset(tmp_path / "there")
     script = "import benchmarks, json, sys; json.dump({'status': 'done', 'where': benchmarks.__file__}, open(OUT, 'w'))"
-    script = script.replace("OUT", repr(str(tmp_path / "result.json")))
+    script = script.replace("OUT", repr(str(tmp_path / own_process.OUTCOME)))
     monkeypatch.setattr(own_process, "command", lambda folder: [sys.executable, "-c", script])
     monkeypatch.chdir(tmp_path / "there")
     assert run_apart({}, tmp_path)["where"] == str(ROOT / "benchmarks/__init__.py")
