@@ -1,7 +1,6 @@
-"""One trial, or several trained together: configs in, records out. Runs in a worker process.
+"""Run one trial as a command: `python -m benchmarks.trial CONFIG`.
 
-`python -m benchmarks.trial CONFIG` is one trial as a command, which trials of several processes need; see
-`benchmarks.tasks.own_process`.
+Trials with several processes need this command; see `benchmarks.tasks.own_process`.
 """
 
 import argparse
@@ -23,17 +22,17 @@ from .tasks.own_process import end_with_parent, note_failure, reason_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """One trial of the task fit as a command: config in, result out, as JSON.
+    """Run one trial of the task `fit` from a config file, and print or write its result as JSON.
 
     Returns:
-        The exit status: 0 where it is done, diverged or skipped, 1 where it raised, 2 for bad input.
+        The exit status: 0 if it is done, diverged or skipped, 1 if it raised, 2 for bad input.
     """
     end_with_parent()
     parser = argparse.ArgumentParser("python -m benchmarks.trial", description=(main.__doc__ or "").partition("\n")[0])
     parser.add_argument("config", metavar="CONFIG", help="a config as YAML, such as trials/KEY/config.yaml of a study")
-    what = "keep the run's files there, result.json among them; else the result is printed, and nothing kept"
+    what = "folder for the run's files, including result.json (default: print the result and keep no files)"
     parser.add_argument("--out", metavar="DIR", type=Path, help=what)
-    what = "write the result there, for a caller that keeps config and result itself: neither goes to DIR"
+    what = "file for the result, for callers that store config and result themselves: neither goes to DIR"
     parser.add_argument("--outcome", metavar="FILE", type=Path, help=what)
     args = parser.parse_args(argv)
     with nullcontext(args.out) if args.out else tempfile.TemporaryDirectory(prefix="bench-trial-") as folder:
@@ -41,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(file: str, kept: Path | None, folder: Path, outcome: Path | None) -> int:
-    """Run a config file in a folder that is `kept`, or else thrown away; for `outcome` see `main`."""
+    """Run a config file in the folder `kept`, or else in a temporary one; for `outcome` see `main`."""
     try:
         taken = is_first_process() and (folder / "result.json").exists()
-        require(not taken, f"{folder} holds a result already; give --out another folder.")
+        require(not taken, f"{folder} already contains a result; choose another folder for --out.")
         folder.mkdir(parents=True, exist_ok=True)
         result = _fit(file, folder, record=outcome is None)
     except Exception as error:
@@ -59,7 +58,7 @@ def _main(file: str, kept: Path | None, folder: Path, outcome: Path | None) -> i
         text = json.dumps(result, indent=2, allow_nan=False)
         if outcome is not None:
             write_atomically(outcome, text + "\n")
-        elif result["status"] == "skipped":  # others have written it
+        elif result["status"] == "skipped":  # other processes have written it
             write_atomically(folder / "result.json", text + "\n")
         print(text)
     return 0

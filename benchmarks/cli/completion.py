@@ -1,4 +1,4 @@
-"""How the verbs of `bench` are completed: options, shipped studies, YAML files, folders."""
+"""Shell completion of `bench`: options, shipped studies, YAML files, folders."""
 
 import argparse
 from collections.abc import Sequence

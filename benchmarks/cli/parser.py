@@ -14,10 +14,10 @@ from ..running.engines.options import add_engine_options
 
 OPTION, SHELLS = "--print-completion", ("bash", "zsh", "tcsh")
 EPILOG = """\
-bench run activations        runs a shipped study and prints its table
-bench VERB --help            explains the options of a verb
+bench run activations        run a shipped study and print its table
+bench VERB --help            show the options of a verb
 bench --print-completion bash > ~/.local/share/bash-completion/completions/bench
-                             completes commands in bash from the next session on
+                             enable completion in new bash sessions
 """
 
 
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises `InputError` where argparse would exit."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse.
+        """Raise the message as an error.
 
         Raises:
             InputError: Always.
@@ -38,7 +38,7 @@ def make_parser() -> Parser:
     parser = Parser(
         "bench",
         usage="bench VERB [options]",
-        description="Ablation studies over the zoo.",
+        description="Run ablation studies with models of the zoo.",
         allow_abbrev=False,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -48,67 +48,71 @@ def make_parser() -> Parser:
         OPTION,
         choices=SHELLS,
         metavar="|".join(SHELLS),
-        help="print a script that completes verbs, options, studies and folders in your shell",
+        help="print a completion script for your shell, for verbs, options, studies and folders",
     )
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True, prog="bench")
 
     def verb(name: str, what: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
 
-    verb("list", "the shipped studies: question, trials and expected time")
-    new = verb("new", "copy a shipped study into a file of your own, to start from")
-    new.add_argument("file", metavar="FILE.yaml", help="the file to write")
-    new.add_argument("--from", dest="source", default="activations", metavar="STUDY", help="default: activations")
-    run = verb("run", "run a study, or what is not done of it, and print its table")
-    run.add_argument("study", help="a shipped study's name, or a YAML file")
-    run.add_argument("--out", default="runs", metavar="DIR", help="records go to DIR/STUDY (default: runs)")
-    run.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, in place of the study's own number")
-    what = "trials or packs at once (default: one a core; ray: as many as fit; slurm: 16; one where they measure time)"
-    run.add_argument("--workers", type=int, metavar="N", help=what)
-    what = "change the base config, such as trainer.max_epochs=3; may be given again"
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
-    what = (
-        "run only trials with this value of a varied key, or of seed; given again, another key narrows, the same widens"
+    verb("list", "list the shipped studies with question, number of trials and expected time")
+    new = verb("new", "copy a shipped study into a new file, as a starting point")
+    new.add_argument("file", metavar="FILE.yaml", help="file to write")
+    new.add_argument(
+        "--from", dest="source", default="activations", metavar="STUDY", help="study to copy (default: activations)"
     )
+    run = verb("run", "run the trials of a study that are not done yet, and print its table")
+    run.add_argument("study", help="name of a shipped study, or a YAML file")
+    run.add_argument("--out", default="runs", metavar="DIR", help="write records to DIR/STUDY (default: runs)")
+    run.add_argument("--seeds", type=int, metavar="N", help="use seeds 0 to N-1 instead of the study's own number")
+    what = "trials or packs at once (default: one per core; ray: as many as fit; slurm: 16; 1 if they measure time)"
+    run.add_argument("--workers", type=int, metavar="N", help=what)
+    what = "change the base config, such as trainer.max_epochs=3; can be repeated"
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
+    what = "run only trials with this value of a varied key or seed; values of one key are alternatives, keys combine"
     run.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE", help=what)
-    what = "train trials of one shape together: auto (the default), off, or at most so many"
+    what = "train trials of one shape together: auto (default), off, or the maximum number per pack"
     run.add_argument("--pack", default="auto", metavar="auto|off|N", help=what)
-    run.add_argument("--explain", action="store_true", help="say first what is trained together, and why not the rest")
-    what = "end a trial that takes longer, as failed; in a pack, one that does so on average"
+    run.add_argument(
+        "--explain", action="store_true", help="print which trials are trained together, and why others are not"
+    )
+    what = "stop trials that take longer and count them as failed; for a pack, the limit is per trial on average"
     run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
-    run.add_argument("--retry-failed", action="store_true", help="run failed trials again, too")
+    run.add_argument("--retry-failed", action="store_true", help="also run failed trials again")
     add_engine_options(run)
-    run.add_argument("--wandb", action="store_true", help="publish the study in Weights & Biases once it has run")
+    run.add_argument("--wandb", action="store_true", help="publish the study in Weights & Biases after it has run")
     add_study_options(run)
     report = verb("report", "rebuild tables and figures from the records, and print the table")
-    what = "the folder of a study that was run or archived, or one of such folders, which gets a README.md, too"
+    what = "folder of a study that was run or archived, or a folder of such folders, which also gets a README.md"
     report.add_argument("folder", metavar="DIR/STUDY", nargs="?", help=what)
-    what = "gather the claims of all studies in a folder (default: results) in its claims.md"
+    what = "collect the claims of all studies in a folder (default: results) in its claims.md"
     report.add_argument("--claims", action="store_true", help=what)
-    archive = verb("archive", "keep a study's records as one file, with its report")
-    archive.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run")
-    archive.add_argument("target", metavar="DIR", help="the archive goes to DIR/STUDY, such as results/")
-    verify = verb("verify", "re-run some trials of a study, and say whether they come out as recorded")
+    archive = verb("archive", "pack a study's records into a few files, with its report")
+    archive.add_argument("folder", metavar="DIR/STUDY", help="folder of a study that was run")
+    archive.add_argument("target", metavar="DIR", help="write the archive to DIR/STUDY, such as results/")
+    verify = verb("verify", "rerun some trials of a study and compare them with their records")
     verify.epilog = RULE
-    verify.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
-    verify.add_argument("--trials", type=int, default=3, metavar="K", help="how many, drawn at random (default: 3)")
-    verify.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
-    push = verb("push", "publish a study in Weights & Biases: a run a trial, and one that compares them")
-    push.add_argument("folder", metavar="DIR/STUDY", help="the folder of a study that was run or archived")
+    verify.add_argument("folder", metavar="DIR/STUDY", help="folder of a study that was run or archived")
+    verify.add_argument(
+        "--trials", type=int, default=3, metavar="K", help="number of trials, drawn at random (default: 3)"
+    )
+    verify.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per core)")
+    push = verb("push", "publish a study in Weights & Biases: one run per trial, and one that compares them")
+    push.add_argument("folder", metavar="DIR/STUDY", help="folder of a study that was run or archived")
     add_study_options(push)
-    compare = verb("compare", "set two runs of one study side by side, and say whether the code made the difference")
-    compare.add_argument("a", metavar="A", help="the folder of a study that was run or archived")
-    compare.add_argument("b", metavar="B", help="another")
+    compare = verb("compare", "compare two runs of one study, and report whether the code caused the differences")
+    compare.add_argument("a", metavar="A", help="folder of a study that was run or archived")
+    compare.add_argument("b", metavar="B", help="folder of another run of the study")
     return parser
 
 
 def refuse_unknown_options(parser: Parser, verb: str, argv: Sequence[str]) -> None:
-    """Refuse an option that the verb does not have, suggesting one that it has.
+    """Raise an error for an option that the verb does not have, with a suggestion.
 
-    Keys of a config, such as `--model.lr 0.1`, are what `bench run --set model.lr=0.1` is for.
+    For keys of a config, such as `--model.lr 0.1`, the suggestion is `bench run --set model.lr=0.1`.
 
     Raises:
-        InputError: Naming the option.
+        InputError: There is such an option; the message names it.
     """
     known = [option for option in verb_parsers(parser)[verb]._option_string_actions if option.startswith("--")]
     for place, argument in enumerate(argv):
@@ -125,7 +129,7 @@ def refuse_unknown_options(parser: Parser, verb: str, argv: Sequence[str]) -> No
 
 
 def _config_key(option: str, known: Sequence[str]) -> str | None:
-    """The key of a config that an option of `zoo fit` stands for."""
+    """The key of a config that an option of `zoo fit` sets."""
     if key := same(option, COMMON_KEYS):
         return key
     if option.startswith(tuple(f"--{section}." for section in ("model", "data", "trainer", "callbacks"))):

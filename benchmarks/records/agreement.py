@@ -1,4 +1,4 @@
-"""When two records of one trial agree: to the bit if nothing that bears on numbers differs, else nearly."""
+"""Compare two records of a trial: bit for bit if nothing that affects numbers differs, else within a tolerance."""
 
 import hashlib
 import json
@@ -15,21 +15,21 @@ from zoo.plain import is_number
 Record = dict[str, Any]
 RELATIVE, SPREADS = 1e-3, 4
 RULE = (
-    "Where code, versions and hardware are those of the record, each number must be the same to the bit, times and "
-    f"memory left out. Elsewhere the status must be the same, and for each metric |new - old| <= max({RELATIVE:g} "
-    f"max(1, |old|), {SPREADS} sd), the sd being that of the variant's other seeds, 0 for fewer than two of them."
+    "If code, versions and hardware are the same as in the record, all numbers except times and memory must be "
+    f"bit-identical. Otherwise the status must be the same, and for each metric |new - old| <= max({RELATIVE:g} "
+    f"max(1, |old|), {SPREADS} sd), where sd is that of the variant's other seeds (0 for fewer than two)."
 )
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of comparing a trial's record with that of its re-run.
+    """Result of comparing a trial's record with that of its rerun.
 
     Attributes:
         agrees: Whether they agree.
-        identical: Whether they do to the bit.
-        words: How they compare.
-        differences: What bears on numbers and was not the same.
+        identical: Whether they are bit-identical.
+        words: The comparison in words.
+        differences: Facts that affect numbers and differ.
     """
 
     agrees: bool
@@ -39,13 +39,13 @@ class Verdict:
 
 
 def numbers(record: Record) -> dict[str, Any]:
-    """All in a record that a re-run should repeat, its status aside."""
+    """Everything in a record, except its status, that a rerun should reproduce."""
     metrics = {name: value for name, value in record["metrics"].items() if not is_timing(name)}
     return {**metrics, "best_epoch": record.get("best_epoch"), "epochs_run": record.get("epochs_run")}
 
 
 def facts(record: Record) -> dict[str, Any]:
-    """What bears on a record's numbers beside its config: code, versions, hardware, and what trained it."""
+    """Facts besides the config that affect a record's numbers: code, versions, hardware, trainer."""
     where = record.get("environment") or {}
     alone = ("cpu", "threads", "device", "precision")
     return {
@@ -59,7 +59,7 @@ def facts(record: Record) -> dict[str, Any]:
 
 
 def background(record: Record) -> dict[str, Any]:
-    """What is worth knowing of where a record was made, but bears on no number."""
+    """Facts about where a record was made that do not affect its numbers."""
     where = record.get("environment") or {}
     git = where.get("git") or {}
     state = {"git commit": git.get("commit"), "uncommitted changes": git.get("dirty")}
@@ -68,29 +68,29 @@ def background(record: Record) -> dict[str, Any]:
 
 
 def on_gpu(record: Record) -> bool:
-    """Whether it was trained on something else than a CPU, where numbers need not repeat to the bit."""
+    """Whether it was trained on a device other than a CPU, where numbers may not be bit-reproducible."""
     return ((record.get("environment") or {}).get("device") or "cpu") != "cpu"
 
 
 def differences(old: Record, new: Record) -> dict[str, tuple[Any, Any]]:
-    """The facts that are not the same in two records."""
+    """The facts that differ between two records."""
     before, after = facts(old), facts(new)
     names = {**before, **after}
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
 def judge_rerun(old: Record, new: Record, others: Sequence[Record], unlike: Sequence[str] = ()) -> Verdict:
-    """Whether a trial's re-run agrees with its record.
+    """Compare a trial's rerun with its record.
 
     Args:
         old: The record.
-        new: That of the re-run.
-        others: The records of the variant's other seeds.
-        unlike: What else is known to differ.
+        new: The record of the rerun.
+        others: Records of the variant's other seeds.
+        unlike: Further known differences.
     """
     differ = tuple(f"{name} {was} → {now}" for name, (was, now) in differences(old, new).items()) + tuple(unlike)
     if on_gpu(old):
-        differ += ("a GPU's numbers need not repeat",)
+        differ += ("numbers on a GPU may not be reproducible",)
     if old["status"] != new["status"]:
         reason = f" ({new['reason']})" if new.get("reason") else ""
         return Verdict(False, False, f"DIFFERS: {old['status']} → {new['status']}{reason}", differ)
@@ -102,12 +102,12 @@ def judge_rerun(old: Record, new: Record, others: Sequence[Record], unlike: Sequ
     if not differ:
         more = f", and {len(apart) - 1} more numbers" if len(apart) > 1 else ""
         shown = _change(apart[0], before, after)
-        return Verdict(False, False, f"DIFFERS: {shown}{more}, where not a bit should", differ)
+        return Verdict(False, False, f"DIFFERS: {shown}{more}, but should be bit-identical", differ)
     ratios = {}
     for name in (name for name in apart if name in old["metrics"]):
         ratios[name] = _distance(before[name], after.get(name)) / allowed(name, before[name], others)
-    if not ratios:  # other epochs, or metrics that the record knows nothing of
-        return Verdict(True, False, "agrees: all metrics are bit-identical, other numbers not", differ)
+    if not ratios:  # only learning curves differ, or metrics that are not in the record
+        return Verdict(True, False, "agrees: all metrics are bit-identical, but other numbers differ", differ)
     worst = max(ratios, key=lambda name: ratios[name])
     limit = f"{allowed(worst, before[worst], others):#.3g}"
     agrees = ratios[worst] <= 1
@@ -116,14 +116,14 @@ def judge_rerun(old: Record, new: Record, others: Sequence[Record], unlike: Sequ
 
 
 def allowed(metric: str, old: Any, others: Sequence[Record]) -> float:
-    """How far a re-run's metric may lie from the recorded one where not everything is as it was.
+    """Tolerance of a rerun's metric if code, versions or hardware differ.
 
-    The seed's own value is left out of the spread, which it would widen by just the amount that it is wrong.
+    The seed's own value does not count for the sd, because an outlier would widen its own tolerance.
 
     Args:
-        metric: Its name.
-        old: Its recorded value.
-        others: The records of the variant's other seeds.
+        metric: Name of the metric.
+        old: Recorded value.
+        others: Records of the variant's other seeds.
     """
     values = [record["metrics"].get(metric) for record in others if record["status"] == "done"]
     known = [value for value in values if is_number(value)]
@@ -136,7 +136,7 @@ def _distance(old: Any, new: Any) -> float:
 
 
 def _change(name: str, before: Record, after: Record) -> str:
-    """A number before and after, with as many digits as tell them apart."""
+    """A number before and after, with enough digits to distinguish them."""
     old, new = (values.get(name, "missing") for values in (before, after))
     short = [f"{value:.4g}" if is_number(value) else str(value) for value in (old, new)]
     old, new = short if short[0] != short[1] else (repr(old), repr(new))
@@ -144,13 +144,13 @@ def _change(name: str, before: Record, after: Record) -> str:
 
 
 def _platform(text: str | None) -> str | None:
-    """System, machine and C library, which bear on numbers; not the kernel, which does not."""
+    """System, machine and C library, without the kernel, which does not affect numbers."""
     found = re.fullmatch(r"Linux-.*?-(\w+)-with-(\S+)", text or "")
     return f"Linux {found[1]} {found[2]}" if found else text
 
 
 def _trainer(record: Record) -> str | None:
-    """What trained it. On a CPU it does not matter which pack it was."""
+    """The trainer. On a CPU the pack does not matter."""
     where = record.get("environment") or {}
     if "pack" in record:
         name = hashlib.sha256(json.dumps(record["pack"]).encode()).hexdigest()[:6]

@@ -1,4 +1,4 @@
-"""All records of a study in one file, in place of thousands of folders."""
+"""All records of a study in one file instead of thousands of folders."""
 
 import json
 from pathlib import Path
@@ -29,9 +29,7 @@ def archive(study: Study, source: Store, target: Path) -> Store:
         InputError: A record cannot be read, the target holds trials that the source lacks, or it cannot be written.
     """
     if (target / "trials").is_dir() and any((target / "trials").iterdir()):
-        raise InputError(
-            f"{target} holds the trials of a run; archive into another folder, so that nothing is mixed up."
-        )
+        raise InputError(f"{target} contains the trials of a run; archive into another folder.")
     destination = Store(target)
     older = {key: record for key, record in destination.archived().items() if is_final(record)}
     archived = source.archived()
@@ -43,8 +41,8 @@ def archive(study: Study, source: Store, target: Path) -> Store:
         lost = older.pop(key, None)
         require(
             lost is None or is_final(record),
-            f"{target} holds a finished trial ({trial.variant.name}, seed {trial.seed}) that {source.folder} lacks; "
-            f"go on there with `bench run ... --out {target.parent}`, or archive elsewhere.",
+            f"{target} has a finished trial ({trial.variant.name}, seed {trial.seed}) that {source.folder} lacks; "
+            f"continue there with `bench run ... --out {target.parent}`, or archive into another folder.",
         )
         opening = {"schema": SCHEMA, "study": study.name, "key": key, "variant": trial.variant.name}
         opening |= {"varied": trial.variant.varied, "seed": trial.seed}
@@ -55,7 +53,7 @@ def archive(study: Study, source: Store, target: Path) -> Store:
             kept.append(({**record, **opening, **_attempts(source, key, archived.get(key))}, curves))
     require(
         not older,
-        f"{target} holds {len(older)} finished trials of another plan than {source.folder}; archive elsewhere.",
+        f"{target} has {len(older)} finished trials that are not in the plan of {source.folder}; use another folder.",
     )
     with destination.sentences():
         target.mkdir(parents=True, exist_ok=True)
@@ -69,7 +67,7 @@ def _attempts(store: Store, key: str, archived: Record | None) -> dict[str, Any]
     """The earlier attempts of a trial that has a folder, archived ones included."""
     folder = store.trials / key
     if not folder.is_dir():
-        return {}  # its archived record holds them
+        return {}  # its archived record contains them
     attempts = []
     if archived is not None:
         alone = {name: value for name, value in archived.items() if name != "attempts"}
@@ -81,5 +79,5 @@ def _attempts(store: Store, key: str, archived: Record | None) -> dict[str, Any]
 def _attempt(folder: Path) -> Record:
     try:
         return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # it is there because it could not be read
+    except (OSError, ValueError) as error:  # it may have been replaced because it was unreadable
         return {"status": "unreadable", "reason": str(error)}

@@ -14,11 +14,11 @@ SMALLEST = float(np.finfo(np.float32).smallest_normal)  # below it, single preci
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Column(Sequence[Any]):
-    """One column, one value per epoch. As a sequence it gives the values themselves, in as few digits as they need.
+    """One column with one value per epoch. As a sequence it yields the values, with the fewest digits needed.
 
     Attributes:
-        numbers: The values, `int64` where all of them are integers, else `float32`; 0 or NaN where `others` has one.
-        others: What such an array cannot hold, by epoch: None for an empty cell, text, and numbers out of range.
+        numbers: The values: `int64` if all are integers, else `float32`; 0 or NaN for epochs in `others`.
+        others: Values that such an array cannot hold, by epoch: None for an empty cell, text, numbers out of range.
     """
 
     numbers: NDArray[Any]
@@ -46,7 +46,7 @@ class Column(Sequence[Any]):
         return cls(rounded, others)
 
     def floats(self) -> NDArray[np.float64]:
-        """The values as numbers of single precision; NaN where there is none."""
+        """The values in single precision; NaN for missing ones."""
         values = self.numbers.astype(np.float32).astype(np.float64)
         with np.errstate(over="ignore", under="ignore"):
             for n, value in self.others.items():

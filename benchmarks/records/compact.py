@@ -44,7 +44,7 @@ def write_compact(path: Path, trials: Iterable[tuple[Record, Curves]]) -> None:
 
     Args:
         path: The file.
-        trials: Each record with its curves, which are empty where it has none.
+        trials: Each record with its curves, which may be empty.
 
     Raises:
         InputError: The columns of a trial's curves have different lengths.
@@ -95,7 +95,7 @@ class CompactArchive:
             shared = json.loads(self._read(SHARED))
             require(
                 shared["format"] == FORMAT,
-                f"{path} has format {shared['format']}, and this version reads up to {FORMAT}; use the version of "
+                f"{path} has format {shared['format']}, but this version only reads up to {FORMAT}; use the version of "
                 "ablation-zoo that wrote it.",
             )
             self._names: list[list[str]] = shared["columns"]
@@ -113,7 +113,7 @@ class CompactArchive:
             self.records.append(check_record(record, where))
 
     def curves(self, key: str) -> Curves:
-        """The curves of a trial; empty where it has none.
+        """The curves of a trial; empty if it has none.
 
         Raises:
             InputError: They are damaged; raised when a column is looked up.
@@ -175,7 +175,7 @@ class _TrialCurves(Mapping[str, Column]):
 
 
 class _Shared:
-    """Collects what records have in common."""
+    """Collects the values that records have in common."""
 
     def __init__(self) -> None:
         self._config: Any = None
@@ -217,11 +217,11 @@ def _restored(line: Any, shared: dict[str, Any]) -> Record:
 
 
 def _changes(base: Any, value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Where two configs differ, so that `_put` gives the second from the first, the order of its keys included."""
+    """The differences between two configs, from which `_put` restores the second, including the order of its keys."""
     if isinstance(base, dict) and isinstance(value, dict) and list(base) == list(value):
         for name in base:
             yield from _changes(base[name], value[name], (*path, name))
-    elif repr(base) != repr(value):  # 1, 1.0 and True are equal, and not the same
+    elif repr(base) != repr(value):  # 1, 1.0 and True are equal but not identical
         yield path, value
 
 
@@ -230,7 +230,7 @@ def _put(base: Any, path: Sequence[str], value: Any) -> Any:
 
 
 def _joined(columns: Sequence[Column]) -> NDArray[Any]:
-    """One column of all trials as it is stored."""
+    """One column of all trials as stored."""
     if all(column.numbers.dtype.kind == "i" for column in columns):
         return np.concatenate([column.numbers for column in columns]).astype("<i8")
     numbers = np.concatenate([column.numbers.astype("<f4") for column in columns])
@@ -242,7 +242,7 @@ def _entry(column: str) -> str:
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add an entry without the time of day."""
-    entry = zipfile.ZipInfo(name)  # of 1980
+    """Add an entry with a fixed timestamp."""
+    entry = zipfile.ZipInfo(name)  # dated 1980
     entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
     archive.writestr(entry, data, compresslevel=9)

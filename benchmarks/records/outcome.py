@@ -1,22 +1,22 @@
-"""What becomes of a task's result: its status, and how a study that compares one metric sees it."""
+"""The status of a task's result, and the status of a record in a study that compares one metric."""
 
 import math
 from typing import Any
 
 
 def outcome_of(result: dict[str, Any]) -> dict[str, Any]:
-    """A task's result with a status; a metric that is not finite becomes null."""
+    """Add a status to a task's result; metrics that are not finite become null."""
     metrics = result["metrics"].items()
     finite = {name: value if value is not None and math.isfinite(value) else None for name, value in metrics}
     return {"status": "done", "reason": "", **result, "metrics": finite}
 
 
 def judge(record: dict[str, Any], metric: str) -> tuple[str, str]:
-    """Status and reason of a record as a study sees it that compares a metric, which is none of the trial's own doing.
+    """Status and reason of a record for a study that compares this metric; the record does not depend on the study.
 
     Args:
         record: A trial's record.
-        metric: What is compared.
+        metric: The study's metric.
     """
     status, reason, metrics = record["status"], record.get("reason", ""), record["metrics"]
     if status == "done" and metric not in metrics:

@@ -1,4 +1,4 @@
-"""Reads trial records and learning curves from disk."""
+"""Read trial records and learning curves from disk."""
 
 import csv
 import json
@@ -11,23 +11,23 @@ from .columns import Column, Curves
 
 Record = dict[str, Any]
 OLD_ARCHIVE = "records.jsonl"  # what `bench archive` wrote before `records.zip`, see `compact`
-SCHEMA = 1  # of records and configs; it goes into every key
+SCHEMA = 1  # version of records and configs; part of every key
 REMEDY = "restore the file, or move it away."
 
 
 class Unreadable(Exception):  # noqa: N818 - it names the record, not the event
-    """A trial's folder without a record that can be read; the message says why."""
+    """A trial's folder has no readable record; the message says why."""
 
 
 def is_final(record: Record | None, retry_failed: bool = False) -> bool:
-    """Whether a trial with this record is not to be run again: a crash or a skipped trial is, a failure on request."""
+    """Whether a trial with this record is not run again; crashed and skipped trials are, failed ones on request."""
     return record is not None and record["status"] in (
         ("done", "diverged") if retry_failed else ("done", "diverged", "failed")
     )
 
 
 def read_curves(path: Path) -> dict[str, list[Any]]:
-    """The columns of a `metrics.csv`, by name; none where there is no such file."""
+    """The columns of a `metrics.csv` by name; empty if there is no such file."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -72,7 +72,7 @@ class OldArchive:
                     self._curves[record["key"]] = curves
 
     def curves(self, key: str) -> Curves:
-        """The curves of a trial; empty where it has none."""
+        """The curves of a trial; empty if it has none."""
         return self._curves.get(key, {})
 
 
@@ -80,7 +80,7 @@ def check_record(record: Any, where: str) -> Record:
     """The record itself, if it is one.
 
     Args:
-        record: What was read.
+        record: The parsed line.
         where: The line and the file, for the error.
 
     Raises:
@@ -98,10 +98,10 @@ def _read(path: Path, key: str) -> Record:
     except OSError as error:
         raise Unreadable(error.strerror) from None
     except ValueError as error:
-        raise Unreadable(f"it is no JSON: {error}") from None
+        raise Unreadable(f"it is not valid JSON: {error}") from None
     known = isinstance(record, dict) and {"key", "status"} <= record.keys()
     if not (known and isinstance(record.get("metrics"), dict)):
-        raise Unreadable("it is no trial's record")
+        raise Unreadable("it is not the record of a trial")
     if record["key"] != key:
         raise Unreadable(f"it is the record of another trial, {record['key']}")
     _check_schema(record, str(path))
@@ -112,6 +112,6 @@ def _check_schema(record: Record, where: str) -> None:
     schema = record.get("schema", SCHEMA)
     require(
         schema == SCHEMA,
-        f"{where} has schema {schema}, and this version reads schema {SCHEMA} alone; use the version of ablation-zoo "
+        f"{where} has schema {schema}, but this version only reads schema {SCHEMA}; use the version of ablation-zoo "
         "that wrote it, or run the study again into another folder.",
     )

@@ -20,18 +20,18 @@ from .columns import Curves
 from .compact import ARCHIVE, CompactArchive
 from .reading import OLD_ARCHIVE, OldArchive, Record, Unreadable, _read, is_final, read_curves
 
-# Where the folder is at fault, not the trial.
+# Errors caused by the folder, not by the trial.
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE)
-SCARCE = 2**24  # bytes left on a disk that is as good as full: a checkpoint may not fit
+SCARCE = 2**24  # bytes; a disk with less free space counts as full, because a checkpoint may not fit
 
 
 class Store:
-    """The folder of one study: `study.yaml`, `plan.json` (the keys of its trials) and below `trials/` a folder a trial.
+    """The folder of a study: `study.yaml`, `plan.json` (the keys of its trials) and a folder per trial in `trials/`.
 
-    A trial's folder appears whole, by a rename, with its record `result.json` in it. What a trial writes before that
-    goes to a folder whose name starts with a dot. Earlier attempts lie in `attempts/1`, ... of a trial's folder.
-    Records that `bench archive` has put into `records.zip` count as well, and so do those of its old form,
-    `records.jsonl`.
+    A trial writes to a hidden folder, whose name starts with a dot. When it has ended, the folder with its record
+    `result.json` is renamed, so that it appears as a whole. Earlier attempts are moved to `attempts/1`, ... in the
+    trial's folder. Records archived in `records.zip` by `bench archive`, or in its old form `records.jsonl`, count as
+    well.
 
     Args:
         folder: `DIR/NAME`.
@@ -46,14 +46,14 @@ class Store:
     # --- the study's own files ------------------------------------------------------------------------------------
 
     def create(self, study: str, plan: dict[str, list[str]]) -> None:
-        """Make the folder and write `study.yaml` and `plan.json`, unless they stand there already.
+        """Create the folder with `study.yaml` and `plan.json`, unless they exist with the same content.
 
         Args:
-            study: The study as a file.
+            study: The study as the text of a file.
             plan: The keys of each variant's trials, by seed.
 
         Raises:
-            InputError: The folder cannot be written.
+            InputError: The folder is not writable.
         """
         with self.sentences():
             self.trials.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class Store:
                     write_atomically(path, text)
 
     def plan(self) -> dict[str, list[str]]:
-        """The keys of each variant's trials, by seed: of the last run, or else of the archive; empty if neither."""
+        """The keys of each variant's trials by seed, from the last run or else the archive; empty if there is none."""
         try:
             plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -74,10 +74,10 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other drivers out. The lock is the kernel's, so that of a driver that died is free.
+        """Lock the folder against other drivers. The kernel releases the lock when its owner dies.
 
         Raises:
-            InputError: Another driver holds it, or the folder cannot be written.
+            InputError: Another driver holds the lock, or the folder is not writable.
         """
         with self.sentences():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -98,12 +98,12 @@ class Store:
             yield
 
     def recover(self, alive: Container[str] = ()) -> None:
-        """Take in the trials that finished without appearing, and clear away what interrupted ones left.
+        """Commit trials that finished but were not renamed, and delete the folders of interrupted ones.
 
-        Only for who holds the lock.
+        The caller must hold the lock.
 
         Args:
-            alive: The keys of trials that run still, of whoever; theirs is left alone.
+            alive: The keys of trials that are still running, whoever started them; they are not touched.
         """
         for scratch in list(self.trials.glob(".*")):
             if scratch.name.startswith(".shared."):  # see `engines.ray`
@@ -114,7 +114,7 @@ class Store:
                 continue
             taken = scratch.with_name(f"{scratch.name}.taken")
             try:
-                scratch.rename(taken)  # so that a worker which outlives its driver for a moment cannot finish it
+                scratch.rename(taken)  # so that a worker that briefly outlives its driver cannot commit it
                 record = _read(taken / "result.json", taken.name.split(".")[1])
             except FileNotFoundError:
                 continue
@@ -122,7 +122,7 @@ class Store:
                 shutil.rmtree(taken, ignore_errors=True)
             else:
                 self._appear(taken, record)
-        for file in self.folder.glob(".*.*.*"):  # of a write that did not end, see `write_atomically`
+        for file in self.folder.glob(".*.*.*"):  # left by an interrupted write, see `write_atomically`
             if re.fullmatch(
                 r"\.(study|plan|records|trials|table|table_tuned|summary|report|effects|main_effects|across|claims|speed"
                 r"|parity)\.\w+\.\d+",
@@ -133,36 +133,36 @@ class Store:
     # --- trials ---------------------------------------------------------------------------------------------------
 
     def scratch(self, key: str, token: str) -> Path:
-        """The folder that an attempt writes into, made if need be.
+        """The folder that an attempt writes to; it is created if necessary.
 
         Args:
             key: The trial.
-            token: Names the attempt; where an engine runs one more than once, each run has `_` and a name of its own
-                behind it, so that they share no folder.
+            token: Name of the attempt. If an engine runs an attempt more than once, each run appends `_` and its own
+                name, so that they do not share a folder.
         """
         folder = self.opened(key, token)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def opened(self, key: str, token: str) -> Path:
-        """The same folder; it is there no more if a driver took the attempt for dead."""
+        """The same folder, which no longer exists if a driver presumed the attempt dead."""
         return self.trials / f".{key}.{token}"
 
     def scratches(self, key: str, token: str, tokens: Iterable[str] | None = None) -> list[Path]:
-        """The folders that runs of an attempt have left, newest first; `tokens` are all of the trial's, if known."""
+        """The folders left by runs of an attempt, newest first; `tokens` are all tokens of the trial, if known."""
         names = self.trials.glob(f".{key}.{token}*") if tokens is None else (self.opened(key, one) for one in tokens)
         found: dict[Path, int] = {}
         for path in names:
             if path.name.startswith(f".{key}.{token}") and not path.name.endswith(".taken"):
-                with contextlib.suppress(FileNotFoundError):  # it has just appeared, or been taken
+                with contextlib.suppress(FileNotFoundError):  # it has just been committed or moved
                     found[path] = path.stat().st_mtime_ns
         return sorted(found, key=lambda path: found[path], reverse=True)
 
     def commit(self, scratch: Path, record: Record) -> Record:
-        """Make a trial's folder, with its record, appear under its key.
+        """Rename a trial's folder, with its record, to its key.
 
         Returns:
-            The record that now stands there: the earlier one where another driver was faster with the same trial.
+            The record in the store now, which is an earlier one if another driver committed the same trial first.
         """
         write_atomically(scratch / "result.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
         return self._appear(scratch, record)
@@ -171,7 +171,7 @@ class Store:
         """The record of a trial, or None if it has not run.
 
         Raises:
-            Unreadable: There is one that cannot be read.
+            Unreadable: The record exists but cannot be read.
         """
         folder = self.trials / key
         if not folder.is_dir():
@@ -202,7 +202,7 @@ class Store:
         return self._archived
 
     def curves(self, keys: Iterable[str]) -> dict[str, Curves]:
-        """The learning curves of some trials, by key; those that have none are left out."""
+        """The learning curves of some trials by key; trials without curves are left out."""
         found: dict[str, Curves] = {}
         for key in keys:
             if (folder := self.trials / key).is_dir():
@@ -214,14 +214,14 @@ class Store:
         return found
 
     def settle(self, key: str, token: str, tokens: Iterable[str] | None = None) -> Record | None:
-        """The record of an attempt whose process died only after it had finished; None if not. See `scratches`."""
+        """The record of an attempt whose process died after it had finished, else None. See `scratches`."""
         for scratch in self.scratches(key, token, tokens):
             with contextlib.suppress(Unreadable):
                 return self._appear(scratch, _read(scratch / "result.json", key))
         return self.finished(key, token)
 
     def finished(self, key: str, token: str) -> Record | None:
-        """The record of an attempt that stands under its trial's key; None if another one does, or none."""
+        """The record of an attempt if it is the one stored under its trial's key, else None."""
         try:
             record = _read(self.trials / key / "result.json", key)
         except Unreadable:
@@ -229,26 +229,26 @@ class Store:
         return record if str(record.get("token")).partition("_")[0] == token else None
 
     def discard(self, key: str, token: str) -> None:
-        """Clear away what an attempt left that has not finished, so that it cannot finish any more."""
+        """Delete the folders of an unfinished attempt, so that it can no longer commit."""
         scratch = self.trials / f".{key}.{token}"
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(scratch.rename(scratch.with_name(f"{scratch.name}.taken")), ignore_errors=True)
 
     def attempts_made(self, key: str) -> int:
-        """How often a trial has been tried to an end, crashes included; one that was skipped was not tried."""
+        """Number of ended attempts of a trial, including crashes but not skipped ones."""
         folder, archived = self.trials / key, self.archived().get(key, {})
         earlier, last = folder / "attempts", folder.is_dir() and not _was_skipped(folder)
         made = last + (len(list(earlier.iterdir())) if earlier.is_dir() else 0)
         return made + archived.get("attempt", 0) * (archived.get("status") != "skipped")
 
     def refuse_if_full(self, error: BaseException) -> None:
-        """Raise in place of an error that says more about the folder than about the trial.
+        """Convert an error caused by the folder rather than by the trial.
 
         Raises:
-            InputError: The disk is full or cannot be written to.
+            InputError: The disk is full or not writable.
         """
         if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
-            with self.sentences():  # it may speak of another folder; this one tells
+            with self.sentences():  # the error may concern another folder; test this one
                 write_atomically(self.trials / ".probe", "")
                 (self.trials / ".probe").unlink()
         if shutil.disk_usage(self.folder).free < SCARCE:
@@ -256,7 +256,7 @@ class Store:
 
     @contextlib.contextmanager
     def sentences(self) -> Iterator[None]:
-        """Turn what the system says of the folder into an `InputError` with a remedy."""
+        """Convert system errors about the folder into an `InputError` with a remedy."""
         try:
             yield
         except BlockingIOError:
@@ -274,7 +274,7 @@ class Store:
             except FileNotFoundError:
                 if (found := self.record(record["key"])) is None:
                     raise
-                return found  # another process has just let it appear
+                return found  # another process has just committed it
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -301,23 +301,23 @@ class Store:
 
     def _sentence(self, error: OSError) -> InputError:
         remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
-        remedy = "mount it with locks" if error.errno == errno.ENOLCK else remedy
+        remedy = "mount it with lock support" if error.errno == errno.ENOLCK else remedy
         return InputError(
-            f"cannot write to {self.folder}: {error.strerror}. What is done is kept: {remedy} and give the same "
+            f"cannot write to {self.folder}: {error.strerror}. Finished trials are kept: {remedy} and run the same "
             "command again, or choose another --out."
         )
 
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """A trial of a study that has been run or archived.
+    """A trial of a study that was run or archived.
 
     Attributes:
-        variant: Its variant.
+        variant: Variant of the trial.
         seed: Its seed.
         key: Its key.
         record: Its record; None if it has not run, or if the record cannot be read.
-        trouble: Why its record cannot be read; empty if it can.
+        trouble: Why the record cannot be read; empty if it can.
     """
 
     variant: Variant
@@ -331,7 +331,7 @@ def read_stored(study: Study, store: Store) -> list[StoredTrial]:
     """The trials of a study with their records, read once, in the study's order.
 
     Raises:
-        InputError: The folder holds another study, or a damaged archive.
+        InputError: The folder contains another study, or a damaged archive.
     """
     trials = []
     for variant, seed, key in trials_of(study, store):
@@ -343,24 +343,24 @@ def read_stored(study: Study, store: Store) -> list[StoredTrial]:
 
 
 def trials_of(study: Study, store: Store) -> list[tuple[Variant, int, str]]:
-    """The trials of a study that has been run or archived, variant by variant: each with its seed and key.
+    """The trials of a study that was run or archived, by variant, each with its seed and key.
 
     Raises:
-        InputError: The folder holds another study.
+        InputError: The folder contains another study.
     """
     plan = store.plan()
     good = isinstance(plan, dict) and list(plan) == [variant.name for variant in study.variants]
     good = good and all(isinstance(keys, list) and len(keys) == study.seeds for keys in plan.values())
     require(
         good and all(isinstance(key, str) for keys in plan.values() for key in keys),
-        f"the records in {store.folder} are not those of its study.yaml; run the study again.",
+        f"the records in {store.folder} do not match its study.yaml; run the study again.",
     )
     by_variant = zip(study.variants, plan.values(), strict=True)
     return [(variant, seed, key) for variant, keys in by_variant for seed, key in enumerate(keys)]
 
 
 def _was_skipped(folder: Path) -> bool:
-    """Whether the record in a trial's folder says that it was skipped."""
+    """Whether the record in a trial's folder has the status skipped."""
     try:
         return bool(_read(folder / "result.json", folder.name)["status"] == "skipped")
     except Unreadable:
