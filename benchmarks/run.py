@@ -1,4 +1,4 @@
-"""The verb `bench run`: what is not done of a study is run, then its report is made."""
+"""The verb `bench run`: run the trials of a study that are not done yet, then write its report."""
 
 import argparse
 import os
@@ -31,7 +31,7 @@ from .tasks.own_code import importable
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is not done yet, write the report, print the table; the exit status."""
+    """Run pending trials, write the report and print the table; returns the exit status."""
     study = load_study(args.study, args.seeds, args.set)
     selected = select(study, args.filter)
     alone = study.measures_time and args.workers is None
@@ -61,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
     ):
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         if alone:
-            print("Trials measure time, so they run one at a time; --workers N runs N at once.", file=sys.stderr)
+            print("Trials measure time, so they run one at a time; use --workers N to run N at once.", file=sys.stderr)
         with waiting("Checking the study, for which workers load torch" if preload else "Checking the study"):
             plan = _plan(study, engine, preload)
-        require(any(map(selected, plan.trials())), "no trial has all that --filter asks for; leave one out.")
+        require(any(map(selected, plan.trials())), "no trial matches all --filter options; remove one of them.")
         with store.lock():
             store.create(study.to_file(), plan.keys_by_name())
             left = engine.take_over() if isinstance(engine, Outliving) else []
@@ -74,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
             keys = {trial.key for trial in pending}
             _tell(plan, progress, store, keys)
             packs = _packs(plan, pending, left, limit, engine.n_workers)
-            if study.measures_time:  # what is set side by side, which is one seed's, runs at about the same time
+            if (
+                study.measures_time
+            ):  # trials of one seed, which are compared with each other, run close together in time
                 packs.sort(key=lambda pack: pack[0].seed)
             for sentence in explain(plan, packs, limit) if args.explain else ():
                 print(sentence, file=sys.stderr)
@@ -86,13 +88,13 @@ def run(args: argparse.Namespace) -> int:
                             view.show(trial, record)
             except KeyboardInterrupt:
                 interrupted = True
-            finally:  # before the lock is free: the next driver clears away what runs
+            finally:  # before the lock is released: the next driver deletes unfinished trials
                 engine.stop()
-            store.recover(_alive(engine))  # of what was interrupted, now or by an end of the driver before
+            store.recover(_alive(engine))  # after an interruption of this driver or an earlier one
     bad = finish_report(study, store, rebuild=bool(pending))
     seconds = time.perf_counter() - start
     if interrupted:
-        print(f"bench run: interrupted; what is done is kept. To go on: {args.command}", file=sys.stderr)
+        print(f"bench run: interrupted; finished trials are kept. To continue, run: {args.command}", file=sys.stderr)
         return 130
     if wandb is not None:
         from .publish import push_after_run
@@ -105,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(study: Study, engine: Engine, preload: bool) -> Plan:
-    """The study's trials, checked in a process of this machine."""
+    """The study's trials, checked in a local process."""
     if isinstance(engine, LocalEngine):
         return make_plan(study, engine)
     with LocalEngine(1, preload) as here:
@@ -119,7 +121,7 @@ def _alive(engine: Engine) -> set[str]:
 def _packs(
     plan: Plan, pending: Sequence[Trial], left: Sequence[Sequence[str]], limit: int | None, workers: int
 ) -> list[list[Trial]]:
-    """What is to run by what is trained together: first what runs already, as it does."""
+    """The packs to run; packs that are already running come first, unchanged."""
     wanted, by_key = {trial.key for trial in pending}, {}
     if left:
         by_key = {trial.key: trial for trial in plan.trials()}
@@ -130,12 +132,12 @@ def _packs(
 
 
 def _import_report() -> None:
-    with suppress(Exception):  # the driver may be at its end; if it is not, it says so when it reports
+    with suppress(Exception):  # the driver may be exiting; if it is not, an error shows up in its report
         import_module("benchmarks.report")
 
 
 def n_workers(args: argparse.Namespace) -> int:
-    """How many workers `--workers` asks for; without it one a core, or some tasks on a cluster."""
+    """The number of workers: `--workers`, or else one per core, or a number of tasks on a cluster."""
     elsewhere = getattr(args, "engine", "local") == "slurm" and args.slurm_executor != "local"
     workers = args.workers if args.workers is not None else AT_ONCE if elsewhere else len(os.sched_getaffinity(0))
     require(workers >= 1, f"--workers must be at least 1, got {workers}.")
@@ -143,24 +145,24 @@ def n_workers(args: argparse.Namespace) -> int:
 
 
 def _tell(plan: Plan, progress: Progress, store: Store, pending: set[str]) -> None:
-    """Say what the store holds already, and what is odd about it."""
+    """Print how many trials are already done, and warnings about their records."""
     if progress.settled:
         failed = sum(record["status"] == "failed" for _, record in progress.settled)
-        more = f", {failed} of them failed; --retry-failed runs those again" if failed else ""
-        print(f"{len(progress.settled)} of {len(plan)} trials are done already{more}.", file=sys.stderr)
+        more = f", {failed} of them failed; use --retry-failed to run those again" if failed else ""
+        print(f"{len(progress.settled)} of {len(plan)} trials are already done{more}.", file=sys.stderr)
     for key, cause in progress.unreadable.items():
-        again = " The trial is run again, what was there is kept." if key in pending else ""
-        print(f"{store.trials / key} has no record: {cause}.{again}", file=sys.stderr)
+        again = " The trial is run again; its old files are kept." if key in pending else ""
+        print(f"{store.trials / key} has no readable record: {cause}.{again}", file=sys.stderr)
     if progress.other_code:
         print(
-            f"{progress.other_code} of them were made by another version of the code; to have all made by this one, "
+            f"{progress.other_code} of them were made by another version of the code; to rerun all with this version, "
             "choose another --out.",
             file=sys.stderr,
         )
 
 
 def finish_report(study: Study, store: Store, rebuild: bool = True) -> bool:
-    """Write the report, unless it is there and nothing is new; print the table; whether a trial failed or crashed."""
+    """Write the report unless it is up to date, and print the table; returns whether a trial failed or crashed."""
     with loading("pandas", "scipy"):
         from .report import read_report, write_report
         from .report.terminal import print_tables

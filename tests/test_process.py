@@ -107,7 +107,7 @@ def test_ctrl_c_stops_a_study_and_says_how_to_go_on(tmp_path):
         bench.press_ctrl_c()
         bench.wait_for(r"bench run: stopping \.\.\.")
         assert bench.finish() == 130
-    assert "what is done is kept. To go on: bench run mine.yaml --workers 2" in bench.shown
+    assert "finished trials are kept. To continue, run: bench run mine.yaml --workers 2" in bench.shown
     assert "Traceback" not in bench.shown
     assert len(list(tmp_path.glob("runs/mine/trials/*/result.json"))) >= 1
 

@@ -1,4 +1,4 @@
-"""Re-runs recorded trials and says whether they come out as recorded."""
+"""Rerun recorded trials and compare them with their records."""
 
 import random
 import uuid
@@ -40,7 +40,7 @@ class Recorded:
 
 
 def read_recorded(study: Study, store: Store) -> list[Recorded]:
-    """The trials of a study that have a record, in its order.
+    """The trials of a study that have a record, in the study's order.
 
     Raises:
         InputError: The store does not hold this study, or a record cannot be read.
@@ -55,31 +55,31 @@ def read_recorded(study: Study, store: Store) -> list[Recorded]:
 
 
 def draw(recorded: Sequence[Recorded], n: int) -> list[Recorded]:
-    """Up to `n` trials that came to an end of their own, at random.
+    """Draw up to `n` trials at random that are done or diverged.
 
     Raises:
-        InputError: There is none, or a record without what a re-run needs.
+        InputError: There are none, or a record has no config.
     """
     ended = [trial for trial in recorded if trial.record["status"] in ("done", "diverged")]
     require(bool(ended), "no trial is done or diverged, so there is nothing to verify; run the study first.")
     drawn = random.sample(ended, min(n, len(ended)))
     for trial in drawn:
         good = isinstance(trial.record.get("config"), dict) and "seed_everything" in trial.record["config"]
-        require(good, f"the record of {trial} holds no config to run again.")
+        require(good, f"the record of {trial} has no config, so it cannot be rerun; run the study again.")
     return drawn
 
 
 def verify(
     plan: Plan, recorded: Sequence[Recorded], drawn: Sequence[Recorded], engine: Engine, folder: Path
 ) -> Iterator[tuple[Recorded, Verdict]]:
-    """Re-run trials, each alone, and judge each as it ends.
+    """Rerun trials one by one, and yield a verdict on each.
 
     Args:
-        plan: The study's trials as they are now.
+        plan: The study's current plan.
         recorded: All records.
-        drawn: The trials to re-run.
-        engine: What runs them.
-        folder: A folder to throw away afterwards.
+        drawn: The trials to rerun.
+        engine: The engine that runs them.
+        folder: A temporary folder.
     """
     configs = {trial.key: trial.config for trial in plan.trials()}
     by_key = {trial.record["key"]: trial for trial in drawn}
@@ -93,27 +93,27 @@ def verify(
 
 
 def left_out(drawn: Sequence[Recorded]) -> list[str]:
-    """The metrics of some trials that are not compared."""
+    """Metrics that are not compared."""
     return sorted({name for trial in drawn for name in trial.record["metrics"] if is_timing(name)})
 
 
 def told(verdicts: Sequence[Verdict], left_out: Sequence[str]) -> Iterator[str]:
-    """What to say of all verdicts: what was not as it was when the records were made, and how many agree."""
+    """Summary of all verdicts: what has changed since the records were made, and how many trials agree."""
     for differ, n in Counter(verdict.differences for verdict in verdicts if verdict.differences).items():
         some = "Since the records" if n == len(verdicts) else f"Since {n} of the records"
         if len(differ) == 1 and differ[0].startswith("code "):
-            yield f"{some}, only the code has changed ({differ[0]}); numbers may rightly change with it."
+            yield f"{some}, only the code has changed ({differ[0]}), which may change numbers."
         else:
-            yield f"{some}, other things have changed: {'; '.join(differ)}."
+            yield f"{some}, the following has changed: {'; '.join(differ)}."
     if left_out:
-        yield f"Not compared, as no run repeats them: {', '.join(left_out)}."
+        yield f"Not compared, because they vary between runs: {', '.join(left_out)}."
     agree, same = sum(verdict.agrees for verdict in verdicts), sum(verdict.identical for verdict in verdicts)
-    yield f"{agree} of {len(verdicts)} trials agree, {same} of them to the bit."
+    yield f"{agree} of {len(verdicts)} trials agree; {same} of them are bit-identical."
 
 
 def _job(plan: Plan, trial: Recorded, configs: dict[str, Config], folder: Path) -> Job:
     record, task = trial.record, plan.study.task
-    # What the key stands for, and not what the record says of it; where code or data have changed, only that is left.
+    # Use the config that belongs to the key; if code or data have changed, only the recorded config is available.
     config: Config = configs.get(record["key"]) or record["config"]
     identity = {"study": plan.study.name, "key": record["key"], "variant": trial.variant, "seed": trial.seed}
     packed = (record.get("environment") or {}).get("pack_size") is not None
@@ -128,9 +128,11 @@ def _judge(
     keyed = find_task(plan.study.task).without_locations
     if old["key"] not in configs:
         if (old.get("environment") or {}).get("code_version") == find_task(plan.study.task).code_version():
-            return Verdict(False, False, "DIFFERS: its key is none of the study's; the study or its data have changed")
+            return Verdict(
+                False, False, "DIFFERS: its key is not in the study's plan; the study or its data have changed"
+            )
         unlike = ["the key, so defaults or data have changed"]
     elif keyed(old["config"]) != keyed(configs[old["key"]]):
-        return Verdict(False, False, "DIFFERS: its config is not the one that its key stands for")
+        return Verdict(False, False, "DIFFERS: its recorded config does not match its key")
     others = [other.record for other in recorded if other.variant == trial.variant and other.seed != trial.seed]
     return judge_rerun(old, new, others, unlike)

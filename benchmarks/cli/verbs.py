@@ -1,4 +1,4 @@
-"""The verbs of `bench`: a function each. Imports are lazy, so that help and lists answer at once."""
+"""The verbs of `bench`, one function each. Imports are lazy, so that help and lists are fast."""
 
 import shlex
 import sys
@@ -17,9 +17,9 @@ from ..records.agreement import RULE
 from ..study.file import STUDIES, list_studies, load_study
 from .parser import make_parser, refuse_unknown_options
 
-# What a report needs that takes more than a second to import.
+# Packages needed for reports that take more than a second to import.
 OF_REPORTS = ("pandas", "scipy")
-# Verbs that continue when they are given again; the others start again.
+# Verbs that continue when they are run again; the others start over.
 GOES_ON = ("run", "push")
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit status is 2 for bad input, 1 where a trial failed or crashed, 130 after Ctrl-C, else 0."""
+    """Run one verb; the exit status is 2 for bad input, 1 if a trial failed or crashed, 130 after Ctrl-C, else 0."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = shlex.join(["bench", *arguments])
     verb, *rest = arguments or ["--help"]
-    kept = "what is done is kept. To go on" if verb in GOES_ON else "to start again"
+    kept = "finished trials are kept. To continue, run" if verb in GOES_ON else "to start again, run"
     return call(f"bench {verb}" if verb in VERBS else "bench", lambda: _run(verb, rest, command), f"{kept}: {command}")
 
 
@@ -68,9 +68,9 @@ def list_verb(args: Namespace) -> int:
 
 
 def new_verb(args: Namespace) -> int:
-    """`bench new`: copy a shipped study into the user's own file."""
+    """`bench new`: copy a shipped study to a new file."""
     choose("study", args.source, list_studies())
-    require(args.file.endswith((".yaml", ".yml")), f"a study is a YAML file; call it {args.file}.yaml.")
+    require(args.file.endswith((".yaml", ".yml")), f"a study file must end in .yaml; use {args.file}.yaml.")
     text = (STUDIES / f"{args.source}.yaml").read_text(encoding="utf-8")
     try:
         with Path(args.file).open("x", encoding="utf-8") as file:
@@ -79,12 +79,12 @@ def new_verb(args: Namespace) -> int:
         raise InputError(f"{args.file} exists; choose another name.") from None
     except OSError as error:
         raise InputError(f"cannot write {args.file}: {error.strerror}.") from None
-    print(f"{args.file} is a copy of {args.source}. Change it, then: bench run {args.file}")
+    print(f"{args.file} is a copy of {args.source}. Edit it, then run: bench run {args.file}")
     return 0
 
 
 def run_verb(args: Namespace) -> int:
-    """`bench run`: run what is not done yet, write the report, print the table."""
+    """`bench run`: run pending trials, write the report, print the table."""
     from ..run import run
 
     return run(args)
@@ -94,7 +94,7 @@ def report_verb(args: Namespace) -> int:
     """`bench report`: rebuild the derived files of a study, or of all studies in a folder, from their records."""
     if args.claims:
         return _gather_claims(Path(args.folder or "results"))
-    require(args.folder is not None, "give the folder of a study, or of several.")
+    require(args.folder is not None, "the folder of a study, or of several, is required.")
     with loading(*OF_REPORTS):
         from ..report import write_report
         from ..report.index import OPENING, index
@@ -109,7 +109,7 @@ def report_verb(args: Namespace) -> int:
 
     readme = folder / "README.md"
     ours = not readme.is_file() or readme.read_text(encoding="utf-8").startswith(OPENING)
-    require(ours, f"{readme} is not of bench's making, and would be overwritten; move it away first.")
+    require(ours, f"{readme} was not written by bench and would be overwritten; move it away first.")
     reports = []
     for path in inside:
         study, store = _open(str(path))
@@ -136,7 +136,7 @@ def _gather_claims(folder: Path) -> int:
         study, store = _open(str(path))
         if study.claims and (claims := analyze(study, store).claims) is not None:
             found.append((path.name, claims))
-    require(bool(found), f"no study in {folder} makes claims; give a folder of studies that do.")
+    require(bool(found), f"no study in {folder} has claims; choose a folder of studies with claims.")
     text = claims_page(found)
     with Store(folder).sentences():
         write_atomically(folder / "claims.md", text)
@@ -160,7 +160,7 @@ def archive_verb(args: Namespace) -> int:
 
 
 def verify_verb(args: Namespace) -> int:
-    """`bench verify`: re-run some trials in a folder of their own; 1 if one does not agree with its record."""
+    """`bench verify`: rerun some trials in a temporary folder; returns 1 if one does not agree with its record."""
     from ..audit.verify import draw, left_out, read_recorded, told, verify
     from ..run import n_workers
     from ..running.engines.local import LocalEngine
@@ -184,7 +184,7 @@ def verify_verb(args: Namespace) -> int:
     ):
         with waiting("Checking the study"):
             plan = make_plan(study, engine)
-        print(f"{study.name}: {len(drawn)} of {len(recorded)} trials are run again.\n{RULE}", flush=True)
+        print(f"{study.name}: rerunning {len(drawn)} of {len(recorded)} trials.\n{RULE}", flush=True)
         verdicts = []
         for trial, verdict in verify(plan, recorded, drawn, engine, Path(folder)):
             print(f"{trial}: {verdict.words}", flush=True)
@@ -195,14 +195,14 @@ def verify_verb(args: Namespace) -> int:
 
 
 def push_verb(args: Namespace) -> int:
-    """`bench push`: publish what is not published yet; 1 where W&B did not take all of it."""
+    """`bench push`: publish what is not published yet; returns 1 if W&B did not accept all of it."""
     from zoo.tracking.session import Session
 
     with loading(*OF_REPORTS):
         from ..publish import push, say, tell
 
     options = study_options(args)
-    require(not options.disabled, "$WANDB_MODE is disabled; unset it, or say --wandb-mode online or offline.")
+    require(not options.disabled, "$WANDB_MODE is disabled; unset it, or use --wandb-mode online or offline.")
     study, store = _open(args.folder)
     with Session(options, say, store.folder) as session:
         done = push(study, store, session)
@@ -211,7 +211,7 @@ def push_verb(args: Namespace) -> int:
 
 
 def compare_verb(args: Namespace) -> int:
-    """`bench compare`: what differs between two runs of a study, and what it may have been."""
+    """`bench compare`: print the differences between two runs of a study, and their possible cause."""
     with loading(*OF_REPORTS):
         from ..audit.compare import HEADER, pair_up, provenance_rows, variant_rows, was_it_the_code
         from ..report.terminal import print_rows
@@ -219,12 +219,12 @@ def compare_verb(args: Namespace) -> int:
     (study, store), other = _open(args.a), _open(args.b)
     pairs, alone = pair_up((study, store), other)
     if rows := provenance_rows(pairs):
-        print_rows("where they were made", ["", f"A: {store.folder}", f"B: {other[1].folder}"], rows)
+        print_rows("provenance", ["", f"A: {store.folder}", f"B: {other[1].folder}"], rows)
     else:
-        print(f"A: {store.folder}, B: {other[1].folder}. Nothing differs in where they were made.")
+        print(f"A: {store.folder}, B: {other[1].folder}. Their provenance does not differ.")
     print_rows(f"{study.name}: {study.metric}", HEADER, variant_rows(pairs))
     if alone:
-        print(f"{alone} trials are recorded in only one of them.")
+        print(f"{alone} trials are recorded in only one of the runs.")
     print(was_it_the_code(pairs))
     return 0
 
@@ -245,5 +245,7 @@ def _open(folder: str) -> "tuple[Study, Store]":
     from ..records.store import Store
 
     path = Path(folder) / "study.yaml"
-    require(path.is_file(), f"{folder} holds no study: there is no {path}. Give the folder that `bench run` wrote.")
+    require(
+        path.is_file(), f"{folder} is not a study folder: {path} does not exist. Use the folder that `bench run` wrote."
+    )
     return load_study(str(path)), Store(Path(folder))

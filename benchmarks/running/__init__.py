@@ -1,1 +1,1 @@
-"""From a study to records: plan, packs, jobs, engines."""
+"""Run a study: plan, packs, jobs, engines."""

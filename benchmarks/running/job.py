@@ -1,4 +1,4 @@
-"""One trial, or several trained together: configs in, records out. Runs in a worker process."""
+"""Jobs: run one trial, or several trained together, and store their records. Runs in a worker process."""
 
 import json
 import os
@@ -27,17 +27,17 @@ WHERE = "# Started on: "
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to run a trial.
+    """Everything that a worker needs to run a trial.
 
     Attributes:
-        folder: The study's folder, as an absolute path.
-        task: What the trial does.
+        folder: Absolute path of the study's folder.
+        task: Name of the task.
         config: The resolved config.
-        identity: What the record opens with: study, key, variant, varied, seed.
-        attempt: The how manieth attempt it is.
-        token: Names the attempt.
-        options: What the task is told beyond its config.
-        environment: What the driver knows of where the trial runs, and the worker does not.
+        identity: First fields of the record: study, key, variant, varied, seed.
+        attempt: Attempt number, starting at 1.
+        token: Name of the attempt.
+        options: Options of the task besides its config.
+        environment: Parts of the recorded environment that only the driver knows.
     """
 
     folder: Path
@@ -50,10 +50,10 @@ class Job:
     environment: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self) -> Record:
-        """Run the trial and leave its folder in the store; an exception becomes a record, not an exception.
+        """Run the trial and commit its folder to the store; an exception of the task becomes a record.
 
         Raises:
-            InputError: The store cannot be written.
+            InputError: The store is not writable.
         """
         store, directory = Store(self.folder), Path.cwd()
         started, clock = datetime.now(UTC), time.perf_counter()
@@ -67,14 +67,14 @@ class Job:
                 (scratch / "traceback.txt").write_text(traceback.format_exc(), "utf-8", errors="backslashreplace")
                 outcome = {"status": "failed", "reason": reason_of(error), "metrics": {}}
             else:
-                if outcome["status"] in ("failed", "crashed"):  # in processes of its own
+                if outcome["status"] in ("failed", "crashed"):  # in its own processes
                     store.refuse_if_full(RuntimeError(outcome["reason"]))
             finally:
                 os.chdir(directory)
             return self.commit(outcome, started, time.perf_counter() - clock)
 
     def open(self) -> Path:
-        """Make the folder that the trial writes into, with what is known before it runs."""
+        """Create the folder that the trial writes to, with the files known before it runs."""
         scratch = Store(self.folder).scratch(self.identity["key"], self.token)
         self._write_config(scratch, {**environment(), **self.environment})
         return scratch
@@ -84,31 +84,31 @@ class Job:
         (scratch / "config.yaml").write_text(f"{WHERE}{json.dumps(where)}\n{_yaml(self.config)}", encoding="utf-8")
 
     def commit(self, outcome: Record, started: datetime, seconds: float) -> Record:
-        """The record of a trial that came to an end, put into the store.
+        """Write the record of a trial that has ended, and commit it to the store.
 
         Args:
-            outcome: What the task returned, with a status.
-            started: When it began.
-            seconds: How long it took.
+            outcome: The task's return value with a status.
+            started: Start time.
+            seconds: Duration.
 
         Raises:
-            FileNotFoundError: Its folder is there no more: a driver took this process for dead, and may have the trial
-                run again by now.
+            FileNotFoundError: Its folder no longer exists, because a driver presumed this process dead; the trial may
+                already be running again.
         """
         scratch = Store(self.folder).opened(self.identity["key"], self.token)
         where = environment() | outcome.pop("environment", {}) | dict(self.environment)
         return self._commit(scratch, {"peak_memory_bytes": peak_memory_bytes(), **outcome}, where, started, seconds)
 
     def end(self, status: str, reason: str, seconds: float) -> Record:
-        """The record of an attempt whose process is no more, written beside what it left.
+        """Write the record of an attempt whose process has died, next to its files.
 
         Args:
             status: `crashed` or `failed`.
-            reason: Why.
-            seconds: How long it ran.
+            reason: Why it died.
+            seconds: Duration.
 
         Raises:
-            InputError: The store cannot be written.
+            InputError: The store is not writable.
         """
         if finished := self.settled():
             return finished
@@ -117,17 +117,19 @@ class Job:
         with store.sentences():
             left = store.scratches(self.identity["key"], self.token)
             scratch = left[0] if left else store.scratch(self.identity["key"], self.token)
-            where = _read_where(scratch / "config.yaml") or dict.fromkeys(environment())  # it died before it could say
+            where = _read_where(scratch / "config.yaml") or dict.fromkeys(
+                environment()
+            )  # it died before it wrote the file
             self._write_config(scratch, where)
             (scratch / "best.ckpt").unlink(missing_ok=True)
             return self._commit(scratch, outcome, where, datetime.now(UTC) - timedelta(seconds=seconds), seconds)
 
     def settled(self) -> Record | None:
-        """The record of an attempt whose process died only after it had finished; None if it had not."""
+        """The record of an attempt whose process died after it had finished, else None."""
         return Store(self.folder).settle(self.identity["key"], self.token)
 
     def _commit(self, scratch: Path, outcome: Record, where: Record, started: datetime, seconds: float) -> Record:
-        for left in list(scratch.iterdir()):  # listed once: where the folder is far away, each look counts
+        for left in list(scratch.iterdir()):  # listed once, because each access is slow on a network file system
             own = left.name in (CONFIG, OUTCOME) or left.match("failure_*.json")
             if own or left.match(".result.json.*") or left.match(f".{OUTCOME}.*"):
                 left.unlink(missing_ok=True)
@@ -150,21 +152,21 @@ class Job:
 
 @dataclass(frozen=True)
 class PackJob:
-    """What a worker needs to train several trials together.
+    """Everything that a worker needs to train several trials together.
 
     Attributes:
-        jobs: Each trial's own.
-        fixed: Whether numbers depend on who is in the pack; the records then name its members.
+        jobs: The job of each trial.
+        fixed: Whether results depend on the members of the pack; the records then list them.
     """
 
     jobs: tuple[Job, ...]
     fixed: bool = False
 
     def run(self) -> list[Record]:
-        """Train them, and leave each one's folder in the store; where a pack fails, each trial runs alone.
+        """Train the trials and commit their folders to the store; if the pack fails, each trial runs alone.
 
         Raises:
-            InputError: The store cannot be written.
+            InputError: The store is not writable.
         """
         if len(self.jobs) == 1:
             return [self.jobs[0].run()]
@@ -179,7 +181,7 @@ class PackJob:
         for job in self.jobs:
             try:
                 member = make_member(ResolvedConfig(job.config), shared)
-            except Exception:  # it says so when it runs alone
+            except Exception:  # the error is reported when the trial runs alone
                 alone.append(job)
             else:
                 groups.setdefault(member.signature(), []).append((job, member))
@@ -191,7 +193,7 @@ class PackJob:
                 except Exception as error:
                     store.refuse_if_full(error)
                     if not all(store.opened(job.identity["key"], job.token).is_dir() for job in jobs):
-                        raise  # a driver took this process for dead: others may have the trials by now
+                        raise  # a driver presumed this process dead: the trials may already be running again
                     alone += jobs
                     continue
                 seconds = (time.perf_counter() - clock) / len(jobs)
@@ -212,5 +214,5 @@ def _read_where(config: Path) -> Record | None:
 
 
 def _yaml(config: Config) -> str:
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster where libyaml is
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster with libyaml
     return yaml.dump(config, Dumper=dumper, sort_keys=False)

@@ -1,4 +1,4 @@
-"""A study becomes trials, each with its key. Imports neither torch nor lightning: what needs them runs in a worker."""
+"""The trials of a study with their keys. Imports neither torch nor lightning; code that needs them runs in a worker."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +20,9 @@ class Trial:
     """One trial of a study.
 
     Attributes:
-        key: Its name in the store; see `trial_key`.
-        variant: What varies in it.
-        seed: Its seed.
+        key: Name of the trial in the store; see `trial_key`.
+        variant: The variant.
+        seed: The seed.
         config: The resolved config.
     """
 
@@ -52,7 +52,7 @@ class Plan:
         return sum(map(len, self.keys))
 
     def keys_by_name(self) -> dict[str, list[str]]:
-        """The keys under the names of their variants."""
+        """The keys by names of variants."""
         return {variant.name: keys for variant, keys in zip(self.study.variants, self.keys, strict=True)}
 
     def packing(self, trial: Trial) -> Packing:
@@ -64,21 +64,23 @@ class Plan:
         return dict(zip((variant.name for variant in self.study.variants), self.packings, strict=True))
 
     def trials(self) -> Iterator[Trial]:
-        """Variant by variant."""
+        """All trials, variant by variant."""
         for variant, config, keys in zip(self.study.variants, self.configs, self.keys, strict=True):
             for seed, key in enumerate(keys):
                 yield Trial(key, variant, seed, {"seed_everything": seed, **config})
 
 
 def trial_key(task: str, config: Config, data: Any, seed: int) -> str:
-    """The name of a trial: a hash of the canonical JSON of its resolved config, and of nothing else.
+    """The key of a trial: a hash of the canonical JSON of its resolved config.
 
-    Not of orders, paths, display names or Lightning's defaults; a user's CSV counts by its content.
+    It does not depend on the order of keys, on paths, display names or Lightning's defaults. A user's CSV file counts
+    by its content.
 
     Args:
-        task: The task's name.
+        task: Name of the task.
         config: The resolved config, without a seed.
-        data: What stands for its section `data`: what the data are, not where they lie; None for none.
+        data: Identity of the data, which replaces the section `data`, independent of their location; None if there is
+            none.
         seed: The trial's seed.
     """
     whole = {**config, "seed_everything": seed, "task": task, "schema": SCHEMA}
@@ -88,14 +90,15 @@ def trial_key(task: str, config: Config, data: Any, seed: int) -> str:
 
 
 def select(study: Study, filters: Sequence[str]) -> Callable[[Trial], bool]:
-    """Whether a trial is among those that `--filter` names.
+    """A predicate for the trials selected with `--filter`.
 
     Args:
         study: The study.
-        filters: `key=value` each; the key is an axis, a varied key or `seed`. One of the values of each key must hold.
+        filters: Filters `key=value`, where the key is an axis, a varied key or `seed`. A trial must have one of the
+            given values of each key.
 
     Raises:
-        InputError: No trial has such a key or value.
+        InputError: No trial has this key or value.
     """
     wanted: dict[str, list[str]] = {}
     for given in filters:

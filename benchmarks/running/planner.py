@@ -12,12 +12,14 @@ def make_plan(study: Study, engine: Engine) -> Plan:
     """Resolve and key all trials of a study.
 
     Raises:
-        StudyError: A config that would be refused, a metric that no trial would measure, two trials that are one.
+        StudyError: A config is invalid, a metric is not measured, or two variants have the same trials.
     """
     if find_task(study.task).needs_torch:
         outcome = next(engine.run(_check, [(study,)]))
         if outcome.crash:
-            sentence = f"the process that checks the study was {outcome.crash}; see what its task does when imported."
+            sentence = (
+                f"the process that checks the study died ({outcome.crash}); check what the task does when imported."
+            )
             raise StudyError(study.name, [(("task",), sentence)], study.lines)
         checked = outcome.value
     else:
@@ -34,7 +36,7 @@ def make_plan(study: Study, engine: Engine) -> Plan:
     same = [names for names in alike.values() if len(names) > 1]
     if same:
         others = f" (and {len(same) - 1} more such sets)" if len(same) > 1 else ""
-        sentence = f"the variants {' and '.join(same[0])} are the same trials{others}; take all but one out."
+        sentence = f"the variants {' and '.join(same[0])} have the same trials{others}; remove all but one."
         raise StudyError(study.name, [(("vary",), sentence)], study.lines)
     return Plan(study, checked.configs, keys, checked.packings)
 

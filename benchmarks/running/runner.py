@@ -1,4 +1,4 @@
-"""Runs what is not done yet of a study."""
+"""Run the trials of a study that are not done yet."""
 
 import math
 import uuid
@@ -17,30 +17,30 @@ from .plan import Plan, Trial
 
 @dataclass(frozen=True)
 class Options:
-    """How trials are run.
+    """Options for running trials.
 
     Attributes:
-        timeout: Seconds after which a trial is ended, as failed; None for no such limit.
-        pack: Whether trials that can be packed are, be it in packs of one.
+        timeout: Time limit of a trial in seconds, after which it counts as failed; None for no limit.
+        pack: Whether to train trials in packs if possible, including packs of one.
     """
 
     timeout: float | None = None
     pack: bool = True
 
     def time_limit(self, pack: PackJob) -> float:
-        """Seconds after which a pack is ended."""
+        """Time limit of a pack in seconds."""
         return math.inf if self.timeout is None else self.timeout * len(pack.jobs)
 
 
 @dataclass
 class Progress:
-    """What the store says of a plan's trials.
+    """State of a plan's trials in the store.
 
     Attributes:
-        pending: The trials to run.
-        settled: The others, each with the status, reason and metrics of its record.
-        unreadable: Why a record cannot be read, by key.
-        other_code: How many records another version of the code made.
+        pending: Trials to run.
+        settled: The other trials, each with status, reason and metrics of its record.
+        unreadable: Maps keys to the reason why the record cannot be read.
+        other_code: Number of records made by another version of the code.
     """
 
     pending: list[Trial] = field(default_factory=list)
@@ -70,20 +70,20 @@ def read_progress(plan: Plan, store: Store, retry_failed: bool = False) -> Progr
 def run_trials(
     plan: Plan, packs: Sequence[Sequence[Trial]], store: Store, engine: Engine, options: Options = Options()
 ) -> Iterator[tuple[Trial, Record]]:
-    """Run trials, yielding each record as it comes.
+    """Run trials, and yield each record when its trial ends.
 
-    Those whose process died are tried again once, at the end. A pack whose process died, or that took longer than all
-    its members may, runs again as single trials, so that a culprit costs the others nothing but time.
+    A trial whose process died is retried once at the end. A pack whose process died or exceeded its time limit is rerun
+    as single trials, so that one bad trial does not affect the others.
 
     Args:
         plan: The study's trials.
-        packs: Those to run, by what is trained together.
-        store: Where the records go.
-        engine: What runs them.
-        options: How.
+        packs: The trials to run, by pack.
+        store: The store for the records.
+        engine: The engine that runs the trials.
+        options: Options.
 
     Raises:
-        InputError: The store cannot be written.
+        InputError: The store is not writable.
     """
     crashes: Counter[str] = Counter()
     while packs:
@@ -106,26 +106,26 @@ def run_trials(
 
 
 def _records(pack: PackJob, outcome: Outcome, options: Options) -> dict[str, Record]:
-    """The records of a pack's trials by key; without those that are to run again, alone."""
+    """The records of a pack's trials by key, without trials that are rerun alone."""
     if outcome.value is not None:
         return {record["key"]: record for record in outcome.value}
     if len(pack.jobs) > 1:
         settled = (job.settled() for job in pack.jobs)
         return {record["key"]: record for record in settled if record is not None}
     (job,) = pack.jobs
-    timeout = f"timeout: it took more than {options.timeout:g} s" if outcome.timed_out else ""
+    timeout = f"timeout: the trial took more than {options.timeout:g} s" if outcome.timed_out else ""
     record = job.end("failed" if timeout else "crashed", timeout or outcome.crash, outcome.seconds)
     return {record["key"]: record}
 
 
 def _judged(record: Record, metric: str) -> Record:
-    """What a view needs of a record."""
+    """The parts of a record that a view needs."""
     status, reason = judge(record, metric)
     return {"status": status, "reason": reason, "metrics": record["metrics"]}
 
 
 def _identity(plan: Plan, trial: Trial) -> Record:
-    """What names a trial in its record."""
+    """The fields of a record that identify the trial."""
     variant = trial.variant
     return {
         "study": plan.study.name,

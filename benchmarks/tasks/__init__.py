@@ -1,4 +1,4 @@
-"""What a trial does: `fit`, `noop`, `signal_propagation`, or `module:function`, the user's own.
+"""Tasks, which define what a trial does: `fit`, `noop`, `signal_propagation`, or a user's own `module:function`.
 
 Imports neither torch nor lightning.
 """
@@ -19,10 +19,10 @@ BUILT_IN: dict[str, Task] = {task.name: task for task in (Fit(), Noop(), SignalP
 
 
 def find_task(name: Any) -> Task:
-    """The task of a name; the module of a user's own task is not imported yet.
+    """Return the task with this name; the module of a user's own task is not imported yet.
 
     Raises:
-        InputError: It cannot be the name of a task; the message lists the built-in ones.
+        InputError: There is no such task; the message lists the built-in ones.
     """
     require(isinstance(name, str), f"'task' must name a task, such as fit; got {name!r}.")
     return _find_task(name)

@@ -19,10 +19,10 @@ class Packing:
     """How the trials of a variant can be packed.
 
     Attributes:
-        signature: Trials of one signature can share a pack.
-        largest: The most of them that pay, and whose data fit into memory.
-        fixed: Whether numbers depend on the pack, as on a GPU, so that it must be the same in every run.
-        alone: Why they run alone; empty if they can be packed.
+        signature: Trials with the same signature can share a pack.
+        largest: Largest pack that is worthwhile and whose data fit into memory.
+        fixed: Whether results depend on the pack, as on a GPU; it must then be the same in every run.
+        alone: Why the trials run alone; empty if they can be packed.
     """
 
     signature: str = ""
@@ -37,9 +37,9 @@ class Checked:
 
     Attributes:
         configs: The resolved config of each variant, without a seed.
-        identities: What stands for the data of each variant in keys; None if a key needs no such thing.
+        identities: Identity of each variant's data in keys; None if there is none.
         packings: How the trials of each variant can be packed.
-        problems: What is wrong with the study; the rest is empty then.
+        problems: Problems of the study; the other attributes are then empty.
     """
 
     configs: list[Config] = field(default_factory=list)
@@ -51,13 +51,13 @@ class Checked:
 class Task(ABC):
     """What a trial does.
 
-    A task is made by its name alone, in the driver and in workers, and making it imports nothing heavy. Methods that
-    import torch or a user's code say so: they are called in workers.
+    A task is created from its name, in the driver and in workers, without heavy imports. Methods that import torch or a
+    user's code say so; they are called in workers.
 
     Attributes:
-        name: What study files call it.
-        needs_torch: Whether its workers import torch and lightning before their first trial. If not, its studies are
-            checked in the driver.
+        name: Name in study files.
+        needs_torch: Whether workers import torch and lightning before their first trial. If not, studies are checked in
+            the driver.
         trains: Whether it trains on the splits of a data set: its metrics have the names of `zoo.parts.metric_names`,
             and its records hold a best epoch and the number of epochs (`OF_TRAINING`).
         is_own: Whether it is the user's own code, which is looked for next to the study file.
@@ -73,12 +73,12 @@ class Task(ABC):
         """The complete config of a trial, without its seed.
 
         Raises:
-            InputError: An unknown key, or a value out of range.
+            InputError: A key is unknown, or a value is out of range.
         """
 
     @abstractmethod
     def metrics(self, config: Config) -> Iterable[str] | None:
-        """The names of the metrics that a trial of a complete config measures; None if only running it can tell."""
+        """The names of the metrics that a trial of a complete config measures; None if unknown before it runs."""
 
     @abstractmethod
     def run(self, config: Config, folder: Path, **options: Any) -> dict[str, Any]:
@@ -90,35 +90,35 @@ class Task(ABC):
             **options: See `options`.
 
         Returns:
-            Its part of a record: `metrics` at least, and a `status` if it is not `done` or `diverged`.
+            The task's fields of the record: at least `metrics`, and `status` unless it is `done` or `diverged`.
         """
 
     def check(self, study: Study) -> Checked:
-        """Resolve the variants of a study, or say what is wrong with them; in a worker if the task needs torch."""
+        """Resolve the variants of a study, or report their problems; in a worker if the task needs torch."""
         configs, problems = find_plain_problems(study, self.resolve, self.metrics)
         if problems:
             return Checked(problems=problems)
         return Checked(configs, [self.identity(c) for c in configs], [self.packing(c) for c in configs])
 
     def identity(self, config: Config) -> Any:
-        """What stands for the section `data` of a complete config in keys; None for the section itself."""
+        """Identity of the data that replaces the section `data` of a complete config in keys; None for the section."""
         return None
 
     def packing(self, config: Config) -> Packing:
         """How the trials of a complete config can be packed."""
-        return Packing(alone="it does not train by zoo.train.fit")
+        return Packing(alone="the task does not use zoo.train.fit")
 
     def options(self, pack: bool, resolved: bool = True) -> Mapping[str, Any]:
-        """What `run` is passed besides the config.
+        """Arguments of `run` besides the config.
 
         Args:
-            pack: Whether trials may be packed; `--pack off` says no.
+            pack: Whether trials may be packed; false with `--pack off`.
             resolved: Whether the config is complete; one that another version of the code recorded need not be.
         """
         return {}
 
     def without_locations(self, config: Config) -> Config:
-        """A complete config without the paths that say where its data lie, which are not part of a key."""
+        """A complete config without the locations of its data, which are not part of a key."""
         return config
 
     def precision(self, config: Config) -> str | None:

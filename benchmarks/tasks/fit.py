@@ -1,4 +1,4 @@
-"""The task `fit`: training by `zoo.train.fit`."""
+"""The task `fit`: training with `zoo.train.fit`."""
 
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -13,17 +13,17 @@ from ..study.study import Study
 from .base import Checked, Packing, Task
 from .own_process import run_apart
 
-LOCATIONS = ("root", "path", "test_path")  # parameters of data sets that say where data lie
+LOCATIONS = ("root", "path", "test_path")  # parameters of data sets with the location of the data
 
 
 class Fit(Task):
-    """Trains a model as `zoo fit` does. The methods that take a study or a config need torch, but for `precision`."""
+    """Trains a model as `zoo fit` does. Methods that take a study or a config need torch, except `precision`."""
 
     name = "fit"
     trains = True
 
     def check(self, study: Study) -> Checked:
-        """Resolve the variants of a study, or say what is wrong with them."""
+        """Resolve the variants of a study, or report their problems."""
         from .fit_check import check_study
 
         return check_study(study)
@@ -41,40 +41,40 @@ class Fit(Task):
         return measured(config).names
 
     def identity(self, config: Config) -> Any:
-        """What the data are, not where they lie: a user's file counts by its content."""
+        """Identity of the data, independent of their location: a user's file counts by its content."""
         from .fit_facts import identity
 
         return identity(config)
 
     def packing(self, config: Config) -> Packing:
-        """How the trials of a config that is not refused can be packed."""
+        """How the trials of a valid config can be packed."""
         from .fit_facts import packing
 
         return packing(config)
 
     def options(self, pack: bool, resolved: bool = True) -> Mapping[str, Any]:
-        """With `pack` false, Lightning trains each trial, also those that could be packed."""
+        """With `pack` false, Lightning trains all trials, even those that could be packed."""
         return ({} if pack else {"pack": False}) | ({} if resolved else {"resolved": False})
 
     def without_locations(self, config: Config) -> Config:
-        """A complete config without the paths that say where its data lie."""
+        """A complete config without the locations of its data."""
         if not isinstance(config.get("data"), dict):
             return config
         return {**config, "data": {name: value for name, value in config["data"].items() if name not in LOCATIONS}}
 
     def precision(self, config: Config) -> str | None:
-        """What the trainer's flag says."""
+        """The value of the trainer's flag."""
         precision: str = config.get("trainer", {}).get("precision", "32-true")
         return precision
 
     def run(
         self, config: Config, folder: Path, pack: bool = True, resolved: bool = True, **options: Any
     ) -> dict[str, Any]:
-        """Train, and keep all files but the checkpoint. A run of several processes has processes of its own.
+        """Train, and keep all files except the checkpoint.
 
-        It is skipped where the machine lacks what it asks for. A run whose time and memory are measured has a process
-        of its own, too: so all are measured alike, and what is compiled is compiled afresh, without what earlier trials
-        left on disk.
+        A trial is skipped if the machine lacks hardware that it requires. It runs in its own process if it needs
+        several processes, or if its time and memory are measured; it is then compiled from scratch, without caches of
+        earlier trials.
         """
         from zoo.train import run
 

@@ -1,4 +1,4 @@
-"""Checks a study of the task `fit`: resolves its variants and finds what `zoo` would refuse. Needs torch."""
+"""Check a study of the task `fit`: resolve its variants and find what `zoo` would reject. Needs torch."""
 
 from collections.abc import Iterator
 
@@ -16,12 +16,12 @@ from .base import Checked
 from .fit_facts import identity, measured, packing, refusal
 from .fit_variants import attempt, resolve_variants
 
-_CLAIMED = " All variants that the claim is about must have the layer."
-STAND_INS = {"model": {"name": "perceptron"}, "data": {"name": "iris"}}  # these two always go together
+_CLAIMED = " All variants of the claim must have this layer."
+STAND_INS = {"model": {"name": "perceptron"}, "data": {"name": "iris"}}  # a valid combination
 
 
 def check_study(study: Study) -> Checked:
-    """Resolve a study's variants, or say what is wrong with them."""
+    """Resolve a study's variants, or report their problems."""
 
     def checked(study: Study) -> Iterator[Resolved]:
         for config in resolve_variants(study):
@@ -40,12 +40,12 @@ def check_study(study: Study) -> Checked:
 
 
 def _unmeasured_metrics(study: Study, configs: list[Config], sound: bool) -> list[Problem]:
-    """Refuse metrics that trials would not measure: those of a claim in the variants that it is about, others in all.
+    """Report metrics that trials would not measure: those of a claim for its variants, others for all variants.
 
     Args:
         study: The study.
         configs: See `blame.find_problems`.
-        sound: Whether these are those of all variants, in their order.
+        sound: Whether these are the configs of all variants, in order.
     """
     names = [variant.name for variant in study.variants]
     problems: list[Problem] = []
@@ -55,28 +55,30 @@ def _unmeasured_metrics(study: Study, configs: list[Config], sound: bool) -> lis
             claim = make_claims(study)[int(place[1])]
             own = [configs[names.index(name)] for name in claim.variants]
         found = _unmeasured(metric, place, own)
-        if not sound and place[0] == "claims":  # which config is whose is not known: some must measure it
+        if not sound and place[0] == "claims":  # it is not known which config belongs to which variant
             found = found if all(_unmeasured(metric, place, [config]) for config in configs) else []
         problems += found
     return problems
 
 
 def _unmeasured(metric: str, place: Place, configs: list[Config]) -> list[Problem]:
-    """Refuse a metric that some trial would not measure."""
+    """Raise an error for a metric that some trial would not measure."""
     for kind in sorted({measured(config) for config in configs}):
         try:
             choose("metric", metric, kind.names)
         except InputError as error:
             remedy, callback = "", callback_of(metric)
             if metric.startswith(("train_eval/", "gap/")) and not kind.gap:
-                remedy = " With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
+                remedy = (
+                    " Set callbacks.generalization_gap: true in all trials to measure train_eval/ and gap/ metrics."
+                )
             elif metric in RARE_CLASS and not kind.rare_class:
-                remedy = f" With callbacks.rare_class true in all trials, {', '.join(RARE_CLASS)} are, too."
+                remedy = f" Set callbacks.rare_class: true in all trials to measure {', '.join(RARE_CLASS)}."
             elif metric in THROUGHPUT and not kind.throughput:
-                remedy = f" With callbacks.throughput true in all trials, {', '.join(THROUGHPUT)} are, too."
+                remedy = f" Set callbacks.throughput: true in all trials to measure {', '.join(THROUGHPUT)}."
             elif callback and callback not in kind.diagnosing:
-                remedy = f" With callbacks.{callback} true in all trials, its metrics are, too."
+                remedy = f" Set callbacks.{callback}: true in all trials to measure its metrics."
             elif callback:
-                remedy = " All variants must have the layer." if place[0] != "claims" else _CLAIMED
+                remedy = " All variants must have this layer." if place[0] != "claims" else _CLAIMED
             return [(place, f"{error}{remedy}")]
     return []

@@ -1,4 +1,4 @@
-"""What there is to know of the sections of a resolved config of the task `fit`, each looked at once. Needs torch."""
+"""Facts about the sections of a resolved config of the task `fit`, each determined once. Needs torch."""
 
 import json
 from functools import cache
@@ -30,7 +30,7 @@ class _DataFacts(NamedTuple):
     input_shape: tuple[int, ...]
     num_classes: int
     smallest_batch: int
-    sizes: tuple[int, ...]  # the rows of each split, and the batch size
+    sizes: tuple[int, ...]  # number of rows of each split, and batch size
     augmentation: str
     no_rare_class: str
 
@@ -41,14 +41,14 @@ class _ModelFacts(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What decides which metrics a trial measures.
+    """Facts that determine which metrics a trial measures.
 
     Attributes:
-        num_classes: The number of classes.
-        gap: Whether it measures the training set as it does the others.
+        num_classes: Number of classes.
+        gap: Whether it also evaluates the training set.
         rare_class: Whether it measures the rare class.
         throughput: Whether it measures time and memory.
-        diagnosing: The diagnosis callbacks that are on.
+        diagnosing: The enabled diagnosis callbacks.
         diagnosed: The names of their metrics.
     """
 
@@ -68,7 +68,7 @@ class Measured(NamedTuple):
 
 
 def measured(config: Config) -> Measured:
-    """What decides which metrics a trial of a config that is not refused measures."""
+    """Facts that determine which metrics a trial of a valid config measures."""
     facts = _data_facts(canonical(config["data"]))
     assert isinstance(facts, _DataFacts)
     callbacks = config["callbacks"]
@@ -79,7 +79,7 @@ def measured(config: Config) -> Measured:
 
 
 def refusal(config: Config) -> str:
-    """Why a resolved config could not run on any machine; empty if it could. Each section is built once."""
+    """Why a resolved config cannot run on any machine; empty if it can. Each section is built once."""
     n_devices = n_processes(config)
     config = without_lacking(config) if _lacking(config) else config
     facts = _data_facts(canonical(config["data"]))
@@ -94,9 +94,9 @@ def refusal(config: Config) -> str:
 
 
 def packing(config: Config) -> Packing:
-    """How the trials of a resolved config that is not refused can be packed."""
+    """How the trials of a valid resolved config can be packed."""
     if reason := _lacking(config):
-        return Packing(alone=f"they are skipped here ({reason})")
+        return Packing(alone=f"they are skipped on this machine ({reason})")
     facts = _data_facts(canonical(config["data"]))
     assert isinstance(facts, _DataFacts)
     blocks = _model_facts(canonical(config["model"]), facts, config["trainer"]["max_epochs"]).blocks
@@ -113,12 +113,12 @@ def packing(config: Config) -> Packing:
 
 
 def identity(config: Config) -> Any:
-    """What stands for the data of a config in keys: what they are, not where they lie."""
+    """Identity of the data of a config in keys, independent of their location."""
     return _identity(canonical(config["data"]))
 
 
 def _lacking(config: Config) -> str:
-    """See `lacking`; each machine's worth of flags is looked at once."""
+    """See `lacking`; each combination of hardware flags is checked once."""
     compiled = {"compile": config["model"].get("compile")}
     return _lacking_of(canonical({"trainer": config["trainer"], "model": compiled}))
 
@@ -130,7 +130,7 @@ def _lacking_of(sections: str) -> str:
 
 @cache
 def _data_facts(section: str) -> _DataFacts | str:
-    """What there is to know of a data section, or why it cannot be loaded."""
+    """Facts about a data section, or why it cannot be loaded."""
     try:
         data = create_datamodule(**json.loads(section))
         data.setup()
@@ -144,7 +144,7 @@ def _data_facts(section: str) -> _DataFacts | str:
 
 @cache
 def _model_facts(section: str, data: _DataFacts, epochs: int | None) -> _ModelFacts:
-    """Why a model section is refused, if it is, and the blocks of its net."""
+    """The error message for a model section, if it is invalid, and the blocks of its net."""
     try:
         model = create_model(**json.loads(section), input_shape=data.input_shape, num_classes=data.num_classes)
         check_batches(model, data.smallest_batch)
@@ -156,7 +156,7 @@ def _model_facts(section: str, data: _DataFacts, epochs: int | None) -> _ModelFa
 
 @cache
 def _layers(section: str, data: _DataFacts) -> tuple[int, tuple[int, ...]]:
-    """How many linear and conv layers a net has, and the numbers of those with an activation behind them."""
+    """The number of linear and conv layers of a net, and the indices of those followed by an activation."""
     model = create_model(**json.loads(section), input_shape=data.input_shape, num_classes=data.num_classes)
     layers = layers_of(model)
     return len(layers.weighted), tuple(layers.activations)
@@ -167,7 +167,9 @@ def _trainer_refusal(sections: str, num_classes: int) -> str:
     config = json.loads(sections)
     try:
         check_callbacks(config, num_classes)
-        if flags_beyond(config):  # of what packs take, Lightning refuses nothing, so no trainer is made to ask
+        if flags_beyond(
+            config
+        ):  # Lightning accepts all flags that packs support, so no trainer is needed to check them
             bare_trainer(ResolvedConfig(config))
     except InputError as error:
         return str(error)

@@ -1,4 +1,4 @@
-"""Resolves the variants of a study of the task `fit`, each value once. Needs torch."""
+"""Resolve the variants of a study of the task `fit`, each value once. Needs torch."""
 
 import copy
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ Patch = list[tuple[tuple[str, ...], Any]]  # (path in the nested config, its val
 
 
 def resolve_variants(study: Study) -> Iterator[Resolved]:
-    """Each variant's resolved config without a seed, or why it is refused.
+    """The resolved config of each variant without a seed, or its error message.
 
-    Parsing costs about 10 ms, so a value is parsed once and laid over the other variants as a patch. That holds for
-    values that are typed alone; those of entangled axes are parsed in all their combinations.
+    Parsing takes about 10 ms, so each value is parsed once and applied to the other variants as a patch. This works for
+    values whose types do not depend on other values; those of entangled axes are parsed in all combinations.
     """
     entangled = _entangled(study.axes)
     free = [axis for axis in study.axes if axis.name not in entangled]
@@ -27,7 +27,7 @@ def resolve_variants(study: Study) -> Iterator[Resolved]:
     patches: dict[str, Patch | str] = {}
     for variant in study.variants:
         group = canonical({name: variant.cell[name] for name in entangled})
-        if group not in references:  # the first of a group that is sound
+        if group not in references:  # the first valid one of a group
             config = attempt(study.config(variant))
             if isinstance(config, dict):
                 references[group] = variant, config
@@ -55,7 +55,7 @@ def resolve_one(config: Config) -> Config:
     """The resolved config without its seed.
 
     Raises:
-        InputError: It is refused.
+        InputError: It is invalid.
     """
     resolved = resolve(config)
     del resolved["seed_everything"]
@@ -63,7 +63,7 @@ def resolve_one(config: Config) -> Config:
 
 
 def attempt(config: Config) -> Resolved:
-    """The resolved config without its seed, or why it is refused."""
+    """The resolved config without its seed, or its error message."""
     try:
         return resolve_one(config)
     except InputError as error:
@@ -71,9 +71,9 @@ def attempt(config: Config) -> Resolved:
 
 
 def _entangled(axes: list[Axis]) -> list[str]:
-    """The axes whose values bear on what others may be: models, data sets, and options of one callback.
+    """The axes whose values affect the valid values of others: models, data sets, and options of one callback.
 
-    An option of a callback that is off turns it on, so two axes of one callback are not typed alone.
+    Setting an option of a disabled callback enables it, so two axes of one callback are not independent.
     """
     whole, callbacks = [], []
     for axis in axes:

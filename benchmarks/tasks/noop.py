@@ -17,11 +17,11 @@ NOOP: Config = {"sleep": 0.0, "returns": {"value": 1.0}, "noise": 0.0, "raises":
 
 
 class Noop(Task):
-    """A trial that costs nothing.
+    """A trial that does nothing.
 
-    The keys of its config, all optional: `sleep` (seconds), `returns` (metrics), `noise` (the standard deviation of
-    what the seed adds to them), `raises` (the message of an exception), `dies` (the name of the signal by which the
-    process kills itself).
+    The keys of its config, all optional: `sleep` (seconds), `returns` (metrics), `noise` (standard deviation of the
+    noise added to them, which depends on the seed), `raises` (message of an exception to raise), `dies` (name of a
+    signal with which the process kills itself).
     """
 
     name = "noop"
@@ -31,14 +31,14 @@ class Noop(Task):
         """The complete config.
 
         Raises:
-            InputError: An unknown key, or a value out of range.
+            InputError: A key is unknown, or a value is out of range.
         """
         for key in config:
             choose("key of a noop trial", key, NOOP)
         config = {**NOOP, **config}
         for key in ("sleep", "noise"):
             good = is_number(config[key]) and config[key] >= 0
-            require(good, f"{key} must be a number, not negative; got {config[key]!r}.")
+            require(good, f"{key} must be a number of at least 0, got {config[key]!r}.")
             config[key] = float(config[key])
         returns, raises = config["returns"], config["raises"]
         good = isinstance(returns, dict) and all(map(is_number, returns.values()))
@@ -50,7 +50,7 @@ class Noop(Task):
         return config
 
     def metrics(self, config: Config) -> Iterable[str]:
-        """What it is told to return."""
+        """The metrics that the config returns."""
         return list(config["returns"])
 
     def packing(self, config: Config) -> Packing:
@@ -58,7 +58,7 @@ class Noop(Task):
         return Packing(alone="it does not train")
 
     def run(self, config: Config, folder: Path, **options: Any) -> dict[str, Any]:
-        """Do what the config says."""
+        """Sleep, die, raise or return metrics, as the config says."""
         time.sleep(config["sleep"])
         if config["dies"] is not None:
             os.kill(os.getpid(), signal.Signals[config["dies"]])

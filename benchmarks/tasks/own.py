@@ -1,4 +1,4 @@
-"""A task of the user's own, `module:function`: it takes the config and a folder, and returns its metrics."""
+"""A user's own task, `module:function`, which takes the config and a folder, and returns its metrics."""
 
 import copy
 import importlib
@@ -15,7 +15,7 @@ from .own_code import own_version
 
 
 class Own(Task):
-    """A function of the user's own, which may be any code.
+    """A user's own function, which may run any code.
 
     Args:
         name: `module:function`.
@@ -25,7 +25,7 @@ class Own(Task):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._version = ""  # of what this process has imported: it runs that, whatever becomes of the files
+        self._version = ""  # version of the imported code, which this process runs even if the files change
 
     def check(self, study: Study) -> Checked:
         """Import the function, in a worker; its config is passed on as it is."""
@@ -56,7 +56,7 @@ class Own(Task):
         """The function itself.
 
         Raises:
-            InputError: No such module or function, or another module hides it.
+            InputError: The module or function does not exist, or another module hides it.
         """
         module, _, attribute = self.name.partition(":")
         self._version = self._version or own_version(self.name)
@@ -64,8 +64,7 @@ class Own(Task):
             function = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, SyntaxError) as error:
             raise InputError(
-                f"cannot load the task {self.name!r}: {error}. Its module must lie next to the study file, or be "
-                "installed."
+                f"cannot load the task {self.name!r}: {error}. Put its module next to the study file, or install it."
             ) from None
         except (Exception, SystemExit) as error:
             raise InputError(
@@ -75,5 +74,5 @@ class Own(Task):
         return function
 
     def code_version(self) -> str:
-        """The version of the code that has been imported, or of what would be; see `own_version`."""
+        """The version of the imported code, or of the code that would be imported; see `own_version`."""
         return self._version or own_version(self.name)

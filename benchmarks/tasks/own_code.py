@@ -1,4 +1,4 @@
-"""The modules of a user's own task: where they are found, and the version of their code. Imports none of them."""
+"""The modules of a user's own task: their location, and the version of their code. Imports none of them."""
 
 import importlib
 import sys
@@ -20,7 +20,7 @@ INSTALLED = ("site-packages", "dist-packages")
 
 @contextmanager
 def importable(*folders: Path) -> Iterator[None]:
-    """Find modules in some folders, in this process and those that it starts.
+    """Make modules in some folders importable, in this process and in those that it starts.
 
     They come last in `sys.path`: a file there that is named like a module of Python, of an installed package or of this
     project must not take its place. `own_modules` refuses the task whose own module would be hidden by one of those.
@@ -111,7 +111,7 @@ class _Finder:
         return spec if name == self.top or not installed else None
 
     def _refuse_hidden(self, name: str, spec: ModuleSpec | None) -> None:
-        """Refuse a module of the user's own in place of which Python would import another one."""
+        """Raise an error for a user's own module if Python would import another module of that name."""
         if spec is None:
             return
         for folder in map(Path, sys.path):
@@ -128,16 +128,16 @@ class _Finder:
 
 
 def _found(name: str) -> ModuleSpec | None:
-    """What Python finds by the name of a module that is in no package."""
+    """The spec that Python finds for the name of a top-level module."""
     for finder in sys.meta_path:
-        with suppress(Exception):  # finders of others
+        with suppress(Exception):  # third-party finders
             if (spec := finder.find_spec(name, None)) is not None:
                 return spec
     return None
 
 
 def _location(spec: ModuleSpec) -> str:
-    """Its file, or its first folder, or words such as `built-in`."""
+    """Its file, or its first folder, or a word such as `built-in`."""
     return spec.origin or next(iter(spec.submodule_search_locations or ()), "") or "a package without files"
 
 

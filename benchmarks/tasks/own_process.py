@@ -1,7 +1,7 @@
-"""Trials with processes of their own, each run by a command, which starts its other processes by the same one.
+"""Run trials that need their own processes with a separate command.
 
-Lightning starts the processes of DDP and FSDP by executing the command once more for each, and a worker of `bench` is
-no command. None of the processes outlives the one that started it, whatever kills that one.
+Lightning starts the processes of DDP and FSDP by running the command again for each of them, which does not work in a
+worker of `bench`. No process outlives the one that started it, however that one ends.
 """
 
 import ctypes
@@ -22,10 +22,10 @@ import yaml
 from zoo.outputs.files import write_atomically
 from zoo.plain import Config
 
-PARENT = "ABLATION_ZOO_PARENT"  # the process that this one must not outlive, as an environment variable
+PARENT = "ABLATION_ZOO_PARENT"  # environment variable with the process that this one must not outlive
 CONFIG, OUTCOME, OUTPUT = "trial.yaml", "outcome.json", "output.txt"
 ROOT = Path(__file__).parents[2]
-# What Lightning leaves in the environment of a process in which it has run on one device by DDP, and goes by in others.
+# Environment variables that Lightning sets when it runs DDP on one device, and reads in processes started later.
 OF_ANOTHER_RUN = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # no modules from the working directory, nor for those that it starts
 NO_STEP = {"SLURM_JOB_NAME": "bash"}  # Lightning then starts processes itself, also inside a SLURM job
@@ -33,16 +33,17 @@ PR_SET_PDEATHSIG = 1  # see prctl(2)
 
 
 def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dict[str, Any]:
-    """Run a trial by `python -m benchmarks.trial`, and wait for it.
+    """Run a trial with `python -m benchmarks.trial`, and wait for it.
 
     Args:
         config: The resolved config.
-        folder: The folder for its files. What all processes printed is left there as `output.txt` if it came to no good
-            end, and the traceback of the process that failed first.
-        more: Environment variables for its processes, besides those of this one.
+        folder: Folder for its files. If the trial does not succeed, it also contains the output of all processes
+            (`output.txt`) and the traceback of the process that failed first.
+        more: Additional environment variables for its processes.
 
     Returns:
-        What `zoo.train.fit` returned, or a `failed` outcome where a process raised, a `crashed` one where one died.
+        The return value of `zoo.train.fit`, or an outcome with status `failed` if a process raised, or `crashed` if
+        one died.
     """
     (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
@@ -55,12 +56,12 @@ def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dic
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
-            start_new_session=True,  # its processes are one group, and Ctrl-C is the driver's to handle
+            start_new_session=True,  # one process group, and only the driver handles Ctrl-C
         )
         try:
             code = process.wait()
         finally:
-            with suppress(ProcessLookupError, PermissionError):  # those that outlived the first
+            with suppress(ProcessLookupError, PermissionError):  # processes that outlived the first
                 os.killpg(process.pid, signal.SIGKILL)
     (folder / CONFIG).unlink()
     outcome = _outcome(folder, code)
@@ -70,7 +71,7 @@ def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dic
 
 
 def command(folder: Path) -> list[str]:
-    """What runs the trial in a folder."""
+    """The command that runs the trial in a folder."""
     there = ["--out", str(folder), "--outcome", str(folder / OUTCOME)]
     return [sys.executable, "-m", "benchmarks.trial", str(folder / CONFIG), *there]
 
@@ -81,7 +82,7 @@ def _outcome(folder: Path, code: int) -> dict[str, Any]:
         failures.append(json.loads(file.read_text(encoding="utf-8")))
         file.unlink()
     outcome: dict[str, Any] = {"metrics": {}, "peak_memory_bytes": {"host": None, "gpu": None}}
-    if failures:  # others may have failed of it
+    if failures:  # other processes may have failed because of the first
         first = min(failures, key=lambda failure: failure["time"])
         (folder / "traceback.txt").write_text(first["traceback"], "utf-8", errors="backslashreplace")
         where = f"process {first['rank']}: " if first["rank"] else ""
@@ -96,32 +97,32 @@ def _outcome(folder: Path, code: int) -> dict[str, Any]:
 
 
 def note_failure(folder: Path, error: Exception, reason: str) -> None:
-    """Leave why this process failed, for who waits; each process has its own file."""
+    """Write why this process failed, for the waiting process; each process has its own file."""
     lines = traceback.format_exception(error)
     told = {"rank": rank(), "time": time.time(), "reason": reason, "traceback": "".join(lines)}
     write_atomically(folder / f"failure_{rank()}.json", json.dumps(told))
 
 
 def rank() -> int:
-    """The place of this process among those of its run, as far as Lightning has said."""
+    """The rank of this process in its run, if Lightning has set it."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 
 def end_with_parent() -> None:
-    """Be killed when the process dies that started this one, on Linux; and have those that this one starts be, too.
+    """On Linux, let this process and those it starts be killed when the process that started it dies.
 
-    Nothing happens to one that a person has started.
+    A process started by a person is not affected.
     """
     parent = os.environ.get(PARENT)
     os.environ[PARENT] = str(os.getpid())
     if parent is None or sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != int(parent):  # it has died already
+    if os.getppid() != int(parent):  # it is already dead
         os._exit(1)
 
 
 def reason_of(error: Exception) -> str:
-    """The exception, and the first line of what it says."""
+    """The exception type and the first line of its message."""
     said = next((line for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {said}".encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The task `signal_propagation`: how a signal passes through a net that has not been trained."""
+"""The task `signal_propagation`: how a signal propagates through an untrained net."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +27,7 @@ class SignalPropagation(Task):
         return names(config)
 
     def run(self, config: Config, folder: Path, **options: Any) -> dict[str, Any]:
-        """Make the net and measure it."""
+        """Create the net and measure it."""
         from zoo.signal_propagation import measure
 
         return {"metrics": measure(config)}

@@ -194,14 +194,14 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, capsys):
     ("old", "new", "sentences"),
     [
         ("sleep: 0", "slep: 0", ["line 4: unknown key of a noop trial 'slep'. Did you mean 'sleep'?"]),
-        ("sleep: 0", "sleep: -1", ["line 4: sleep must be a number, not negative; got -1."]),
+        ("sleep: 0", "sleep: -1", ["line 4: sleep must be a number of at least 0, got -1."]),
         ("sleep: 0", "dies: SIGKIL", ["line 4: unknown signal 'SIGKIL'. Did you mean 'SIGKILL'?"]),
         ("sleep: 0", "raises: [1]", ["line 4: raises must be text or null, got [1]."]),
         ("{value: 1}", "{value: one}", ["line 5: returns must map names to numbers, got {'value': 'one'}."]),
-        ("- 0.5", "- -0.5", ["line 9: noise must be a number, not negative; got -0.5."]),
+        ("- 0.5", "- -0.5", ["line 9: noise must be a number of at least 0, got -0.5."]),
         ("{value: 1}", "{valu: 1}", ["line 13: unknown metric 'value'. Did you mean 'valu'?"]),
         ("name: value", "name: valu", ["line 13: unknown metric 'valu'. Did you mean 'value'?"]),
-        ("- 0.5", "- 0", ["line 6: the variants '0.0' and '0' are the same trials; take all but one out."]),
+        ("- 0.5", "- 0", ["line 6: the variants '0.0' and '0' have the same trials; remove all but one."]),
     ],
 )
 def test_a_noop_study_that_would_fail_is_refused_with_the_line(refused, old, new, sentences):
@@ -213,8 +213,8 @@ def test_all_that_noop_refuses_is_said_at_once(refused):
     listed = [
         "line 4: unknown key of a noop trial 'slep'",
         "line 5: unknown signal 'SIGNO'",
-        "line 10: noise must be a number, not negative; got -0.5.",
-        "line 11: noise must be a number, not negative; got 'much'.",
+        "line 10: noise must be a number of at least 0, got -0.5.",
+        "line 11: noise must be a number of at least 0, got 'much'.",
     ]
     assert_listed(refused(bad), listed)
 

@@ -109,7 +109,7 @@ def test_a_varied_section_is_not_set_either(refused):
 @pytest.mark.parametrize(
     ("text", "option", "sentence"),
     [
-        (NOOP, "--set sleep=-1", "sleep must be a number, not negative; got -1."),
+        (NOOP, "--set sleep=-1", "sleep must be a number of at least 0, got -1."),
         (NOOP, "--set returns=5", "returns must map names to numbers, got 5."),
         (FIT, "--set callbacks.early_stoping.patience=3", "unknown callback 'early_stoping'. Did you mean"),
         (NOOP, "--set slep=1", "unknown key of a noop trial 'slep'. Did you mean 'sleep'?"),
@@ -163,7 +163,7 @@ def test_a_wrong_option_of_another_verb_is_no_key_of_a_config(capsys):
     ("arguments", "sentence"),
     [
         ("there.yaml", "there.yaml exists; choose another name."),
-        ("mine", "a study is a YAML file; call it {folder}/mine.yaml."),
+        ("mine", "a study file must end in .yaml; use {folder}/mine.yaml."),
         (
             "mine.yaml --from activatons",
             "unknown study 'activatons'. Did you mean 'activations'? Available: activations",
@@ -192,7 +192,7 @@ def ran(tmp_path, capsys) -> Path:
 def test_a_folder_without_a_study_is_refused(tmp_path, capsys):
     for command in (["report", str(tmp_path)], ["archive", str(tmp_path), str(tmp_path / "kept")]):
         assert main(command) == 2
-        assert f"{tmp_path} holds no study: there is no {tmp_path}/study.yaml." in capsys.readouterr().err
+        assert f"{tmp_path} is not a study folder: {tmp_path}/study.yaml does not exist." in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -201,17 +201,17 @@ def test_records_that_are_not_those_of_the_study_are_refused(ran, capsys):
     for bad in ("[]", "[[]]", '[["a", "b"]]', "{}", "5", "[1, 2]", "[[1, 2], [3, 4]]", '["ab", "cd"]', "null", "[["):
         (ran / "plan.json").write_text(bad)
         assert main(["report", str(ran)]) == 2, bad
-        assert f"the records in {ran} are not those of its study.yaml; run the study again." in capsys.readouterr().err
+        assert f"the records in {ran} do not match its study.yaml; run the study again." in capsys.readouterr().err
     (ran / "plan.json").write_text(plan)
     (ran / "study.yaml").write_text((ran / "study.yaml").read_text().replace("seeds: 2", "seeds: 3"))
     assert main(["report", str(ran)]) == 2
-    assert "are not those of its study.yaml" in capsys.readouterr().err
+    assert "do not match its study.yaml" in capsys.readouterr().err
 
 
 def test_an_archive_goes_beside_no_trials(ran, capsys):
     before = sorted(ran.rglob("*"))
     assert main(["archive", str(ran), str(ran.parent)]) == 2
-    assert f"{ran} holds the trials of a run; archive into another folder" in capsys.readouterr().err
+    assert f"{ran} contains the trials of a run; archive into another folder" in capsys.readouterr().err
     assert sorted(ran.rglob("*")) == before
     assert main(["archive", str(ran), str(ran / "study.yaml")]) == 2
     assert f"cannot write to {ran}/study.yaml/s: Not a directory." in capsys.readouterr().err

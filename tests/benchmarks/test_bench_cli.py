@@ -244,7 +244,7 @@ def test_results_that_do_not_match_the_study_beside_them_are_refused(tmp_path, c
     kept = tmp_path / "mine/study.yaml"
     kept.write_text(kept.read_text().replace("- 0.0\n  - 0.001", "- 0.001\n  - 0.0"))
     assert run(f"report {tmp_path}/mine") == 2
-    assert "are not those of its study.yaml" in capsys.readouterr().err
+    assert "do not match its study.yaml" in capsys.readouterr().err
 
 
 def test_another_metric_is_judged_anew(tmp_path):

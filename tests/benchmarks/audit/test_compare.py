@@ -85,7 +85,7 @@ def test_a_run_and_its_archive_are_the_same(a, capsys):
     files = {path: path.read_bytes() for path in a.parents[1].rglob("*") if path.is_file()}
     assert run(f"compare {a} {a.parents[1]}/kept/two") == 0
     out = capsys.readouterr().out
-    assert "Nothing differs in where they were made." in out
+    assert "Their provenance does not differ." in out
     assert row(out, "low").startswith("low 3 3 0.")
     assert row(out, "low").endswith("+0.0000 +0.0000 to +0.0000 1")
     assert last(out) == "All 6 trials are bit-identical."
@@ -173,7 +173,7 @@ def test_trials_of_another_config_are_paired_by_name_with_a_remark(a, tmp_path, 
     assert run(f"compare {a} {tmp_path}/two") == 0
     out = capsys.readouterr().out
     assert "low (other configs)" in out
-    assert "2 trials are recorded in only one of them." in out
+    assert "2 trials are recorded in only one of the runs." in out
     assert last(out) == "4 of 4 trials differ. Only the config differs, so the cause is not the code."
 
 
@@ -183,7 +183,7 @@ def test_trials_of_one_key_are_paired_whatever_they_are_called(a, tmp_path, caps
     assert run(f"compare {a} {tmp_path}/two") == 0
     out = capsys.readouterr().out
     assert row(out, "high").startswith("high 3 3 ")
-    assert "3 trials are recorded in only one of them." in out
+    assert "3 trials are recorded in only one of the runs." in out
     assert last(out) == "All 3 trials are bit-identical."
 
 
@@ -203,7 +203,7 @@ def test_what_is_not_one_study_is_refused(a, tmp_path, capsys):
     other = STUDY.replace("low", "down").replace("high", "up").replace("noise: 0.1", "noise: 0.3")
     assert f"{a} and {tmp_path}/two have no variant and seed in common" in refused(other)
     assert run(f"compare {a} {tmp_path}") == 2
-    assert f"{tmp_path} holds no study" in capsys.readouterr().err
+    assert f"{tmp_path} is not a study folder" in capsys.readouterr().err
 
 
 def test_p_of_a_paired_t_test():

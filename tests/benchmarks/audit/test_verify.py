@@ -89,16 +89,16 @@ def test_what_can_be_repeated_is_and_nothing_is_written(finished, tmp_path, monk
     lines = capsys.readouterr().out.splitlines()
     # Those that diverged are among them.
     named = {f"{variant}, seed {seed}: bit-identical" for variant in ("sound", "wild") for seed in range(3)}
-    assert lines[0] == "small: 6 of 6 trials are run again."
+    assert lines[0] == "small: rerunning 6 of 6 trials."
     assert set(lines[2:-1]) == named
-    assert lines[-1] == "6 of 6 trials agree, 6 of them to the bit."
+    assert lines[-1] == "6 of 6 trials agree; 6 of them are bit-identical."
     assert tree(finished) == before
     assert not list(tmp_path.glob("bench-verify-*"))
 
 
 def test_it_draws_as_many_as_it_is_told(finished, capsys):
     assert run(f"verify {finished}/runs/small --trials 2 --workers 1") == 0
-    assert capsys.readouterr().out.endswith("\n2 of 2 trials agree, 2 of them to the bit.\n")
+    assert capsys.readouterr().out.endswith("\n2 of 2 trials agree; 2 of them are bit-identical.\n")
 
 
 def test_what_lightning_trained_is_trained_by_lightning(finished, tmp_path, capsys):
@@ -114,9 +114,9 @@ def test_what_lightning_trained_is_trained_by_lightning(finished, tmp_path, caps
         (lambda r: r["metrics"].update({"test/loss": r["metrics"]["test/loss"] + 1e-9}), "test/loss"),
         (lambda r: r["metrics"].update({"test/loss": "good"}), "test/loss good →"),
         (lambda r: r["metrics"].pop("test/loss"), "test/loss missing →"),
-        (lambda r: r.update(best_epoch=7), "best_epoch 7 → 1, where not a bit should"),
+        (lambda r: r.update(best_epoch=7), "best_epoch 7 → 1, but should be bit-identical"),
         (lambda r: r.update(status="diverged", metrics={}), "diverged → done"),
-        (lambda r: r["config"]["model"].update(lr=0.02), "its config is not the one that its key stands for"),
+        (lambda r: r["config"]["model"].update(lr=0.02), "its recorded config does not match its key"),
     ],
 )
 def test_a_tampered_record_is_caught(study, capsys, edit, words):
@@ -127,7 +127,7 @@ def test_a_tampered_record_is_caught(study, capsys, edit, words):
     (caught,) = [line for line in lines if "DIFFERS" in line]
     assert caught.startswith("sound, seed 1: DIFFERS: ")
     assert words in caught
-    assert lines[-1] == "5 of 6 trials agree, 5 of them to the bit."
+    assert lines[-1] == "5 of 6 trials agree; 5 of them are bit-identical."
 
 
 def of_another_torch(by: float, status: str = "done") -> Callable[[dict[str, Any]], None]:
@@ -155,7 +155,7 @@ def test_where_versions_differ_a_tolerance_holds(study, capsys, edit, code, word
     out = capsys.readouterr().out
     assert f"sound, {words}" in out
     assert "Elsewhere the status must be the same, and for each metric |new - old| <= max(0.001 max(1, |old|)" in out
-    assert "Since 1 of the records, other things have changed: torch 1.0 → " in out
+    assert "Since 1 of the records, the following has changed: torch 1.0 → " in out
 
 
 def test_it_says_where_only_the_code_differs(study, capsys):
@@ -172,7 +172,7 @@ def test_a_key_that_is_none_of_the_studys(study, capsys):
     text = (folder / "study.yaml").read_text()
     (folder / "study.yaml").write_text(text.replace("max_epochs: 2", "max_epochs: 3"))
     assert run(f"verify {folder} --trials 1 --workers 1") == 1
-    assert "DIFFERS: its key is none of the study's; the study or its data have changed" in capsys.readouterr().out
+    assert "DIFFERS: its key is not in the study's plan; the study or its data have changed" in capsys.readouterr().out
     for variant, seed in (("sound", 0), ("sound", 1), ("sound", 2), ("wild", 0), ("wild", 1), ("wild", 2)):
         change(folder, lambda record: record["environment"].update(code_version="0ld"), variant, seed)
     assert run(f"verify {folder} --trials 1 --workers 1") == 0, "the record's own config is run"
@@ -187,10 +187,10 @@ def test_failed_and_crashed_trials_are_not_drawn_and_times_not_compared(study, c
     change(folder, lambda record: record["metrics"].update(fit_seconds=7.0), "fine")
     assert run(f"verify {folder} --trials 6 --workers 1") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "mixed: 2 of 6 trials are run again."
+    assert lines[0] == "mixed: rerunning 2 of 6 trials."
     assert lines[-2:] == [
-        "Not compared, as no run repeats them: fit_seconds.",
-        "2 of 2 trials agree, 2 of them to the bit.",
+        "Not compared, because they vary between runs: fit_seconds.",
+        "2 of 2 trials agree; 2 of them are bit-identical.",
     ]
     change(folder, lambda record: record.update(status="done", metrics={"score": 0.5}), "dying")
     assert run(f"verify {folder} --trials 6 --workers 1") == 1
@@ -215,16 +215,16 @@ def test_what_cannot_be_verified_is_refused(finished, study, tmp_path, capsys):
     assert "--trials must be at least 1, got 0." in refused(f"verify {finished}/runs/small --trials 0")
     assert "--trials must be at least 1, got -3." in refused(f"verify {finished}/runs/small --trials -3")
     assert "--workers must be at least 1, got 0." in refused(f"verify {finished}/runs/small --workers 0")
-    assert f"{tmp_path} holds no study" in refused(f"verify {tmp_path}")
+    assert f"{tmp_path} is not a study folder" in refused(f"verify {tmp_path}")
     folder = study("runs/mixed")
     for seed in range(2):
         change(folder, lambda record: record.update(status="failed"), "fine", seed)
     assert "no trial is done or diverged, so there is nothing to verify" in refused(f"verify {folder}")
     for seed in range(2):
         change(folder, lambda record: [record.update(status="done"), record.pop("config")], "fine", seed)
-    assert "holds no config to run again" in refused(f"verify {folder} --workers 1")
+    assert "has no config, so it cannot be rerun" in refused(f"verify {folder} --workers 1")
     next(folder.glob("trials/*/result.json")).write_text("{")
-    assert "cannot be read: it is no JSON" in refused(f"verify {folder}")
+    assert "cannot be read: it is not valid JSON" in refused(f"verify {folder}")
 
 
 def test_a_task_that_is_not_there_is_refused_by_the_plan(tmp_path, capsys):

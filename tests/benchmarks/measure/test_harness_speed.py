@@ -68,5 +68,5 @@ def test_a_process_of_its_own_tells_time_and_memory():
     assert spent.cpu > 0
     assert 5 < spent.mib < 200
     assert "activations" in spent.said
-    with pytest.raises(RuntimeError, match="holds no study"):
+    with pytest.raises(RuntimeError, match="is not a study folder"):
         harness_speed.bench("report", "nowhere")

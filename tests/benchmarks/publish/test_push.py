@@ -205,7 +205,7 @@ def test_a_push_that_is_killed_goes_on_where_it_was(wandb_runs):
 def test_bad_input_is_a_sentence(trouble, noop, capfd):
     if trouble == "no study":
         assert run("push runs") == 2
-        assert "runs holds no study" in capfd.readouterr().err
+        assert "runs is not a study folder" in capfd.readouterr().err
     elif trouble == "another study":
         (noop / "plan.json").write_text("{}")
         assert run(f"push {noop}") == 2
@@ -228,7 +228,7 @@ def test_bad_input_is_a_sentence(trouble, noop, capfd):
         record.write_bytes(record.read_bytes()[:-30])
         assert run(f"push {noop}") == 0
         err = capfd.readouterr().err
-        assert f"({record.parent.name}) was not published: it is no JSON" in err
+        assert f"({record.parent.name}) was not published: it is not valid JSON" in err
         assert "5 trials published" in err
 
 

@@ -115,7 +115,7 @@ def test_an_archive_is_not_replaced_by_less(finished, tmp_path, capsys):
     before = (tmp_path / "mixed/records.zip").read_bytes()
     assert run(f"run {finished}/mixed.yaml --out {tmp_path}/runs --workers 1 --filter kind=fine --filter seed=1") == 0
     assert run(f"archive {tmp_path}/runs/mixed {tmp_path}") == 2
-    assert "holds a finished trial (fine, seed 0)" in capsys.readouterr().err
+    assert "has a finished trial (fine, seed 0)" in capsys.readouterr().err
     assert (tmp_path / "mixed/records.zip").read_bytes() == before
 
 

@@ -152,7 +152,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path):
         ("shared.json", lambda data: None, "shared.json in .*There is no item named"),
         ("shared.json", lambda data: data[:-9], "shared.json in .*restore the file"),
         ("shared.json", lambda data: b"[]", "shared.json in .*restore the file"),
-        ("shared.json", lambda data: data.replace(b'"format": 2', b'"format": 3'), "has format 3.* reads up to 2"),
+        ("shared.json", lambda data: data.replace(b'"format": 2', b'"format": 3'), "has format 3.* only reads up to 2"),
         (
             "records.jsonl",
             lambda data: data.replace(b'"status"', b'"stat"', 1),

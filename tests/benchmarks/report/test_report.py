@@ -97,13 +97,13 @@ def test_records_of_another_schema_are_refused_and_nothing_is_changed(reported, 
     record.write_text(json.dumps({**json.loads(record.read_text()), "schema": 99}))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert run(f"report {tmp_path}/grid") == 2
-    assert "has schema 99, and this version reads schema 1 alone" in capsys.readouterr().err
+    assert "has schema 99, but this version only reads schema 1" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_what_is_no_study_is_refused(tmp_path, capsys):
     assert run(f"report {tmp_path}") == 2
-    assert f"{tmp_path} holds no study" in capsys.readouterr().err
+    assert f"{tmp_path} is not a study folder" in capsys.readouterr().err
     assert run(f"report {tmp_path}/nowhere") == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -189,5 +189,5 @@ def test_a_readme_of_the_users_own_is_not_overwritten(reported, tmp_path, capsys
     shutil.copytree(reported / "grid", tmp_path / "runs/grid")
     (tmp_path / "runs/README.md").write_text("# My precious notes\n")
     assert main(["report", str(tmp_path / "runs")]) == 2
-    assert "is not of bench's making" in capsys.readouterr().err
+    assert "was not written by bench" in capsys.readouterr().err
     assert (tmp_path / "runs/README.md").read_text() == "# My precious notes\n"

@@ -126,7 +126,7 @@ def test_a_gap_that_some_trial_does_not_measure_is_refused_with_the_metrics_ther
     (tmp_path / "gaps.yaml").write_text(text)
     assert run(f"{tmp_path / 'gaps.yaml'} --out {tmp_path}") == 2
     there = [f"{split}/{name}" for split in ("test", "val") for name in ("accuracy", "auroc", "f1_macro", "loss")]
-    remedy = "With callbacks.generalization_gap true in all trials, train_eval/... and gap/... are, too."
+    remedy = "Set callbacks.generalization_gap: true in all trials to measure train_eval/ and gap/ metrics."
     assert f"Available: {', '.join(there)}. {remedy}" in capsys.readouterr().err
     assert not (tmp_path / "gaps").exists()
 
@@ -169,7 +169,7 @@ def test_a_pack_that_takes_too_long_is_run_trial_by_trial(packed, tmp_path):
     found = records(tmp_path / "rates")
     assert len(found) == 12
     assert {r["status"] for r in found.values()} == {"failed"}
-    assert all("timeout: it took more than 0.0001 s" in r["reason"] for r in found.values())
+    assert all("timeout: the trial took more than 0.0001 s" in r["reason"] for r in found.values())
 
 
 LONG = STUDY.replace("max_epochs: 3", "max_epochs: 300").replace("seeds: 2", "seeds: 1")

@@ -64,7 +64,7 @@ def test_a_full_disk_stops_the_study_and_loses_nothing(study):
     """
     done = in_namespace(script, study)
     assert [line for line in done.stdout.splitlines() if line.startswith("status")] == ["status 2", "status 0"]
-    assert "disk/mine: No space left on device. What is done is kept" in done.stderr
+    assert "disk/mine: No space left on device. Finished trials are kept" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout.count("same") == len(list((study / "kept").iterdir())) > 0
     assert (pd.read_csv(study / "trials.csv")["status"] == "done").all()
@@ -105,7 +105,7 @@ def test_an_interrupt_reports_what_is_done_and_how_to_go_on(study, number):
     out, err = driver.communicate(timeout=120)
     assert driver.returncode == 130
     assert "Traceback" not in err
-    assert "To go on: bench run mine.yaml --out 'a folder' --workers 2" in err
+    assert "To continue, run: bench run mine.yaml --out 'a folder' --workers 2" in err
     table = pd.read_csv(study / "a folder/mine/trials.csv")
     done = int((table["status"] == "done").sum())
     assert 52 <= done < 100
@@ -124,8 +124,8 @@ def test_a_damaged_record_is_said_and_its_trial_alone_run_again(study, capsys):
     capsys.readouterr()
     assert run(command) == 0
     captured = capsys.readouterr()
-    assert f"{records[0].parent} has no record: it is no JSON" in captured.err
-    assert f"{records[1].parent} has no record: No such file or directory" in captured.err
+    assert f"{records[0].parent} has no readable record: it is not valid JSON" in captured.err
+    assert f"{records[1].parent} has no readable record: No such file or directory" in captured.err
     assert "4 of 6 trials are done already" in captured.err
     assert "2 trials run" in captured.out
     for path in records:

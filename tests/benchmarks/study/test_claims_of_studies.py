@@ -29,7 +29,7 @@ def test_a_claim_may_be_about_a_layer_that_other_variants_lack(tmp_path):
     assert problems("", "") == []
     (sentence,) = problems("layer_3, above: 1e-9", "layer_3, is: better, mode: max")
     assert "unknown metric 'init/gradient_norm/layer_3'" in sentence
-    assert "All variants that the claim is about must have the layer." in sentence
+    assert "All variants of the claim must have this layer." in sentence
     assert "unknown metric 'init/gradient_norm/layer_4'" in problems("layer_3", "layer_4")[0]
     both = problems("name: mlp", "name: mlp, lr: -1")  # what is wrong elsewhere does not make this wrong, too
     assert len(both) == 1

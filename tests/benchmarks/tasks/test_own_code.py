@@ -161,7 +161,7 @@ def test_a_changed_module_is_reported_by_run_verify_and_compare(own, capsys, tmp
     assert bench("verify", out / "s", "--trials", "2", "--workers", "1") == 0
     said = capsys.readouterr().out
     assert "Since the records, only the code has changed (code " in said
-    assert "2 of 2 trials agree, 2 of them to the bit." in said
+    assert "2 of 2 trials agree; 2 of them are bit-identical." in said
     assert bench("run", "s.yaml", "--out", tmp_path / "more", "--workers", "1") == 0
     versions = {json.loads(file.read_text())["environment"]["code_version"] for file in tmp_path.rglob("result.json")}
     assert len(versions) == 2

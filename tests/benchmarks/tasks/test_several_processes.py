@@ -123,7 +123,7 @@ def test_the_same_command_runs_what_was_skipped_again_and_nothing_else(ran, caps
     before = records(ran)
     assert main(["run", str(ran / "pair.yaml"), "--out", str(ran / "runs"), "--explain"]) == 0
     said = capsys.readouterr()
-    assert "1 trial alone, because they are skipped here (trainer.accelerator is gpu" in said.err
+    assert "1 trial alone, because they are skipped on this machine (trainer.accelerator is gpu" in said.err
     assert "1 trials run" in said.out
     assert "one at a time" in said.err
     after = records(ran)
@@ -154,7 +154,7 @@ def test_a_trial_that_takes_too_long_is_a_failed_row_and_ends(tmp_path, capsys):
     (tmp_path / "endless.yaml").write_text(ENDLESS)
     run = ["run", str(tmp_path / "endless.yaml"), "--out", str(tmp_path / "runs"), "--workers", "1"]
     assert main([*run, "--trial-timeout", "0.5"]) == 1
-    assert "failed: timeout: it took more than 0.5 s" in capsys.readouterr().err
+    assert "failed: timeout: the trial took more than 0.5 s" in capsys.readouterr().err
     assert gone(tmp_path)
     (folder,) = (tmp_path / "runs/endless/trials").iterdir()
     assert not (folder / "trial.yaml").exists()
@@ -231,7 +231,7 @@ def test_a_trial_is_a_command(command, tmp_path):
     assert command(str(config), "--out", str(tmp_path / "kept"))[0] == 0
     assert json.loads((tmp_path / "kept/result.json").read_text())["metrics"] == json.loads(out)["metrics"]
     status, _, err = command(str(config), "--out", str(tmp_path / "kept"))
-    assert (status, "holds a result already" in err) == (2, True)
+    assert (status, "already contains a result" in err) == (2, True)
 
 
 def test_a_trial_as_a_command_says_what_is_wrong(command, tmp_path):

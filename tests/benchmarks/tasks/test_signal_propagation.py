@@ -39,7 +39,7 @@ def test_a_study_runs_and_verifies(tmp_path, capsys):
     assert {"signal_ratio/layer_3", "jacobian/mean_singular_value"} <= set(record["metrics"])
     capsys.readouterr()
     assert main(["verify", str(tmp_path / "runs/s"), "--trials", "2", "--workers", "1"]) == 0
-    assert "2 of 2 trials agree, 2 of them to the bit." in capsys.readouterr().out
+    assert "2 of 2 trials agree; 2 of them are bit-identical." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_a_trial_that_takes_too_long_fails_and_the_others_go_on(run):
     )  # many times what a noop takes
     assert ran.status == 1
     assert ran.column("status") == ["failed", "done"]
-    assert ran.column("reason")[0] == "timeout: it took more than 6 s"
+    assert ran.column("reason")[0] == "timeout: the trial took more than 6 s"
     assert 6 <= ran.record(0)["wall_seconds"] < 600
 
 

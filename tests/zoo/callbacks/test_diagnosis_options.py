@@ -146,8 +146,8 @@ def test_a_study_compares_such_a_metric(tmp_path):
             "{gradient_flow: true}",
             "whether 'gradient_norm/layer_1' should be high or low is unknown",
         ),
-        (UNDIRECTED.replace("_1", "_3"), "{gradient_flow: true}", "All variants must have the layer."),
-        (UNDIRECTED, "{dead_units: true}", "With callbacks.gradient_flow true in all trials, its metrics are, too."),
+        (UNDIRECTED.replace("_1", "_3"), "{gradient_flow: true}", "All variants must have this layer."),
+        (UNDIRECTED, "{dead_units: true}", "Set callbacks.gradient_flow: true in all trials to measure its metrics."),
         ("dead_units/layer_2", "{dead_units: true}", "Did you mean 'dead_units/layer_1'?"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_layer_that_one_variant_lacks_is_refused(tmp_path, capsys):
     changes = {"vary": ("model.activation: [relu, tanh]", "model.hidden_dims: [[8, 8], [8]]")}
     changes["baseline"] = ("baseline: {model.activation: relu}", "baseline: {model.hidden_dims: [8, 8]}")
     assert bench(tmp_path, metric, **changes) == 2
-    assert "All variants must have the layer." in capsys.readouterr().err
+    assert "All variants must have this layer." in capsys.readouterr().err
 
 
 def test_explain_keeps_those_apart_that_measure_something_else(tmp_path, capsys):

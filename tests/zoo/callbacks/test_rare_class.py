@@ -208,7 +208,7 @@ def test_studies_compare_its_metrics_only_where_it_is_on():
     assert "Did you mean 'test/f1_rare'" in sentence
     (sentence,) = problems("test/auprc", on=False)
     assert "unknown metric 'test/auprc'" in sentence
-    assert "With callbacks.rare_class true in all trials" in sentence
+    assert "Set callbacks.rare_class: true in all trials" in sentence
 
 
 def test_more_is_better_but_of_the_threshold():

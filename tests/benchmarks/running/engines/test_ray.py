@@ -128,7 +128,7 @@ def test_trials_that_raise_die_or_take_too_long_are_rows(cluster, tmp_path):
     assert trials["status"].to_dict() == {"good": "done", "raising": "failed", "dying": "crashed", "endless": "failed"}
     assert trials["reason"]["raising"] == "RuntimeError: on purpose"
     assert trials["reason"]["dying"] == "its Ray worker died 2 times in a row"
-    assert trials["reason"]["endless"] == "timeout: it took more than 2 s"
+    assert trials["reason"]["endless"] == "timeout: the trial took more than 2 s"
     store = Store(tmp_path / "runs/study")
     assert all((store.trials / key / "config.yaml").is_file() for key in trials["key"])
     assert all(store.record(key)["environment"]["cpu"] for key in trials["key"])

@@ -261,7 +261,7 @@ def test_a_trial_that_takes_too_long_is_ended_and_its_task_goes_on_with_the_next
     assert run(study, text, f"{options} --slurm-tasks 1 --trial-timeout 1") == 1
     table = pd.read_csv(study / "runs/study/trials.csv")
     assert table["status"].tolist() == ["done"] * 2 + ["failed"] * 2
-    assert set(table.loc[table["status"] == "failed", "reason"]) == {"timeout: it took more than 1 s"}
+    assert set(table.loc[table["status"] == "failed", "reason"]) == {"timeout: the trial took more than 1 s"}
     assert len(list(study.glob("runs/study/slurm/**/*_0_log.err"))) == 1
 
 
