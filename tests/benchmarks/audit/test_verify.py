@@ -154,7 +154,7 @@ def test_where_versions_differ_a_tolerance_holds(study, capsys, edit, code, word
     assert run(f"verify {folder} --trials 6 --workers 2") == code
     out = capsys.readouterr().out
     assert f"sound, {words}" in out
-    assert "Elsewhere the status must be the same, and for each metric |new - old| <= max(0.001 max(1, |old|)" in out
+    assert "Otherwise the status must be the same, and for each metric |new - old| <= max(0.001 max(1, |old|)" in out
     assert "Since 1 of the records, the following has changed: torch 1.0 → " in out
 
 
@@ -200,7 +200,7 @@ def test_failed_and_crashed_trials_are_not_drawn_and_times_not_compared(study, c
 def test_the_committed_results_can_be_repeated(capsys):
     before = tree(ROOT / "results")
     assert run(f"verify {ROOT}/results/activations --trials 2 --workers 2") == 0
-    assert "\n2 of 2 trials agree, " in capsys.readouterr().out
+    assert "\n2 of 2 trials agree; " in capsys.readouterr().out
     assert tree(ROOT / "results") == before
 
 

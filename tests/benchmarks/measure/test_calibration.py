@@ -80,7 +80,7 @@ def test_a_p_that_is_too_small_is_noticed(name, what, normal_alone, capsys, monk
 def test_a_study_without_holm_is_noticed(normal_alone, capsys, monkeypatch):
     monkeypatch.setattr(simulation, "multipletests", lambda p, method: (None, p))
     assert calibration.main(FEW) == 1
-    assert "false alarms" in capsys.readouterr().err
+    assert "family-wise error rate" in capsys.readouterr().err
 
 
 def test_summarize_saying_anything_else_is_noticed(normal_alone, capsys, monkeypatch):

@@ -282,7 +282,7 @@ def test_a_folder_whose_file_system_has_no_locks_says_so(store, monkeypatch):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.raises(InputError, match=r"No locks available.* mount it with locks and give"), store.lock():
+    with pytest.raises(InputError, match=r"No locks available.* mount it with lock support and run"), store.lock():
         pass
 
 

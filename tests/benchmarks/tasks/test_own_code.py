@@ -211,7 +211,7 @@ def test_nets_are_trained_and_verified_next_to_such_files(tmp_path, capsys, monk
     (tmp_path / "s.yaml").write_text(text)
     assert bench("run", "s.yaml", "--workers", "1") == 0
     assert bench("verify", "runs/s", "--trials", "1", "--workers", "1") == 0
-    assert "1 of 1 trials agree, 1 of them to the bit." in capsys.readouterr().out
+    assert "1 of 1 trials agree; 1 of them are bit-identical." in capsys.readouterr().out
 
 
 def test_a_trial_with_a_process_of_its_own_does_not_import_them_either(tmp_path, monkeypatch):
