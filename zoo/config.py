@@ -1,8 +1,8 @@
-"""Names and plain values become a typed, complete config.
+"""Resolves plain values to a typed, complete config.
 
 A config is a dict of plain values: `seed_everything`, `model` and `data` (each with its `name`), `trainer` (this
-project's defaults and what was asked for, none of Lightning's own defaults) and `callbacks` (where
-one on by default is off, null; one off by default stands there only where it is on).
+project's defaults and the flags that were given, without Lightning's own defaults) and `callbacks` (a callback that is
+on by default is null if it is off; other callbacks are included only if they are on).
 """
 
 import re
@@ -32,7 +32,7 @@ from .shipped import shipped_configs
 
 TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
 FROM_DATA = {"input_shape", "num_classes"}
-# Live objects, or what other options here say.
+# Flags that are live objects, or are replaced by other options.
 OWN_TRAINER_FLAGS = {
     "callbacks",
     "logger",
@@ -44,7 +44,7 @@ OWN_TRAINER_FLAGS = {
     "overfit_batches",
     "model_registry",
     "plugins",
-    # They leave a split or a best epoch half measured; data.train_size makes a run smaller.
+    # These would evaluate splits only partially; use data.train_size for a smaller run.
     "fast_dev_run",
     "limit_train_batches",
     "limit_val_batches",
@@ -52,11 +52,11 @@ OWN_TRAINER_FLAGS = {
     "limit_predict_batches",
     "val_check_interval",
 }
-# A checkpoint is measured on one device, so that each sample counts once.
+# Checkpoints are evaluated on one device, so that each sample counts once.
 SEVERAL_DEVICES = {"devices", "num_nodes", "strategy"}
 SECTIONS = ("seed_everything", "model", "data", "trainer", "callbacks")
-# Parameters younger than the first results, null by default: a config has them only where they are not, so that the
-# keys of older trials, which are hashes of their configs, stay as they were.
+# Parameters that were added after the first results and are null by default. A config contains them only if they are
+# not null, so that the keys of older trials, which are hashes of their configs, do not change.
 YOUNGER = {
     "model": ("bias_init",),
     "data": ("missing", "pad", "shift", "permute_pixels"),
@@ -64,13 +64,13 @@ YOUNGER = {
 
 
 def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
-    """Type a config's values, fill in this project's defaults, and refuse what is unknown.
+    """Convert a config's values to their types, fill in this project's defaults, and reject unknown keys.
 
     Args:
-        config: Sections as above; only `model` and `data` must be there, each a name or a mapping with a `name`.
+        config: Sections as above. Only `model` and `data` are required, each a name or a mapping with a `name`.
 
     Raises:
-        InputError: An unknown key or name, with the nearest match; a value of the wrong type.
+        InputError: If a key or name is unknown (with the nearest match), or a value has the wrong type.
     """
     config = expand(config)
     model, data = (_name(config, section) for section in ("model", "data"))
@@ -84,7 +84,7 @@ def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
     require(isinstance(seed, int) and seed >= 0, f"seed_everything must not be negative or null, got {seed}.")
     require(seed < 2**32, f"seed_everything must be less than 2**32, got {seed}.")
     clip = complete["trainer"]["gradient_clip_val"]
-    require(clip is None or clip >= 0, f"trainer.gradient_clip_val must not be negative, got {clip}; null is off.")
+    require(clip is None or clip >= 0, f"trainer.gradient_clip_val must not be negative, got {clip}; null disables it.")
     every = complete["trainer"]["accumulate_grad_batches"]
     require(every >= 1, f"trainer.accumulate_grad_batches must be at least 1, got {every}.")
     trainer = TRAINER_DEFAULTS | _flags(given.get("trainer", {}))
@@ -96,12 +96,15 @@ def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
 
 
 def expand(config: Mapping[str, Any]) -> Config:
-    """Spell out the short form `model: mlp` as `model: {name: mlp}`, and likewise for data.
+    """Expand the short form `model: mlp` to `model: {name: mlp}`, and the same for `data`.
 
     Raises:
-        InputError: A section that is neither a name nor a mapping.
+        InputError: If a section is neither a name nor a mapping.
     """
-    require(isinstance(config, Mapping), f"a config must be a mapping of {', '.join(SECTIONS)}; got {config!r}.")
+    require(
+        isinstance(config, Mapping),
+        f"a config must be a mapping with the sections {', '.join(SECTIONS)}, got {config!r}.",
+    )
     expanded = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
     for section in ("model", "data"):
         if isinstance(expanded.get(section), str):
@@ -113,7 +116,7 @@ def expand(config: Mapping[str, Any]) -> Config:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
-    """`base` with what `over` says; a section whose name changes is replaced whole."""
+    """Merge `over` into a copy of `base`; a section whose name changes is replaced completely."""
     merged = expand(base)
     for section, values in expand(over).items():
         old = merged.get(section)
@@ -121,17 +124,17 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
             merged[section] = values
             continue
         for key, value in values.items():
-            # Callbacks nest once more: an option of one leaves its others alone.
+            # Callbacks are nested once more: an option of a callback keeps its other options.
             nested = section == "callbacks" and isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
             old[key] = {**old[key], **value} if nested else value
     return merged
 
 
 def read_config(file: str) -> Config:
-    """A config from a YAML file, or from a shipped one by its name.
+    """Read a config from a YAML file, or a shipped config by its name.
 
     Raises:
-        InputError: No such file, or no YAML mapping.
+        InputError: If the file does not exist, or does not contain a YAML mapping.
     """
     path = Path(file)
     if not path.is_file():
@@ -142,38 +145,42 @@ def read_config(file: str) -> Config:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is not readable as YAML: {error}") from None
-    require(isinstance(content, dict), f"{path} must hold a mapping of {', '.join(SECTIONS)}.")
+        raise InputError(f"{path} cannot be read as YAML: {error}") from None
+    require(isinstance(content, dict), f"{path} must contain a mapping with the sections {', '.join(SECTIONS)}.")
     return expand(content)
 
 
 def make_parser(
     model: str | None, data: str | None, sections: Iterable[str] = SECTIONS, **options: Any
 ) -> ArgumentParser:
-    """A jsonargparse parser with every option of a run.
+    """Create a jsonargparse parser with the options of a run.
 
     Args:
-        model: The model whose hyperparameters it takes; None for those that all models share.
-        data: The data set, likewise.
-        sections: The sections of a config that it takes.
-        **options: For the parser itself.
+        model: Model whose hyperparameters to include; None for those common to all models.
+        data: Data set whose parameters to include; None for those common to all data sets.
+        sections: Sections of the config to include.
+        **options: Arguments of the parser itself.
     """
     parser = ArgumentParser(exit_on_error=False, default_env=False, **options)
     if "seed_everything" in sections:
-        help_text = "The run's seed, from which those of split, initial weights, order and dropout are derived."
+        help_text = "Seed of the run; determines validation split, initial weights, data order and dropout."
         parser.add_argument("--seed_everything", type=int, default=0, metavar="N", help=help_text)
     if "model" in sections:
         parser.add_class_arguments(MODELS.load(model) if model else ZooModule, "model", skip=FROM_DATA)
-        parser.add_argument("--model.name", type=str, default=model, help="The model; --model NAME for short.")
+        parser.add_argument(
+            "--model.name", type=str, default=model, help="Name of the model; short form: --model NAME."
+        )
     if "data" in sections:
         parser.add_class_arguments(DATAMODULES.load(data) if data else ArrayDataModule, "data")
-        parser.add_argument("--data.name", type=str, default=data, help="The data set; --data NAME for short.")
+        parser.add_argument(
+            "--data.name", type=str, default=data, help="Name of the data set; short form: --data NAME."
+        )
     if "trainer" in sections:
         skip = OWN_TRAINER_FLAGS if "model" in sections else OWN_TRAINER_FLAGS | SEVERAL_DEVICES
         parser.add_class_arguments(L.Trainer, "trainer", skip=skip)
         parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items()})
     for name, (cls, on) in CALLBACKS.items() if "callbacks" in sections else ():
-        help_text = f"{(cls.__doc__ or '').partition(chr(10))[0]} {'false turns it off' if on else 'true turns it on'}."
+        help_text = f"{(cls.__doc__ or '').partition(chr(10))[0]} {'false disables it' if on else 'true enables it'}."
         parser.add_argument(
             f"--callbacks.{name}", type=cls | bool | None, default=cls() if on else None, help=help_text
         )
@@ -184,12 +191,12 @@ _cached_parser = cache(make_parser)
 
 
 def explain(error: ArgumentError, model: str | None = None, data: str | None = None) -> InputError:
-    """Jsonargparse's refusal as one sentence.
+    """Convert an error of jsonargparse to one sentence.
 
     Args:
-        error: The refusal.
-        model: The model whose hyperparameters were parsed.
-        data: The data set, likewise.
+        error: The error.
+        model: Model whose hyperparameters were parsed.
+        data: Data set whose parameters were parsed.
     """
     text = str(error)
     key, value = re.search(r'key "([^"]+)"', text), re.search(r"(?:Got value|Given value): (.*)", text)
@@ -199,12 +206,13 @@ def explain(error: ArgumentError, model: str | None = None, data: str | None = N
     registry = {"model": (MODELS, model), "data": (DATAMODULES, data)}.get(section)
     cls = registry[0].load(registry[1]) if registry and registry[1] else L.Trainer
     known = parameters(cls)
-    expected = f"; it takes {type_name(known[name].annotation)}" if name in known else ""
-    return InputError(f"{key[1]} cannot be {value[1]!r}{expected}.")
+    if name not in known:
+        return InputError(f"{key[1]} has an invalid value, {value[1]!r}.")
+    return InputError(f"{key[1]} must be of type {type_name(known[name].annotation)}, got {value[1]!r}.")
 
 
 def type_name(annotation: Any) -> str:
-    """A type as help and messages show it, such as `float | null`."""
+    """Format a type for help and messages, such as `float | null`."""
     if annotation is type(None):
         return "null"
     if not (parts := get_args(annotation)):
@@ -219,7 +227,10 @@ def _name(config: Config, section: str) -> str:
     registry = MODELS if section == "model" else DATAMODULES
     name = config.get(section, {}).get("name")
     if name is None:
-        raise InputError(f"which {registry.kind}? Say --{section} NAME; available: {', '.join(registry.names())}.")
+        raise InputError(
+            f"the {registry.kind} is missing; pass --{section} NAME, or set {section}.name in the config. Available: "
+            f"{', '.join(registry.names())}."
+        )
     return registry.check(name)
 
 
@@ -254,23 +265,23 @@ def _check_keys(config: Config, model: str, data: str) -> None:
 
 
 def _section(section: str, values: Mapping[str, Any]) -> Config:
-    """A model's or data set's parameters, its name first."""
+    """Return the parameters of a model or data set, with its name first."""
     shown = {name: value for name, value in values.items() if value is not None or name not in YOUNGER[section]}
     return {"name": None, **shown}
 
 
 def _options(name: str, value: Any) -> Config | None:
-    """A callback's options: true stands for its defaults, false and null for none."""
+    """Return a callback's options: true means its defaults; false and null mean None."""
     return asdict(CALLBACKS[name][0]()) if value is True else value or (None if value in (False, None) else {})
 
 
 def _flags(given: Mapping[str, Any]) -> Config:
-    """The trainer's flags in one form each, without those that say what Lightning does anyway."""
+    """Normalise the trainer's flags, and drop those equal to Lightning's defaults."""
     flags = {}
     for name, value in given.items():
         if isinstance(value, str) and re.fullmatch(
             r"-?\d+", value
-        ):  # jsonargparse leaves `--trainer.devices 2` as text
+        ):  # jsonargparse parses `--trainer.devices 2` as text
             value = int(value)
         if name == "gradient_clip_val" and value is not None:
             value = float(value)
@@ -280,7 +291,7 @@ def _flags(given: Mapping[str, Any]) -> Config:
 
 
 def _plain(value: Any) -> Any:
-    """Nested values as dicts, lists and scalars alone."""
+    """Convert nested values to dicts, lists and scalars."""
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

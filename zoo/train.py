@@ -1,4 +1,4 @@
-"""The one implementation of a run: the command line and the trials of a study both call `fit`."""
+"""Training of a run, used by both the command line and the trials of a study."""
 
 import copy
 import time
@@ -41,20 +41,21 @@ from .trainer import check_batches, check_callbacks, check_division, check_proce
 def fit(
     config: Mapping[str, Any], out: str | Path, *, progress: bool = False, pack: bool = True, watchers: Watchers = ()
 ) -> Result:
-    """Train, restore the best checkpoint, test it once; leave config.yaml, best.ckpt, metrics.csv and result.json.
+    """Train, restore the best checkpoint, test it once; write config.yaml, best.ckpt, metrics.csv and result.json.
 
-    The same config gives the same numbers, whatever else ran before in this process, on the same number of threads.
-    Among several devices each batch is divided; see docs/strategies.md for what that leaves as it was.
+    The same config gives the same results, whatever ran before in this process, with the same number of threads. With
+    several devices, each batch is divided between them; docs/strategies.md describes what stays the same.
 
     Args:
         config: See `zoo.config`.
-        out: The folder for the files, made if need be.
-        progress: Show a progress bar.
-        pack: Train small nets as a pack of one (see `zoo.pack`), several times faster; Lightning trains all others.
-        watchers: Who is told of the run, on its first process (see `zoo.tracking.watchers`). They change no number.
+        out: Folder for the files, created if necessary.
+        progress: Whether to show a progress bar.
+        pack: Whether to train small nets as a pack of one (see `zoo.pack`), which is several times faster; Lightning
+            trains all other nets.
+        watchers: Watchers of the run, on its first process (see `zoo.tracking.watchers`). They do not affect results.
 
     Raises:
-        InputError: A config that cannot run. Nothing is written then.
+        InputError: If the config cannot run. Nothing is written in this case.
     """
     return run(resolve(config), out, progress=progress, pack=pack, watchers=watchers)
 
@@ -68,18 +69,18 @@ def run(
     watchers: Watchers = (),
     record: bool = True,
 ) -> Result:
-    """`fit` for a config that is resolved already.
+    """Run `fit` for a resolved config.
 
     Args:
         config: The resolved config.
-        out: As in `fit`.
-        progress: As in `fit`.
-        pack: As in `fit`.
-        watchers: As in `fit`.
-        record: Leave config.yaml and result.json; otherwise the caller keeps what they hold.
+        out: See `fit`.
+        progress: See `fit`.
+        pack: See `fit`.
+        watchers: See `fit`.
+        record: Whether to write config.yaml and result.json; if not, the caller stores their contents.
 
     Raises:
-        InputError: As in `fit`.
+        InputError: See `fit`.
     """
     with Watching(watchers) as watching:
         return _run(config, Path(out), progress, pack, watching, record)
@@ -138,13 +139,13 @@ def _run(config: ResolvedConfig, out: Path, progress: bool, pack: bool, watching
     if trainer.is_global_zero:
         if record:
             result.write(out)
-        # Of several processes the weights may be in one that is no more, or in shards.
+        # With several processes, the weights may be sharded, or in a process that has exited.
         watching.end(result, watching.restored(out) if trainer.world_size > 1 else model, data, out)
     return result
 
 
 class Outcome(NamedTuple):
-    """What came out of training and testing, see `Result`; rank 0's alone is whole."""
+    """Outcome of training and testing, see `Result`; only complete on rank 0."""
 
     diverged_step: int | None
     metrics: dict[str, float]
@@ -160,21 +161,21 @@ def _train(
     """Train and test, on this rank.
 
     Raises:
-        InputError: Lightning refuses a flag.
+        InputError: If Lightning rejects a flag.
     """
     with quiet():
-        # Every rank has the same weights and its own dropout. Where ranks meet, Lightning seeds torch again by what its
-        # own function was given last; torch's alone would leave all with the run's seed, and so with equal dropout.
+        # Every rank has the same weights and its own dropout. When ranks join, Lightning seeds torch again with the
+        # last seed of `L.seed_everything`; `torch.manual_seed` would leave all ranks with the same dropout.
         seed = derive_seeds(config["seed_everything"]).dropout + trainer.global_rank
         L.seed_everything(seed % 2**32, verbose=False)
-        # FSDP leaves this rank's shards in place of the weights, so a copy is kept for what comes after.
+        # FSDP replaces the weights by this rank's shards, so a copy is kept for testing.
         whole = copy.deepcopy(model) if isinstance(trainer.strategy, FSDPStrategy) else model
         start = time.perf_counter()
         try:
             trainer.fit(model, datamodule=data)
         except MisconfigurationException as error:
-            raise InputError(f"Lightning cannot run the flags {config['trainer']}: {error}") from None
-        if trainer.world_size > 1 and model.started is not None:  # before, other ranks were started, with their imports
+            raise InputError(f"Lightning rejected the trainer's flags {config['trainer']}: {error}") from None
+        if trainer.world_size > 1 and model.started is not None:  # exclude the start and imports of other ranks
             start = model.started
         seconds, epochs_run = time.perf_counter() - start, trainer.current_epoch
         best_epoch, metrics = _test_best(trainer, model, whole, data, logger, measures_gap(config["callbacks"]))
@@ -183,13 +184,13 @@ def _train(
 
 
 def _train_in_worker(trainer: L.Trainer, *args: Any) -> Outcome | InputError:
-    """Train and test in a process that `ddp_spawn` or `ddp_fork` started.
+    """Train and test in a process started by `ddp_spawn` or `ddp_fork`.
 
-    Lightning would start processes anew for each call of the trainer, and bring back weights and metrics, but neither
-    the curve, nor the epoch, nor the step at which a run diverged.
+    Lightning would start new processes for each call of the trainer, and return weights and metrics, but neither the
+    curve, nor the epoch, nor the step at which a run diverged.
     """
-    trainer.strategy._launcher = None  # they are running already
-    trainer.strategy.set_world_ranks()  # type: ignore[attr-defined]  # of this process, no longer of its parent
+    trainer.strategy._launcher = None  # the processes are already running
+    trainer.strategy.set_world_ranks()  # type: ignore[attr-defined]  # those of this process, not of its parent
     try:
         return _train(trainer, *args)
     except InputError as error:
@@ -197,14 +198,14 @@ def _train_in_worker(trainer: L.Trainer, *args: Any) -> Outcome | InputError:
 
 
 def prepare(config: ResolvedConfig, data: ArrayDataModule | None = None) -> tuple[ZooModule, ArrayDataModule]:
-    """The model, with its initial weights, and the data of a resolved config.
+    """Create the model, with initial weights, and the data of a resolved config.
 
     Args:
         config: The config.
-        data: Its data, where another run with the same has set them up.
+        data: Its data, if another run with the same data has set it up.
 
     Raises:
-        InputError: A value out of range, or data that cannot be read or does not fit the model.
+        InputError: If a value is out of range, or the data cannot be read or does not fit the model.
     """
     seeds = derive_seeds(config["seed_everything"])
     L.seed_everything(config["seed_everything"], verbose=False)
@@ -218,7 +219,7 @@ def prepare(config: ResolvedConfig, data: ArrayDataModule | None = None) -> tupl
     check_batches(model, data.smallest_batch)
     if measures_rare_class(config["callbacks"]) and (reason := why_not_rare(data)):
         raise InputError(reason)
-    # A checkpoint must find its validation split again, so it holds the seed drawn.
+    # The checkpoint stores the derived seed, so that the same validation split can be restored.
     model.config = {**config, "data": {**config["data"], "seed": data.seed}}
     return model, data
 
@@ -227,16 +228,16 @@ Shared = dict[str, ArrayDataModule]
 
 
 def make_member(config: ResolvedConfig, shared: Shared) -> Member:
-    """A resolved config as a member of a pack.
+    """Create a member of a pack from a resolved config.
 
     Args:
-        config: The config, which has no `reason_to_run_alone`.
-        shared: The data of other members; those of one data section and one seed of it share theirs.
+        config: A config without a `reason_to_run_alone`.
+        shared: Data of other members, which is shared by members with the same data section and split seed.
 
     Raises:
-        InputError: A value out of range, or data that cannot be read or does not fit the model.
+        InputError: If a value is out of range, or the data cannot be read or does not fit the model.
     """
-    seed = config["seed_everything"] if config["data"]["seed"] is None else None  # else that draws the split
+    seed = config["seed_everything"] if config["data"]["seed"] is None else None  # data.seed takes precedence
     name = canonical([seed, config["data"]])
     model, data = prepare(config, shared.get(name))
     shared[name] = data
@@ -252,21 +253,21 @@ def _make_folder(config: ResolvedConfig, out: Path, record: bool) -> None:
 def _test_best(
     trainer: L.Trainer, model: ZooModule, whole: ZooModule, data: ArrayDataModule, logger: EpochCSVLogger, gap: bool
 ) -> tuple[int | None, dict[str, float]]:
-    """Restore the best epoch's weights, if one was kept, and test them; a run that diverged is not tested.
+    """Restore the weights of the best epoch, if they were saved, and test them; a diverged run is not tested.
 
-    With `gap`, measure them on the training split as well; with `rare_class`, on validation, too. `whole` is the model
-    to restore, another than that which was trained where its weights are sharded; each test then shards a copy anew.
+    With `gap`, also evaluate them on the training split; with `rare_class`, on validation. `whole` is the model to
+    restore. It is not the trained model if the weights of that are sharded; each test then shards a new copy.
     """
     best_epoch = trainer.current_epoch - 1 if trainer.current_epoch else None
     checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if model.diverged_step is not None:
         return None, {}
     if checkpoint and best_epoch is not None:
-        # The first rank wrote it, maybe to a disk that only its node has.
+        # The first rank wrote the checkpoint, possibly to a local disk of its node.
         saved = trainer.strategy.broadcast(read_checkpoint(checkpoint) if trainer.is_global_zero else {})
         best_epoch = saved["epoch"]
         whole.load_state_dict(saved["state_dict"])
-    elif whole is not model:  # all ranks gather the weights, the first alone has them then
+    elif whole is not model:  # all ranks take part in gathering the weights, but only the first gets them
         whole.load_state_dict(trainer.strategy.broadcast(trainer.strategy.lightning_module_state_dict()))
 
     def test(**on: Any) -> dict[str, float]:
@@ -282,7 +283,7 @@ def _test_best(
     if gap:
         trained = test(dataloaders=data.eval_dataloader("train"))
         tested |= gaps({name.removeprefix("test/"): value for name, value in trained.items()}, tested)
-    best = logger.rows.get(-1 if best_epoch is None else best_epoch, {})  # the first rank alone has rows
+    best = logger.rows.get(-1 if best_epoch is None else best_epoch, {})  # only the first rank has rows
     row = {name: value for name, value in best.items() if is_metric(name)}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         row |= callback.initial if isinstance(callback, Diagnosis) else {}

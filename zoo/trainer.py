@@ -1,4 +1,4 @@
-"""Lightning's trainer for a resolved config, and what is refused before it trains."""
+"""Lightning's trainer for a resolved config, and checks before training."""
 
 import logging
 import warnings
@@ -18,10 +18,10 @@ from .plain import Config, ResolvedConfig
 
 
 def make_trainer(config: ResolvedConfig, out: Path, progress: bool) -> tuple[L.Trainer, EpochCSVLogger]:
-    """Lightning's trainer and its logger for a resolved config whose callbacks `check_callbacks` does not refuse.
+    """Create Lightning's trainer and logger for a resolved config that has passed `check_callbacks`.
 
     Raises:
-        InputError: A flag that Lightning refuses.
+        InputError: If Lightning rejects a flag.
     """
     logger = EpochCSVLogger()
     checkpointing = config["callbacks"]["model_checkpoint"] is not None
@@ -31,17 +31,17 @@ def make_trainer(config: ResolvedConfig, out: Path, progress: bool) -> tuple[L.T
 
 
 def bare_trainer(config: ResolvedConfig) -> L.Trainer:
-    """Lightning's trainer without callbacks and logger: to ask what a resolved config's flags amount to.
+    """Create Lightning's trainer without callbacks and logger, to inspect the effect of a resolved config's flags.
 
     Raises:
-        InputError: A flag that Lightning refuses.
+        InputError: If Lightning rejects a flag.
     """
     return lightning_trainer(_flags(config, progress=False), logger=False, enable_checkpointing=False)
 
 
 def _flags(config: ResolvedConfig, progress: bool) -> Config:
     return {
-        "devices": 1,  # not all that there are: what a net learns is not to depend on where it is trained
+        "devices": 1,  # not all available devices: results must not depend on the machine
         "enable_progress_bar": progress,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
@@ -50,110 +50,113 @@ def _flags(config: ResolvedConfig, progress: bool) -> Config:
 
 
 def check_callbacks(config: Config, num_classes: int) -> None:
-    """Refuse callbacks that could not measure what they are asked to; none is made for that.
+    """Check that callbacks can measure what they should, without creating them.
 
     Args:
-        config: A resolved config, or its sections `callbacks`, `trainer` and, where there is one, `model`.
-        num_classes: The number of classes; 1 for a regression.
+        config: A resolved config, or its sections `callbacks`, `trainer` and, if any, `model`.
+        num_classes: Number of classes; 1 for a regression.
 
     Raises:
-        InputError: An option out of range, or a metric that is not measured.
+        InputError: If an option is out of range, or a metric is not measured.
     """
     for name in ("dead_units", "activation_statistics"):
         both = bool(config.get("model", {}).get("compile")) and config["callbacks"].get(name) is not None
-        require(not both, f"callbacks.{name} looks between layers, which model.compile fuses; leave one of them out.")
+        require(
+            not both,
+            f"callbacks.{name} needs the outputs of single layers, which model.compile fuses; remove one of them.",
+        )
     strategy = str(config.get("trainer", {}).get("strategy", ""))
     for name in ("gradient_flow", "gradient_clipping"):
         both = strategy.startswith("fsdp") and config["callbacks"].get(name) is not None
         require(
-            not both, f"callbacks.{name} takes norms of whole gradients, which fsdp shares out; leave one of them out."
+            not both, f"callbacks.{name} needs complete gradients, which the strategy fsdp shards; remove one of them."
         )
     throughput, epochs = config["callbacks"].get("throughput"), config["trainer"]["max_epochs"]
     if throughput is not None and isinstance(epochs, int) and epochs >= 0:
         warmup = throughput["warmup_epochs"]
         require(
             epochs > warmup,
-            f"callbacks.throughput leaves out the first {warmup} epochs, and there are {epochs}; raise "
-            "trainer.max_epochs, or lower callbacks.throughput.warmup_epochs.",
+            f"callbacks.throughput skips the first {warmup} epoch(s), but trainer.max_epochs is {epochs}; increase "
+            "trainer.max_epochs, or decrease callbacks.throughput.warmup_epochs.",
         )
     for option in _callback_options(config):
         option.check(num_classes)
 
 
 def _callback_options(config: Config) -> list[Options]:
-    """The options of the callbacks that are on."""
+    """Return the options of the callbacks that are on."""
     return [CALLBACKS[name][0](**given) for name, given in config["callbacks"].items() if given is not None]
 
 
 def lightning_trainer(flags: Config, **own: Any) -> L.Trainer:
-    """Lightning's trainer from a user's flags and this project's own.
+    """Create Lightning's trainer from a user's flags and this project's own.
 
     Raises:
-        InputError: Lightning refuses a flag.
+        InputError: If Lightning rejects a flag.
     """
     try:
         return L.Trainer(**flags, **own)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"Lightning refuses the trainer's flags {flags}: {error}") from None
+        raise InputError(f"Lightning rejected the trainer's flags {flags}: {error}") from None
 
 
 def check_batches(model: ZooModule, smallest: int, world_size: int = 1) -> None:
-    """Refuse batches too small to share out: each rank needs one sample, with batch norm two.
+    """Check the batch size: each rank needs at least one sample per batch, with batch norm two.
 
     Args:
         model: The model.
         smallest: Samples in the smallest batch, over all devices.
-        world_size: The number of devices.
+        world_size: Number of devices.
 
     Raises:
-        InputError: With what to change.
+        InputError: If the batch is too small.
     """
     batch_norm = any(isinstance(layer, torch.nn.BatchNorm1d) for layer in model.modules())
     require(
         smallest >= world_size * (2 if batch_norm else 1),
-        f"a batch of {smallest} is too small for {world_size} device(s): batch norm needs two samples a batch on each, "
-        "other nets one; raise data.batch_size or data.train_size, or set model.norm to layer.",
+        f"a batch of {smallest} is too small for {world_size} device(s): each needs at least one sample per batch, "
+        "with batch norm two; increase data.batch_size or data.train_size, or set model.norm to layer.",
     )
 
 
 def check_processes(trainer: L.Trainer) -> None:
-    """Refuse processes that are not those that the flags ask for: ranks would wait for others, or be fewer unnoticed.
+    """Check that the number of processes is the one requested; otherwise ranks would wait, or be fewer unnoticed.
 
     Args:
-        trainer: Lightning's, which goes by its flags or by what started this process.
+        trainer: Lightning's trainer, which follows its flags or the launcher of this process.
 
     Raises:
-        InputError: With both numbers.
+        InputError: If the numbers differ.
     """
     asked, there = trainer.num_devices * trainer.num_nodes, trainer.world_size
     require(
         asked == there,
-        f"{asked} device(s) are asked for, and what started this process gives the run {there} process(es); start it "
-        "by torchrun or srun with as many, or, for processes of its own inside a SLURM job, set SLURM_JOB_NAME=bash.",
+        f"{asked} device(s) are requested, but the launcher of this process started {there} process(es); start {asked} "
+        "with torchrun or srun, or set SLURM_JOB_NAME=bash to let the run start its own processes inside a SLURM job.",
     )
 
 
 def check_division(batch_size: int, world_size: int) -> None:
-    """Refuse batches that devices cannot share equally, since each would then count a little more or less.
+    """Check that batches can be divided equally between devices, so that all samples have the same weight.
 
     Args:
-        batch_size: Samples in a batch, over all devices.
-        world_size: The number of devices.
+        batch_size: Samples per batch, over all devices.
+        world_size: Number of devices.
 
     Raises:
-        InputError: With the nearest sizes that can be divided.
+        InputError: If they cannot, with the nearest divisible sizes.
     """
     below = batch_size // world_size * world_size
     nearest = f"{below} or {below + world_size}" if below else f"{world_size}"
     require(
         batch_size % world_size == 0,
-        f"data.batch_size {batch_size} cannot be divided among {world_size} devices: it counts the samples of all of "
-        f"them together; say {nearest}, or change trainer.devices.",
+        f"data.batch_size counts the samples of all devices together and must be divisible by {world_size}, their "
+        f"number, got {batch_size}; use {nearest}, or change trainer.devices.",
     )
 
 
-class quiet:  # noqa: N801 - reads as the phrase it is: with quiet()
-    """Keeps Lightning's notices about hardware, loggers and workers to itself; warnings of others still show."""
+class quiet:  # noqa: N801 - used as a function: with quiet()
+    """Suppresses Lightning's messages about hardware, loggers and workers, but not other warnings."""
 
     def __enter__(self) -> None:
         self._levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}

@@ -122,8 +122,8 @@ def test_processes_that_are_not_those_asked_for_are_refused(monkeypatch, tmp_pat
     ask = "fit --model mlp --data iris --trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp"
     assert main([*ask.split(), "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
-    assert "2 device(s) are asked for" in said
-    assert "gives the run 1 process(es)" in said
+    assert "2 device(s) are requested" in said
+    assert "the launcher of this process started 1 process(es)" in said
     assert "SLURM_JOB_NAME=bash" in said
     assert not (tmp_path / "run").exists()
 

@@ -1,4 +1,4 @@
-"""What a run leaves: its result, and the files in its folder."""
+"""The result of a run, and the files in its folder."""
 
 import json
 import math
@@ -13,27 +13,27 @@ from ..models.base import ZooModule
 from .files import write_atomically
 from .provenance import environment, peak_memory_bytes
 
-# What a run leaves in its folder.
+# Files of a run.
 FILES = ("config.yaml", "best.ckpt", "metrics.csv", "result.json")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a run.
+    """The result of a run.
 
     Attributes:
-        status: `done`, or `diverged` where a loss was NaN or infinite.
-        reason: Why it is not `done`; empty otherwise.
-        metrics: Final metrics: `test/...` of the restored model, `val/...` and `train/...` of its epoch, and with the
-            callback `generalization_gap` `train_eval/...` and `gap/...` of the restored model; what diagnosis callbacks
-            measured in its epoch, and `init/...` of the initial weights (see `zoo.parts.metric_names`); null where a
-            metric is undefined. None at all from a run that diverged.
-        best_epoch: The epoch restored, counted from 0.
-        epochs_run: How many epochs ran.
-        train_seconds: Wall time of training, validation included, imports and test excluded; in a pack its share.
-        n_parameters: Trainable parameters.
-        sizes: Rows in each split.
-        environment: What ran where; `pack_size` is the number of runs trained as one, null where Lightning trained it.
+        status: `done`, or `diverged` if a loss was NaN or infinite.
+        reason: Why the run is not `done`; empty otherwise.
+        metrics: Final metrics: `test/...` of the restored model, `val/...` and `train/...` of its epoch; with the
+            callback `generalization_gap` also `train_eval/...` and `gap/...` of the restored model; with diagnosis
+            callbacks their metrics of its epoch and, as `init/...`, of the initial weights (see
+            `zoo.parts.metric_names`). Undefined metrics are null; a diverged run has no metrics.
+        best_epoch: The restored epoch, starting at 0.
+        epochs_run: Number of epochs run.
+        train_seconds: Wall time of training and validation, without imports and test; in a pack, the run's share.
+        n_parameters: Number of trainable parameters.
+        sizes: Number of rows in each split.
+        environment: Code, packages and hardware; `pack_size` is the size of the run's pack, null if Lightning trained.
         peak_memory_bytes: See `zoo.outputs.provenance`.
     """
 
@@ -49,12 +49,12 @@ class Result:
     peak_memory_bytes: dict[str, int | None]
 
     def write(self, out: Path) -> None:
-        """Leave it as `result.json`."""
+        """Write `result.json`."""
         write_atomically(out / "result.json", json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
 
 
 def count_parameters(model: ZooModule) -> int:
-    """How many a model trains; of one that is not sharded."""
+    """Count the trainable parameters of a model that is not sharded."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
@@ -69,17 +69,17 @@ def make_result(
     train_seconds: float,
     where: Mapping[str, Any],
 ) -> Result:
-    """The result of a run.
+    """Create the result of a run.
 
     Args:
-        n_parameters: Of the model.
-        data: What it was trained on.
-        diverged_step: The step at which the loss was not finite, if there was such.
+        n_parameters: Number of trainable parameters.
+        data: Data that the model was trained on.
+        diverged_step: First step at which the loss was not finite, if any.
         metrics: Final metrics.
-        best_epoch: The epoch restored.
-        epochs_run: How many epochs ran.
+        best_epoch: The restored epoch.
+        epochs_run: Number of epochs run.
         train_seconds: Wall time of training.
-        where: What to say of the environment beyond `zoo.outputs.provenance`: precision, device, pack_size.
+        where: Environment in addition to `zoo.outputs.provenance`: precision, device, pack_size.
     """
     diverged = diverged_step is not None
     return Result(

@@ -73,7 +73,7 @@ def test_bad_options_are_refused_and_nothing_is_written(tmp_path, callbacks, sen
 
 @pytest.mark.parametrize("name", ["dead_units", "activation_statistics"])
 def test_a_compiled_net_is_not_looked_into(tmp_path, name):
-    with pytest.raises(zoo.InputError, match=f"{name} looks between layers, which model.compile fuses"):
+    with pytest.raises(zoo.InputError, match=f"{name} needs the outputs of single layers, which model.compile fuses"):
         train.fit(config({"compile": True}, {name: True}), tmp_path / "out")
 
 

@@ -40,11 +40,11 @@ def test_remarks_exit_0_and_say_what_to_change(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("", "which model? Say --model NAME"),
+        ("", "the model is missing; pass --model NAME"),
         ("--model mpl --data digits", "Did you mean 'mlp'"),
         ("--model mlp --data dgits", "Did you mean 'digits'"),
         ("--model mlp --data digits --model.hiden_dims [3]", "Did you mean '--model.hidden_dims'"),
-        ("--model mlp --data digits --model.lr abc", "model.lr cannot be 'abc'"),
+        ("--model mlp --data digits --model.lr abc", "model.lr must be of type float, got 'abc'"),
         ("--model mlp --data digits --model.dropout 1.5", "model.dropout must be in [0, 1)"),
         ("--model cnn --data iris", "cnn needs images"),
         ("--config nowhere.yaml", "unknown config file"),
