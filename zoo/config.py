@@ -208,7 +208,9 @@ def explain(error: ArgumentError, model: str | None = None, data: str | None = N
     known = parameters(cls)
     if name not in known:
         return InputError(f"{key[1]} has an invalid value, {value[1]!r}.")
-    return InputError(f"{key[1]} must be of type {type_name(known[name].annotation)}, got {value[1]!r}.")
+    expected = type_name(known[name].annotation)
+    what = "one of" if "'" in expected else "of type"  # quotes are those of a Literal
+    return InputError(f"{key[1]} must be {what} {expected}, got {value[1]!r}.")
 
 
 def type_name(annotation: Any) -> str:
