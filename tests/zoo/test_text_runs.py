@@ -50,7 +50,7 @@ def test_a_checkpoint_tests_and_predicts_its_own_file_and_others(capsys):
     assert [row["prediction"] for row in rows] == ["fruit", "tool"]
     assert "target" not in rows[0]
     assert main(shlex.split("validate --ckpt_path run --data.path new.csv")) == 2
-    assert "it has no val split" in capsys.readouterr().err
+    assert "this data has no val split, only a test split" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_a_named_corpus_reads_a_file_of_ones_own():

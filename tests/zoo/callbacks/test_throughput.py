@@ -94,7 +94,7 @@ def test_epochs_that_a_run_does_not_reach_leave_nulls(tmp_path):
     ("options", "words"),
     [
         ({"warmup_epochs": -1}, "warmup_epochs must not be negative"),
-        ({"warmup_epochs": 4}, "skips the first 4 epoch(s), but trainer.max_epochs is 4"),
+        ({"warmup_epochs": 4}, r"skips the first 4 epoch\(s\), but trainer\.max_epochs is 4"),
     ],
 )
 def test_it_refuses_what_it_cannot_count(options, words, tmp_path):
