@@ -39,7 +39,7 @@ metric: test/accuracy
         ({"[8]": "[8]\n    norm: btch"}, ["line 6: unknown norm 'btch'. Did you mean 'batch'?"]),
         (
             {"[8]": "[8]\n    lr: -1", "- 0.1": "- 2"},
-            ["line 6: model.lr must be positive", "line 17: model.dropout must lie"],
+            ["line 6: model.lr must be positive and finite", "line 17: model.dropout must be in"],
         ),
         ({"max_epochs: 1": "max_epochs: one"}, ["line 9: trainer.max_epochs must be of type int | null, got 'one'"]),
         ({"  trainer:": "  trainr:"}, ["line 8: unknown section of a config 'trainr'. Did you mean 'trainer'?"]),
@@ -117,7 +117,7 @@ def test_a_group_that_zoo_would_refuse_is_refused_with_the_line(refused):
     text = change(FIT, "model.dropout: 0.0}", "size: small}")
     group = "size:\n    small: {model.hidden_dims: [4]}\n    big: {model.hidden_dims: [40], model.lr: -1}"
     err = refused(change(text, "model.dropout:\n    - 0.0\n    - 0.1", group))
-    assert_listed(err, ["line 16: model.lr must be positive, got -1.0."])
+    assert_listed(err, ["line 16: model.lr must be positive and finite, got -1.0."])
 
 
 def test_all_that_zoo_refuses_is_said_at_once(refused):
@@ -127,7 +127,7 @@ def test_all_that_zoo_refuses_is_said_at_once(refused):
     )
     text = change(text, "- tanh", "- tnah")
     listed = [
-        "line 6: model.lr must be positive, got -1.0.",
+        "line 6: model.lr must be positive and finite, got -1.0.",
         "line 7: unknown norm 'btch'.",
         "line 11: trainer.max_epochs must be of type int | null, got 'one'",
         "line 12: callbacks.early_stopping.patience must not be negative, got -2.",

@@ -113,7 +113,7 @@ def test_a_varied_section_is_not_set_either(refused):
         (NOOP, "--set returns=5", "returns must map names to numbers, got 5."),
         (FIT, "--set callbacks.early_stoping.patience=3", "unknown callback 'early_stoping'. Did you mean"),
         (NOOP, "--set slep=1", "unknown key of a noop trial 'slep'. Did you mean 'sleep'?"),
-        (FIT, "--set model.lr=-1", "model.lr must be positive, got -1.0."),
+        (FIT, "--set model.lr=-1", "model.lr must be positive and finite, got -1.0."),
         (FIT, "--set data.name=irs", "unknown data set 'irs'. Did you mean 'iris'?"),
         (FIT, "--set trainer=3", "the config's section 'trainer' must be a mapping, got 3."),
     ],

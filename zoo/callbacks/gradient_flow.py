@@ -16,11 +16,11 @@ from .layers import SampledSteps, norm
 class GradientFlowOptions:
     """Measures each layer's gradient norm and update ratio at sampled steps (gradient_norm/..., update_ratio/...).
 
-    Of the weights of each layer that has some, `layer_1` being next to the input: the norm of the gradient of the loss
-    ahead of clipping, where vanishing gradients show (Glorot & Bengio 2010, sec. 4.2), and the norm of what the step
-    changed over the norm of what was there before it. Biases are left out: most start at zero, of which there is no
-    ratio, and ahead of batch norm their gradient is rounding error. A value is the mean over the epoch's sampled
-    steps: the first and every `every_n_steps`-th after it. `init/...` are those of the very first step.
+    For the weights of each layer, from `layer_1` at the input: the norm of the gradient before clipping, which shows
+    vanishing gradients (Glorot & Bengio 2010, sec. 4.2), and the norm of the update divided by the norm of the weights
+    before it. Biases are excluded: most start at zero, so the ratio is undefined, and before batch norm their gradient
+    is only rounding error. Values are means over the epoch's sampled steps: the first, and every `every_n_steps`-th
+    after it. `init/...` are those of the first step of training.
 
     Args:
         every_n_steps: Measure every n-th optimizer step of an epoch; at least 1.

@@ -1,4 +1,4 @@
-"""What ran where: recorded with every result. Does not import torch, but asks it where it is loaded."""
+"""Provenance recorded with every result: code, packages, hardware. Uses torch only if it is already imported."""
 
 import contextlib
 import hashlib
@@ -20,21 +20,21 @@ from .source import closure, significant
 PACKAGES = ("torch", "lightning", "torchmetrics", "torchvision", "numpy", "scikit-learn")
 ROOT = Path(__file__).parents[2]
 CODE = ("zoo", "datamodules")
-TRIALS = ("zoo.train", "zoo.signal_propagation")  # the modules that trials start in
-# No number depends on these, though trials import some of them.
+TRIALS = ("zoo.train", "zoo.signal_propagation")  # entry modules of trials
+# Results do not depend on these modules, although trials import some of them.
 APART = ("zoo.cli", "zoo.doctor", "zoo.tracking", "zoo.outputs.provenance", "zoo.outputs.source")
 
 
 @cache
 def code_version() -> str:
-    """A hash of the code that a result's numbers can depend on, twelve hexadecimal digits.
+    """Return a hash of the code that results can depend on, twelve hexadecimal digits.
 
-    That is the code of all modules of `zoo` and `datamodules` that a trial imports, directly or not, or may load by a
-    name in a registry (see `source.closure`), without comments and docstrings (see `source.significant`). It follows
-    the imports rather than a list of files that somebody must keep, so a new module counts as soon as something that is
-    trained can reach it. Command lines, the doctor and tracking do not count: they report on numbers or pass them on.
+    It covers all modules of `zoo` and `datamodules` that a trial imports, directly or indirectly, or may load by a name
+    in a registry (see `source.closure`), without comments and docstrings (see `source.significant`). It follows the
+    imports instead of a list of files, so a new module counts as soon as training can reach it. Command lines,
+    `zoo doctor` and experiment tracking do not count, because they only report results.
 
-    Reading the imports takes tenths of a second, so the result is kept in `__pycache__`, with a hash of all sources.
+    Reading the imports takes tenths of a second, so the result is cached in `__pycache__`, with a hash of all sources.
     """
     sources = {file: file.read_bytes() for package in CODE for file in sorted((ROOT / package).rglob("*.py"))}
     raw = hash_of((file.relative_to(ROOT).as_posix(), source) for file, source in sources.items())
@@ -45,14 +45,14 @@ def code_version() -> str:
             return version
     modules = closure(TRIALS, _find)
     version = hash_of((name, significant(sources[file])) for name, file in sorted(modules.items()))
-    with contextlib.suppress(OSError):  # where the package cannot be written to, it is found out each time
+    with contextlib.suppress(OSError):  # if the package is not writable, the hash is computed each time
         kept.parent.mkdir(exist_ok=True)
         write_atomically(kept, f"{raw} {version}\n")
     return version
 
 
 def _find(name: str) -> Path | None:
-    """The file of one of the modules whose code counts."""
+    """Return the file of a module whose code counts, otherwise None."""
     if name.partition(".")[0] not in CODE or any(f"{name}.".startswith(f"{apart}.") for apart in APART):
         return None
     path = ROOT.joinpath(*name.split("."))
@@ -60,7 +60,7 @@ def _find(name: str) -> Path | None:
 
 
 def hash_of(parts: Iterable[tuple[str, bytes]]) -> str:
-    """A hash of names with contents, twelve hexadecimal digits."""
+    """Return a hash of names and contents, twelve hexadecimal digits."""
     digest = hashlib.sha256()
     for name, content in parts:
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
@@ -69,7 +69,7 @@ def hash_of(parts: Iterable[tuple[str, bytes]]) -> str:
 
 @cache
 def git_state() -> dict[str, Any]:
-    """The commit of the checkout that the code runs from and whether it has changes; nulls outside a checkout."""
+    """Return the commit of the checkout of this code, and whether it has changes; nulls outside a checkout."""
 
     def git(*args: str) -> str:
         return subprocess.run(
@@ -103,12 +103,12 @@ def _packages() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """The code, the packages and the hardware of this process, as plain values.
+    """Return the code, packages and hardware of this process, as plain values.
 
-    `threads` counts those that torch computes on, or would by its environment where it is not loaded.
+    `threads` is the number of threads that torch uses, or would use according to the environment if it is not imported.
     """
     torch = sys.modules.get("torch")
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list: one number a level of nesting
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list with one number per nesting level
     threads = int(asked) if asked.isdigit() else os.cpu_count() or 1
     gpus = range(torch.cuda.device_count()) if torch else ()
     return {
@@ -125,7 +125,7 @@ def environment() -> dict[str, Any]:
 
 
 def reset_peak_memory() -> None:
-    """Count peaks from now on, where the system can; else `peak_memory_bytes` counts from the start of the process."""
+    """Reset peak memory if the system supports it; otherwise peaks are those since the start of the process."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
     if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
@@ -133,11 +133,11 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_bytes() -> dict[str, int | None]:
-    """The most memory that this process has held, on the host and on the current GPU; see `reset_peak_memory`."""
+    """Return this process's peak memory on the host and on the current GPU; see `reset_peak_memory`."""
     torch = sys.modules.get("torch")
     try:
         found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
         host = int(found[1]) * 1024 if found else None
-    except OSError:  # no Linux: macOS counts in bytes
+    except OSError:  # not Linux; macOS reports bytes
         host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"host": host, "gpu": torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else None}

@@ -1,4 +1,4 @@
-"""Which modules a Python file may import, and what of its source a number can depend on. Reads files, imports none."""
+"""The modules that a Python file may import, and the part of its source that results can depend on; imports nothing."""
 
 import ast
 import io
@@ -8,27 +8,26 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 Find = Callable[[str], Path | None]
-TARGET = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_]\w*")  # "module:Class", as registries name what they load
-FORMATTED = re.compile(r"\w*[fFtT]\w*['\"]")  # such a string may call functions
+TARGET = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_]\w*")  # "module:Class", as in registries
+FORMATTED = re.compile(r"\w*[fFtT]\w*['\"]")  # f-strings and t-strings, which may call functions
 OPENING = ("FSTRING_START", "TSTRING_START")  # Python 3.12 and 3.14 split such strings into tokens
 CLOSING = ("FSTRING_END", "TSTRING_END")
 
 
 def closure(entries: Iterable[str], find: Find) -> dict[str, Path]:
-    """All modules that some modules import, directly or not, with the packages that they are in.
+    """Find all modules that some modules import, directly or indirectly, with their packages.
 
-    Every `import` statement counts, wherever it stands: in functions, in branches, in `try`; only the body of
-    `if TYPE_CHECKING` does not, as it never runs. So do names in strings: `importlib.import_module("name")`, and
-    "module:Class" as registries have it. Not seen are names that are computed, as by
-    `importlib.import_module(f"models.{name}")`, files that are executed otherwise (`runpy`, `exec`), and what a changed
-    `sys.path` or `__path__` adds.
+    Every `import` statement counts, also in functions, branches and `try`, except in the body of `if TYPE_CHECKING`,
+    which never runs. Names in strings count as well: `importlib.import_module("name")`, and "module:Class" as in
+    registries. Not found are computed names, such as `importlib.import_module(f"models.{name}")`, files that are
+    executed in other ways (`runpy`, `exec`), and changes of `sys.path` or `__path__`.
 
     Args:
-        entries: Their dotted names.
-        find: Gives the file of a module by its dotted name; None for those that do not count.
+        entries: Dotted names of the modules to start from.
+        find: Returns the file of a module by its dotted name, or None to ignore the module.
 
     Returns:
-        Dotted names to files.
+        The file of each module, by dotted name.
     """
     seen: set[str] = set()
     found: dict[str, Path] = {}
@@ -51,11 +50,11 @@ def closure(entries: Iterable[str], find: Find) -> dict[str, Path]:
 
 
 def imported(source: bytes, package: str) -> set[str]:
-    """The dotted names that a file may import, of modules or of what is in them; see `closure`.
+    """Find the dotted names that a file may import, of modules or of their attributes; see `closure`.
 
     Args:
-        source: The file's content. One that is no Python imports nothing.
-        package: The package that it is in; empty for none.
+        source: Contents of the file; if it is not valid Python, the result is empty.
+        package: Package of the file; empty if there is none.
     """
     try:
         tree = ast.parse(source)
@@ -65,7 +64,7 @@ def imported(source: bytes, package: str) -> set[str]:
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all within it, without what is for type checkers alone."""
+    """Yield a node and all nodes within it, except code for type checkers."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -89,12 +88,12 @@ def _names(node: ast.AST, package: str) -> Iterator[str]:
             yield _absolute(first.value, package)
     elif isinstance(node, ast.Constant) and type(node.value) is str and (target := TARGET.fullmatch(node.value)):
         yield target[1]
-        if package:  # the registries of this project put their package's name before it
+        if package:  # this project's registries prepend the name of their package
             yield f"{package}.{target[1]}"
 
 
 def _absolute(name: str, package: str) -> str:
-    """A module's dotted name from one that may be relative to a package."""
+    """Return the absolute dotted name of a module whose name may be relative to a package."""
     bare = name.lstrip(".")
     level = len(name) - len(bare)
     if not level:
@@ -104,10 +103,10 @@ def _absolute(name: str, package: str) -> str:
 
 
 def significant(source: bytes) -> bytes:
-    """A file's source without what no number depends on: comments, docstrings, blank lines, spaces and line breaks.
+    """Return a file's source without comments, docstrings, blank lines, spaces and line breaks.
 
-    It goes by tokens, each as it is spelled. Unlike bytecode, or a syntax tree that is printed, that is the same in
-    every version of Python which can read the file. A file that is no Python counts as it is.
+    The result consists of the file's tokens. Unlike bytecode or a printed syntax tree, it is the same in every version
+    of Python that can read the file. A file that is not valid Python is returned as it is.
     """
     try:
         return "\0".join(_tokens(source)).encode()
@@ -116,7 +115,7 @@ def significant(source: bytes) -> bytes:
 
 
 def _tokens(source: bytes) -> Iterator[str]:
-    """The tokens that count, in order; a statement that is nothing but strings, as a docstring is, does not."""
+    """Yield the tokens in order, except statements that consist of strings only, such as docstrings."""
     statement: list[str] = []
     only_strings = True
     for kind, token in _whole_strings(source):
@@ -134,7 +133,7 @@ def _tokens(source: bytes) -> Iterator[str]:
 
 
 def _whole_strings(source: bytes) -> Iterator[tuple[int, str]]:
-    """Kinds and spellings of tokens, f-strings in one piece, as Python 3.11 has them."""
+    """Yield types and spellings of tokens; f-strings are single tokens, as in Python 3.11."""
     lines: list[str] = []
     depth, start = 0, (0, 0)
     for token in tokenize.tokenize(io.BytesIO(source).readline):
@@ -153,7 +152,7 @@ def _whole_strings(source: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
-    """The text from one place to another: line numbers from 1, and columns from 0."""
+    """Return the text between two positions, with lines counted from 1 and columns from 0."""
     if start[0] == end[0]:
         return lines[start[0] - 1][start[1] : end[1]]
     return "".join([lines[start[0] - 1][start[1] :], *lines[start[0] : end[0] - 1], lines[end[0] - 1][: end[1]]])

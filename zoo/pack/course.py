@@ -1,4 +1,4 @@
-"""The course of one member's training: learning rate, epochs logged, best epoch, early stopping."""
+"""Learning rate, logged epochs, best epoch and early stopping of one member."""
 
 import math
 from typing import Any
@@ -14,13 +14,13 @@ Row = dict[str, float]
 
 
 class Course:
-    """Decides as Lightning's callbacks do: when the rate changes, which epoch is best, when to stop.
+    """Decides when the learning rate changes, which epoch is best, and when to stop, like Lightning's callbacks.
 
     Args:
         model: The model, for its hyperparameters.
-        callbacks: The config's section of that name.
-        epochs: The epochs planned.
-        steps_per_epoch: The batches of an epoch.
+        callbacks: Section `callbacks` of the config.
+        epochs: Maximum number of epochs.
+        steps_per_epoch: Number of batches per epoch.
     """
 
     def __init__(self, model: ZooModule, callbacks: dict[str, Any], epochs: int, steps_per_epoch: int) -> None:
@@ -46,7 +46,7 @@ class Course:
             plateau_patience=h["plateau_patience"],
             monitor="val/loss",
         )
-        self._optimizer.step()  # of nothing, or the schedule would warn that it steps first
+        self._optimizer.step()  # without gradients, to avoid the warning that the schedule steps first
         self._scheduler, self._monitored = schedule["scheduler"], "monitor" in schedule
         self.constant = h["schedule"] == "constant"
         self.by_step = schedule["interval"] == "step"

@@ -1,6 +1,6 @@
-"""The diagnosis callbacks of `zoo.callbacks` for many members at once; tests hold them against those.
+"""The diagnosis callbacks of `zoo.callbacks` for many members at once; tests compare them with those.
 
-A member's numbers must not depend on its partners: sums are those of rows (see `net`), of which there are at least two.
+Results of a member must not depend on other members: sums are over rows (see `net`), of which there are at least two.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""The metrics of `zoo.parts.metrics` for many members at once; tests hold them against torchmetrics.
+"""The metrics of `zoo.parts.metrics` for many members at once; tests compare them with torchmetrics.
 
-A member's numbers must not depend on its partners: counts and ranks are exact, sums are those of rows (see `net`).
+Results of a member must not depend on other members: counts and ranks are exact, sums are over rows (see `net`).
 """
 
 import numpy as np

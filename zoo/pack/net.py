@@ -1,13 +1,13 @@
-"""Many nets of one shape as one, forward and backward written out.
+"""Stacked nets of the same shape, with explicit forward and backward passes.
 
-Everything is laid out (members, features, batch): a member is a contiguous slice, so an operation on some of the
-members is one on a slice, and the statistics of batch norm are those of rows. No autograd: nets of some thousand
-weights spend more on its bookkeeping than on arithmetic.
+Tensors have the layout (members, features, batch): a member is a contiguous slice, so an operation on some members is
+one on a slice, and batch norm statistics are over rows. Autograd is not used, because its overhead exceeds the
+arithmetic of nets with a few thousand weights.
 
-A member's numbers must not depend, bit for bit, on who its partners are. Hence: a batch is padded with zero samples to
-such a size that no member's slice ends within a vector of the processor (a kernel's scalar tail rounds differently),
-and sums that would be of one row only are computed on two (a lone row is summed in another order). Nor may matrix
-products depend on where in memory a member lies, for which `zoo/__init__.py` sets MKL_CBWR.
+Results of a member must be bit-identical whatever the other members are. Therefore, batches are padded with zero
+samples so that no member's slice ends within a vector register (a kernel's scalar remainder rounds differently), and
+sums of a single row are computed on two rows (a single row is summed in another order). Matrix products must not depend
+on the memory alignment of a member, for which `zoo/__init__.py` sets MKL_CBWR.
 """
 
 from collections.abc import Callable, Mapping, Sequence

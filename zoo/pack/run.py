@@ -1,4 +1,4 @@
-"""Runs members as a pack and leaves each one's files."""
+"""Trains members as a pack and writes the files of each."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Trains a pack: K members in one loop, each as if it were alone."""
+"""Trains a pack: K members in one loop, each with the same results as on its own."""
 
 import math
 import time
