@@ -1,4 +1,4 @@
-"""What to compare, and how surely: studies, and the harness that runs them."""
+"""Ablation studies, and the harness that runs and analyses them."""
 
 import sys
 from pathlib import Path

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     limit = parse_pack(args.pack)
     options = Options(timeout, pack=limit != 0)
     task = find_task(study.task)
-    # The module of a task of the user's own lies next to it; workers inherit where modules are found.
+    # The module of a user's own task is next to the study file; workers inherit the module search path.
     beside = find_study(args.study).resolve() if task.is_own else None
     folders = [] if beside is None else [beside.parent]
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         from .publish import check
 
         check(wandb, store.folder)
-    # Its imports take seconds, in which the driver waits for the workers' own.
+    # Imports that take seconds, done while the workers start.
     threading.Thread(target=_import_report, daemon=True).start()
     preload = task.needs_torch
     with (

@@ -1,1 +1,1 @@
-"""Checks results against the code: re-runs trials, and compares two runs of a study."""
+"""Check results: rerun recorded trials, and compare two runs of a study."""

@@ -94,7 +94,7 @@ def report_verb(args: Namespace) -> int:
     """`bench report`: rebuild the derived files of a study, or of all studies in a folder, from their records."""
     if args.claims:
         return _gather_claims(Path(args.folder or "results"))
-    require(args.folder is not None, "the folder of a study, or of several, is required.")
+    require(args.folder is not None, "a folder is required, such as runs/activations; or use --claims.")
     with loading(*OF_REPORTS):
         from ..report import write_report
         from ..report.index import OPENING, index
@@ -148,7 +148,7 @@ def _gather_claims(folder: Path) -> int:
 def archive_verb(args: Namespace) -> int:
     """`bench archive`: write `records.zip` and the derived files."""
     with loading(*OF_REPORTS):
-        from .. import report  # noqa: F401 - what is printed at the end needs it
+        from .. import report  # noqa: F401 - needed for the output at the end
         from ..records.archive import archive
         from ..run import finish_report
 
@@ -172,7 +172,7 @@ def verify_verb(args: Namespace) -> int:
     workers = n_workers(args)
     study, store = _open(args.folder)
     task = find_task(study.task)
-    # The module of a task of the user's own lies there, or in the working directory.
+    # The module of a user's own task is there, or in the working directory.
     folders = [Path(args.folder), Path.cwd()] if task.is_own else []
     recorded = read_recorded(study, store)
     drawn = draw(recorded, args.trials)

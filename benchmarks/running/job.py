@@ -21,7 +21,7 @@ from ..records.store import Store
 from ..tasks import find_task
 from ..tasks.own_process import CONFIG, OUTCOME, reason_of
 
-# How the config.yaml of a trial opens: what follows, as JSON, tells a driver whose worker has died where it ran.
+# Start of a trial's config.yaml. The JSON after it tells a driver whose worker has died where the trial ran.
 WHERE = "# Started on: "
 
 
@@ -80,7 +80,7 @@ class Job:
         return scratch
 
     def _write_config(self, scratch: Path, where: Record) -> None:
-        """Leave the config for `zoo fit --config`, headed by where the trial runs."""
+        """Write the config for `zoo fit --config`, with a header that says where the trial runs."""
         (scratch / "config.yaml").write_text(f"{WHERE}{json.dumps(where)}\n{_yaml(self.config)}", encoding="utf-8")
 
     def commit(self, outcome: Record, started: datetime, seconds: float) -> Record:
@@ -185,7 +185,7 @@ class PackJob:
                 alone.append(job)
             else:
                 groups.setdefault(member.signature(), []).append((job, member))
-        for group in groups.values():  # of one, as far as the study's check could tell
+        for group in groups.values():  # a single group if the study's check found the trials compatible
             jobs, members = [job for job, _ in group], [member for _, member in group]
             with store.sentences():
                 try:
@@ -204,7 +204,7 @@ class PackJob:
 
 
 def _read_where(config: Path) -> Record | None:
-    """Where the trial ran that left a config.yaml; None where it does not say."""
+    """Where a trial ran, according to its config.yaml; None if it does not say."""
     try:
         with config.open(encoding="utf-8") as file:
             where: Record = json.loads(file.readline().removeprefix(WHERE))

@@ -1,4 +1,4 @@
-"""Makes a study's plan: trials are resolved and checked by their task, in a worker if that needs torch, and keyed."""
+"""Make the plan of a study: its task resolves and checks the trials, in a worker if it needs torch."""
 
 from ..study.problems import StudyError
 from ..study.study import Study
