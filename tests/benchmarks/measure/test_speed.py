@@ -136,7 +136,7 @@ def test_some_are_measured_again_and_the_rest_stays(monkeypatch, tmp_path, capsy
     assert found["samples"]["other"] == [{"seconds": 5.0}]
     assert [sample["seconds"] for sample in found["samples"]["mine"]] == [30]
     assert found["again"] == ["mine"]
-    assert "side by side: mine." in (tmp_path / "speed.md").read_text()
+    assert "Measured together in a separate run: mine." in (tmp_path / "speed.md").read_text()
 
 
 def test_packs_are_measured_by_net_and_size(tmp_path, capsys, monkeypatch):

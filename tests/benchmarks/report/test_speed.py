@@ -124,7 +124,7 @@ def test_each_model_has_its_own_baseline(made):
     assert analysis.effects is None
     files = tables(analysis)
     assert "from the baseline with the same model, paired by seed" in files["table.md"]
-    assert "variants against one with the same model" in files["table.md"]
+    assert "variants compared with one with the same model" in files["table.md"]
     assert "baseline_per: model" in study.to_file()
 
 

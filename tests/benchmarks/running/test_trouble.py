@@ -126,7 +126,7 @@ def test_a_damaged_record_is_said_and_its_trial_alone_run_again(study, capsys):
     captured = capsys.readouterr()
     assert f"{records[0].parent} has no readable record: it is not valid JSON" in captured.err
     assert f"{records[1].parent} has no readable record: No such file or directory" in captured.err
-    assert "4 of 6 trials are done already" in captured.err
+    assert "4 of 6 trials are already done" in captured.err
     assert "2 trials run" in captured.out
     for path in records:
         again, before = json.loads(path.read_bytes()), json.loads(good[path])
@@ -152,6 +152,6 @@ def test_a_finished_study_does_nothing_and_says_so(study, capsys):
     capsys.readouterr()
     assert run(command) == 0
     captured = capsys.readouterr()
-    assert "4 of 4 trials are done already" in captured.err
+    assert "4 of 4 trials are already done" in captured.err
     assert "0 trials run" in captured.out
     assert {path: path.stat().st_mtime_ns for path in study.rglob("trials/**/*")} == before

@@ -153,7 +153,7 @@ def test_a_changed_module_is_reported_by_run_verify_and_compare(own, capsys, tmp
     out = tmp_path / "runs"
     assert bench("run", "s.yaml", "--out", out, "--workers", "1") == 0
     assert bench("run", "s.yaml", "--out", out, "--workers", "1") == 0
-    assert "4 of 4 trials are done already" in (err := capsys.readouterr().err)
+    assert "4 of 4 trials are already done" in (err := capsys.readouterr().err)
     assert "another version" not in err
     own.edit("PACKAGE/deep/er.py", "SCALE = 1", "SCALE = 3 - 2")
     assert bench("run", "s.yaml", "--out", out, "--workers", "1") == 0

@@ -155,7 +155,7 @@ def test_a_metric_that_is_not_measured_is_refused_with_those_that_are(tmp_path, 
     assert bench(tmp_path, metric, callbacks) == 2
     said = capsys.readouterr().err
     assert sentence in said
-    if "which way" not in sentence:
+    if "high or low" not in sentence:
         on = "gradient_flow" if "flow" in callbacks else "dead_units"
         assert all(name in said for name in diagnosis_names([on], 2, [1]))
     assert not (tmp_path / "runs").exists()
