@@ -207,7 +207,7 @@ def _transformer(quantiles: list[list[float]] | None = None) -> Any:
 
 
 def _drop(column: Any) -> str:
-    return f"leave it out with --data.drop '[{column}]'"
+    return f"drop the column with --data.drop '[{column}]'"
 
 
 def _class_name(value: Any) -> str:

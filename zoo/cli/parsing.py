@@ -65,7 +65,7 @@ def read_evaluation(argv: Sequence[str], verb: str) -> tuple[argparse.Namespace,
     if data:
         config["data"] = {**config.get("data", {}), "name": data}
     if args.ckpt_path is None:
-        raise InputError(f"zoo {verb} needs a checkpoint; pass --ckpt_path FILE.")
+        raise InputError("a checkpoint is required; pass --ckpt_path FILE.")
     return args, config
 
 
