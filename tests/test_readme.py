@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,8 +62,8 @@ def folder(tmp_path, monkeypatch, no_wandb):
     """A fresh folder with the files that the commands name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ZOO_DATA_DIR", raising=False)
-    ray = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)  # names of its sockets must stay short
-    monkeypatch.setenv("RAY_TMPDIR", ray.name)
+    ray = tempfile.mkdtemp(prefix="ray")  # the names of its sockets must stay short
+    monkeypatch.setenv("RAY_TMPDIR", ray)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray leaves a token in the user's home
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(MODELS, "_targets", dict(MODELS._targets))  # what an example registers goes with it
@@ -72,7 +73,8 @@ def folder(tmp_path, monkeypatch, no_wandb):
     letters = [f"letter{i} on {'tax' if i % 3 else 'rent'},{'finance' if i % 3 else 'housing'}" for i in range(90)]
     Path("letters.csv").write_text("body,office\n" + "\n".join(letters) + "\n")
     Path("new_letters.csv").write_text("body\na tax return\n")
-    return tmp_path
+    yield tmp_path
+    shutil.rmtree(ray, ignore_errors=True)
 
 
 @pytest.mark.parametrize("page", [*RUN_HERE, pytest.param(CLUSTERS, marks=pytest.mark.slow)])

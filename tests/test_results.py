@@ -82,7 +82,8 @@ def independently(study, values: dict[str, dict[int, float]], failed: dict[str, 
             continue
         x = np.array(list(own.values()))
         row |= {"n": len(x), "mean": math.fsum(x) / len(x), "std": float(pd.Series(x).std())}
-        row["ci_low"], row["ci_high"] = DescrStatsW(x).tconfint_mean(0.05)
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of one value there is no interval
+            row["ci_low"], row["ci_high"] = DescrStatsW(x).tconfint_mean(0.05)
         base = study.baseline_of(variant)
         if base != variant.name and values[names[base]]:
             theirs = values[names[base]]

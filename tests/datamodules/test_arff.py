@@ -40,7 +40,7 @@ def test_a_real_header_is_read(tmp_path):
     expected = np.array([[i / 4, i % 9, i % 2] for i in range(60)])
     for split, own in data.indices.items():
         x, y = data.arrays(split)
-        np.testing.assert_allclose(x * std + mean, expected[own], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(x.numpy() * std + mean, expected[own], rtol=1e-4, atol=1e-4)
         assert y.tolist() == [int(i % 3 == 0) for i in own]
 
 

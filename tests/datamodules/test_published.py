@@ -86,7 +86,7 @@ def test_ratios_are_filled_in_and_ranked_by_the_training_split(loaded, tmp_path)
     transformer = QuantileTransformer(n_quantiles=100, output_distribution="normal", subsample=None).fit(filled[own])
     mean, std = (np.array(ranked.card()["normalisation"][k]) for k in ("mean", "std"))
     for split, own in data.indices.items():
-        found = ranked.arrays(split)[0] * std + mean
+        found = ranked.arrays(split)[0].numpy() * std + mean
         np.testing.assert_allclose(found, transformer.transform(filled[own]), rtol=1e-4, atol=1e-4)
     # A checkpoint reads another file alike, with holes in it, too.
     other = pd.DataFrame(x[:50], columns=ranked.card()["features"]).assign(y="operating")

@@ -42,7 +42,7 @@ def make_logger(options: Sequence[str]) -> Logger | None:
     parser = ArgumentParser(exit_on_error=False, default_env=False)
     parser.add_argument("--trainer.logger", type=Logger)
     try:
-        return parser.instantiate_classes(parser.parse_args(list(options))).trainer.logger
+        return parser.instantiate(parser.parse_args(list(options))).trainer.logger
     except ArgumentError as error:
         said = " ".join(str(error).split()).removeprefix('Parser key "trainer.logger": ')
         raise InputError(f"{LOGGER} {name}: {said}; pass its options as {LOGGER}.OPTION VALUE.") from None

@@ -104,6 +104,7 @@ def test_a_trials_seconds_leave_out_what_one_epoch_takes(monkeypatch):
     assert found["whole"] == 70
 
 
+@pytest.mark.filterwarnings("ignore")  # as the peers do when they run as commands
 @pytest.mark.parametrize("module", ["bare_loop", "lightning_loop", "sklearn_mlp", "skorch_net"])
 def test_peers_learn(module):
     if module == "skorch_net":

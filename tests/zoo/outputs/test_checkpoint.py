@@ -1,5 +1,6 @@
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ class Payload:
         self.marker = marker
 
     def __reduce__(self):
-        return open, (str(self.marker), "w")
+        return Path.touch, (self.marker,)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
