@@ -17,6 +17,29 @@ metric: {name: value, mode: max}
 """
 
 
+FIT = """\
+# Does the activation matter?
+base:
+  model:
+    name: mlp
+    hidden_dims: [8]
+  data:
+    name: iris
+  trainer:
+    max_epochs: 1
+vary:
+  model.activation:
+    - relu
+    - tanh
+  model.dropout:
+    - 0.0
+    - 0.1
+seeds: 2
+baseline: {model.activation: relu, model.dropout: 0.0}
+metric: test/accuracy
+"""
+
+
 def problems(err: str) -> list[str]:
     """What is listed as wrong, each with its line."""
     return [line.strip() for line in err.partition("cannot run:\n")[2].splitlines()]

@@ -4,30 +4,7 @@ import uuid
 
 import pytest
 
-from tests.benchmarks.bad_studies import NOOP, assert_listed, change, problems
-
-FIT = """\
-# Does the activation matter?
-base:
-  model:
-    name: mlp
-    hidden_dims: [8]
-  data:
-    name: iris
-  trainer:
-    max_epochs: 1
-vary:
-  model.activation:
-    - relu
-    - tanh
-  model.dropout:
-    - 0.0
-    - 0.1
-seeds: 2
-baseline: {model.activation: relu, model.dropout: 0.0}
-metric: test/accuracy
-"""
-
+from tests.benchmarks.bad_studies import FIT, NOOP, assert_listed, change, problems
 
 # --- fit -------------------------------------------------------------------------------------------------------------
 
