@@ -76,8 +76,12 @@ class Job:
     def open(self) -> Path:
         """Create the folder that the trial writes to, with the files known before it runs."""
         scratch = Store(self.folder).scratch(self.identity["key"], self.token)
-        self._write_config(scratch, {**environment(), **self.environment})
+        self._write_config(scratch, {**environment(), **self.environment, **self._code()})
         return scratch
+
+    def _code(self) -> Record:
+        """The version of the code, which for a user's own task includes the task's modules."""
+        return {"code_version": find_task(self.task).code_version()}
 
     def _write_config(self, scratch: Path, where: Record) -> None:
         """Write the config for `zoo fit --config`, with a header that says where the trial runs."""
@@ -96,7 +100,7 @@ class Job:
                 already be running again.
         """
         scratch = Store(self.folder).opened(self.identity["key"], self.token)
-        where = environment() | outcome.pop("environment", {}) | dict(self.environment)
+        where = environment() | outcome.pop("environment", {}) | dict(self.environment) | self._code()
         return self._commit(scratch, {"peak_memory_bytes": peak_memory_bytes(), **outcome}, where, started, seconds)
 
     def end(self, status: str, reason: str, seconds: float) -> Record:
@@ -117,9 +121,9 @@ class Job:
         with store.sentences():
             left = store.scratches(self.identity["key"], self.token)
             scratch = left[0] if left else store.scratch(self.identity["key"], self.token)
-            where = _read_where(scratch / "config.yaml") or dict.fromkeys(
-                environment()
-            )  # it died before it wrote the file
+            where = _read_where(scratch / "config.yaml")
+            if where is None:  # it died before it wrote the file
+                where = dict.fromkeys(environment()) | self._code()
             self._write_config(scratch, where)
             (scratch / "best.ckpt").unlink(missing_ok=True)
             return self._commit(scratch, outcome, where, datetime.now(UTC) - timedelta(seconds=seconds), seconds)
@@ -133,7 +137,6 @@ class Job:
             own = left.name in (CONFIG, OUTCOME) or left.match("failure_*.json")
             if own or left.match(".result.json.*") or left.match(f".{OUTCOME}.*"):
                 left.unlink(missing_ok=True)
-        task = find_task(self.task)
         record = {
             "schema": SCHEMA,
             **self.identity,
@@ -143,7 +146,7 @@ class Job:
             **outcome,
             "started": started.isoformat(timespec="milliseconds"),
             "wall_seconds": seconds,
-            "environment": {"precision": task.precision(self.config), **where, "code_version": task.code_version()},
+            "environment": {"precision": find_task(self.task).precision(self.config), **where},
             "config": self.config,
             "token": self.token,
         }
