@@ -11,7 +11,7 @@ from zoo.plain import Config
 
 from ..study.study import Study
 from .base import Checked, Task
-from .own_code import own_version
+from .own_code import hiding, own_version
 
 
 class Own(Task):
@@ -63,9 +63,11 @@ class Own(Task):
         try:
             function = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, SyntaxError) as error:
-            raise InputError(
-                f"cannot load the task {self.name!r}: {error}. Put its module next to the study file, or install it."
-            ) from None
+            missing = error.name or "" if isinstance(error, ImportError) else ""
+            remedy = hiding(missing.partition(".")[0]) or (
+                "Put its module next to the study file, or install it; run bench verify in the folder of the module."
+            )
+            raise InputError(f"cannot load the task {self.name!r}: {error}. {remedy}") from None
         except (Exception, SystemExit) as error:
             raise InputError(
                 f"cannot load the task {self.name!r}: {type(error).__name__}: {error}. Fix its module."

@@ -101,9 +101,11 @@ class _Finder:
         return self._specs[name]
 
     def _outermost(self, name: str) -> ModuleSpec | None:
-        if name in OURS:
-            return None
         spec = _found(name)
+        if name in OURS:
+            if name == self.top:
+                self._refuse_hidden(name, spec)
+            return None
         standard = spec is not None and _is_standard(spec)
         installed = spec is not None and (standard or _is_installed(Path(_location(spec))))
         if not standard or name == self.top:
@@ -112,19 +114,30 @@ class _Finder:
 
     def _refuse_hidden(self, name: str, spec: ModuleSpec | None) -> None:
         """Raise an error for a user's own module if Python would import another module of that name."""
-        if spec is None:
-            return
-        for folder in map(Path, sys.path):
-            if _is_installed(folder) or folder.resolve() in (ROOT, *STANDARD) or not folder.is_dir():
-                continue
-            other = PathFinder.find_spec(name, [str(folder.resolve())])
-            if other is None or not other.has_location or other.origin is None:
-                continue
-            if Path(other.origin).resolve() != Path(_location(spec)).resolve():
-                raise InputError(
-                    f"cannot load the task {self.task!r}: Python finds the module {name!r} in {_location(spec)}, which "
-                    f"hides {other.origin}; rename one of them."
-                )
+        if sentence := _hiding(name, spec):
+            raise InputError(f"cannot load the task {self.task!r}: {sentence}")
+
+
+def hiding(name: str) -> str:
+    """A sentence if Python finds a top-level module by this name that hides one of the user's own; empty if not."""
+    return _hiding(name, _found(name))
+
+
+def _hiding(name: str, spec: ModuleSpec | None) -> str:
+    if spec is None:
+        return ""
+    for folder in map(Path, sys.path):
+        if _is_installed(folder) or folder.resolve() in (ROOT, *STANDARD) or not folder.is_dir():
+            continue
+        other = PathFinder.find_spec(name, [str(folder.resolve())])
+        if other is None or not other.has_location or other.origin is None:
+            continue
+        if Path(other.origin).resolve() != Path(_location(spec)).resolve():
+            return (
+                f"Python finds the module {name!r} in {_location(spec)}, which hides {other.origin}; rename one of "
+                "them."
+            )
+    return ""
 
 
 def _found(name: str) -> ModuleSpec | None:

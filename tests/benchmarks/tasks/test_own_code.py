@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.tasks import own_process
+from benchmarks.running.job import Job
+from benchmarks.tasks import find_task, own_process
 from benchmarks.tasks.own_code import importable, own_modules, own_version
 from benchmarks.tasks.own_process import run_apart
 from datamodules.errors import InputError
@@ -224,7 +225,7 @@ def test_a_trial_with_a_process_of_its_own_does_not_import_them_either(tmp_path,
     assert run_apart({}, tmp_path)["where"] == str(ROOT / "benchmarks/__init__.py")
 
 
-@pytest.mark.parametrize("name", ["random", "yaml"])
+@pytest.mark.parametrize("name", ["random", "yaml", "zoo"])
 def test_a_task_whose_module_is_hidden_by_another_is_refused(tmp_path, refused, name):
     (tmp_path / f"{name}.py").write_text("def measure(config, folder):\n    return {'score': 1}\n")
     said = refused(STUDY.replace("TASK", name))
@@ -240,12 +241,46 @@ def test_a_module_that_the_task_imports_is_not_replaced_by_an_installed_one(own)
         own.modules()
 
 
+@pytest.mark.parametrize(
+    "statement", ["from datamodules import mine", "import datamodules.mine", "from queue import mine"]
+)
+def test_an_import_from_a_folder_that_is_hidden_says_so(own, statement):
+    for name in ("datamodules", "queue"):
+        (own.folder / name).mkdir()
+        (own.folder / name / "__init__.py").write_text("")
+        (own.folder / name / "mine.py").write_text("")
+    own.edit("TASK.py", "def measure", f"{statement}\n\ndef measure")
+    hidden = own.folder / ("queue" if "queue" in statement else "datamodules") / "__init__.py"
+    with importable(own.folder), pytest.raises(InputError, match=rf"which hides {hidden}; rename one of them\.$"):
+        find_task(own.task).run({}, own.folder)
+
+
 def test_two_modules_of_one_name_in_folders_of_the_users_are_refused(own, tmp_path, monkeypatch):
     (tmp_path / "first").mkdir()
     (tmp_path / "first" / own.written("HELPER.py")).write_text("SCALE = 7\n")
     monkeypatch.syspath_prepend(tmp_path / "first")
     with pytest.raises(InputError, match="which hides"):
         own.modules()
+
+
+def test_a_module_that_is_not_found_says_where_to_put_it_and_where_verify_looks(tmp_path):
+    remedy = "Put its module next to the study file, or install it; run bench verify in the folder of the module."
+    with pytest.raises(InputError) as refused:
+        find_task("no_such_module:measure").run({}, tmp_path)
+    assert str(refused.value).endswith(f"No module named 'no_such_module'. {remedy}")
+
+
+def test_a_trial_whose_process_died_has_the_version_that_it_started_with(own, tmp_path):
+    identity = {"study": "s", "key": "key0", "variant": "v", "varied": {}, "seed": 0}
+    (tmp_path / "trials").mkdir()
+    with importable(own.folder):
+        job = Job(tmp_path, own.task, {"x": 1, "seed_everything": 0}, identity, attempt=1, token="abc")
+        job.open()
+        before = own.version()
+        own.edit("HELPER.py", "SCALE\n", "SCALE\nMORE = 1\n")
+        assert own.version() != before
+        record = job.end("crashed", "killed by SIGKILL", 1.0)
+    assert record["environment"]["code_version"] == before
 
 
 def test_scripts_that_a_task_starts_find_their_neighbours(own, tmp_path):
