@@ -12,7 +12,8 @@ from typing import Any
 from zoo.parts.metric_names import is_timing
 from zoo.plain import is_number
 
-Record = dict[str, Any]
+from .reading import Record
+
 RELATIVE, SPREADS = 1e-3, 4
 RULE = (
     "If code, versions and hardware are the same as in the record, all numbers except times and memory must be "
