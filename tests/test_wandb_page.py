@@ -48,6 +48,19 @@ def test_every_command_runs_in_order(tmp_path, monkeypatch, wandb_server, wandb_
     assert wandb_server.runs.keys() == runs.keys()
 
 
+def test_the_messages_shown_are_those_of_the_code():
+    root = Path(__file__).parents[1]
+    sources = [*root.glob("zoo/tracking/*.py"), *root.glob("benchmarks/publish/*.py"), root / "benchmarks/cli/verbs.py"]
+    # Without what separates the parts of a string that is written on several lines.
+    code = re.sub(r'"\s*f?"', "", "".join(path.read_text(encoding="utf-8") for path in sources))
+    messages = re.findall(r"^\|[^|`]+\| `([^`]+)` \| [^|]+ \|$", PAGE, re.MULTILINE)
+    assert len(messages) == 12
+    for message in messages:
+        assert message in code, message
+    for offline in re.findall(r"`W&B is offline: (?:SERVER )?([^`]+)`", PAGE):
+        assert offline in code, offline
+
+
 def test_the_tables_name_what_is_there():
     """The options, keys and files that the page names are those of the code."""
     from zoo.tracking.options import RUN_OPTIONS

@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +68,23 @@ def blocks(found: Mapping[str, Any]) -> dict[str, str]:
     trials = [_row(samples, pair, "per trial, without imports and report") for pair in TRIAL_PAIRS]
     epochs = [_row(samples, pair, "per epoch") for pair in EPOCH_PAIRS]
     machine = (
-        f"{where['cpu']}, {where['cores']} cores, torch {where['packages']['torch']}, at commit "
-        f"{where['git']['commit'][:7]}; medians of {found['rounds']} rounds."
+        f"Medians of {found['rounds']} rounds on {where['cpu']} ({where['cores']} cores), with torch "
+        f"{where['packages']['torch']}, at commit {where['git']['commit'][:7]}."
     )
-    if found["again"]:
-        machine += f" Measured again later, in one run: {'; '.join(found['again'])}."
+    toured = {name for pairs in (WHOLE_PAIRS, TRIAL_PAIRS, EPOCH_PAIRS) for name in pairs[0]}  # the first row of each
     return {
-        "tour": f"{_table([whole[0], trials[0], epochs[0]])}\n\n{machine}",  # for the README
-        "where": machine,
+        "tour": f"{_table([whole[0], trials[0], epochs[0]])}\n\n{machine}{_again(found['again'], toured)}",
+        "where": machine + _again(found["again"], NAMES),
         "whole": _table(whole),
         "trials": _table(trials),
         "epochs": _table(epochs),
     }
+
+
+def _again(names: Sequence[str], shown: Container[str]) -> str:
+    """A sentence on the measurements shown that were repeated later; empty if there are none."""
+    own = [NAMES[name] for name in names if name in shown]
+    return f" Measured later, in a separate run: {'; '.join(own)}." if own else ""
 
 
 def _row(samples: Samples, pair: tuple[str, str], unit: str, what: str = "seconds") -> list[str]:

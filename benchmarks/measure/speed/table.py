@@ -51,7 +51,15 @@ def table(found: dict[str, Any]) -> str:
         f"Mean accuracies over the same seeds must be within {ACCURACY_GAP} of the peers', which draw different test "
         "rows for each seed.",
         _rows(
-            ["this", "seconds a trial", "by hand", "seconds a trial", "times fewer", *GOALS, "largest gap in accuracy"],
+            [
+                "this project",
+                "seconds per trial",
+                "by hand",
+                "seconds per trial",
+                "speed-up",
+                *GOALS,
+                "largest accuracy gap",
+            ],
             [
                 [
                     *_compared(samples, ours, theirs, goals, "skipped: pip install skorch"),
@@ -62,7 +70,7 @@ def table(found: dict[str, Any]) -> str:
         ),
         "## The whole command, including imports and report",
         _rows(
-            ["what", "trials", "seconds", "reach", "reached", "MiB of its largest process"],
+            ["command", "trials", "seconds", "required", "reached", "MiB of its largest process"],
             [_whole(samples, command.name, command.trials) for command in COMMANDS if command.name in samples],
         ),
         "## Seconds per epoch of one run",
@@ -70,14 +78,14 @@ def table(found: dict[str, Any]) -> str:
         "loop uses `Adam(fused=True)`, which is not the default. DataLoader reads torchvision's data set with its "
         "transforms.",
         _rows(
-            ["this", "seconds an epoch", "by hand", "seconds an epoch", "time ratio", *GOALS],
+            ["this project", "seconds per epoch", "by hand", "seconds per epoch", "time ratio", *GOALS],
             [
                 _compared(samples, ours, theirs, goals, "skipped: no Fashion-MNIST below $ZOO_DATA_DIR", at_most=True)
                 for ours, theirs, goals in FITS
             ],
         ),
         "## Elsewhere",
-        "K = 50 on one GPU compared with K = 1, required at most 3 times: "
+        "A pack of 50 on one GPU, which must take at most 3 times as long as a single trial: "
         + (f"see packs_gpu.md ({', '.join(where['gpus'])})." if where["gpus"] else "skipped, this machine has no GPU.")
         + " Cost of a trial in packs of several sizes: [packs_cpu.md](packs_cpu.md).",
         "Made by `python -m benchmarks.measure.speed`.",
@@ -85,18 +93,18 @@ def table(found: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-GOALS = ("reach", "aim", "reached")
+GOALS = ("required", "target", "reached")
 
 
 def reached(value: float, goals: Goals, at_most: bool = False) -> str:
-    """Which of the goals a ratio meets: aim, reach or none; empty if there is no goal."""
-    reach, aim = (goal if goal is None or not at_most else -goal for goal in goals)
+    """Which of the goals a ratio meets: target, required or none; empty if there is no goal."""
+    required, target = (goal if goal is None or not at_most else -goal for goal in goals)
     value = -value if at_most else value
-    if reach is None or math.isnan(value):
+    if required is None or math.isnan(value):
         return ""
-    if aim is not None and value >= aim:
-        return "aim"
-    return "reach" if value >= reach else "none"
+    if target is not None and value >= target:
+        return "target"
+    return "required" if value >= required else "none"
 
 
 def accuracy_gap(samples: Samples, ours: str, theirs: str) -> str:
@@ -150,5 +158,5 @@ def _spread(samples: Samples, name: str, what: str = "seconds", form: str = ".4f
 
 
 def _rows(header: list[str], rows: list[list[str]]) -> str:
-    rule = ["---" if name in ("this", "by hand", "what") else "--:" for name in header]
+    rule = ["---" if name in ("this project", "by hand", "command") else "--:" for name in header]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
