@@ -129,10 +129,12 @@ class CompactArchive:
                 array = np.lib.format.read_array(io.BytesIO(self._read(_entry(name))), allow_pickle=False)
                 if array.dtype == np.uint8:
                     array = np.ascontiguousarray(array.T).view("<f4").ravel()
-                require(len(array) == self._totals[name], f"{_entry(name)} in {self.path} is too short; {REMEDY}")
+                good = len(array) == self._totals[name]
+                require(good, f"{_entry(name)} in {self.path} has the wrong length; {REMEDY}")
                 self._columns[name] = array
         about, start = self._about[key], self._starts[name][key]
-        others = {int(n): value for n, value in about.get("others", {}).get(name, ())}
+        with self._sound(LINES):
+            others = {int(n): value for n, value in about.get("others", {}).get(name, ())}
         return Column(self._columns[name][start : start + about["epochs"]], others)
 
     def _note(self, key: str, about: dict[str, Any]) -> None:

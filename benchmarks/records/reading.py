@@ -87,6 +87,8 @@ def check_record(record: Any, where: str) -> Record:
         InputError: It is not a record, or of another schema.
     """
     good = isinstance(record, dict) and {"key", "variant", "seed", "status", "metrics"} <= record.keys()
+    good = good and isinstance(record["metrics"], dict)
+    good = good and all(isinstance(record[name], str) for name in ("key", "variant", "status"))
     require(good, f"{where} is not a trial's record; {REMEDY}")
     _check_schema(record, where)
     return record
