@@ -201,7 +201,7 @@ def explain(error: ArgumentError, model: str | None = None, data: str | None = N
     text = str(error)
     key, value = re.search(r'key "([^"]+)"', text), re.search(r"(?:Got value|Given value): (.*)", text)
     if key is None or value is None:
-        return InputError(" ".join(text.split()))
+        return InputError(" ".join(text.split()).removeprefix("argument "))
     section, _, name = key[1].partition(".")
     registry = {"model": (MODELS, model), "data": (DATAMODULES, data)}.get(section)
     cls = registry[0].load(registry[1]) if registry and registry[1] else L.Trainer

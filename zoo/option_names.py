@@ -20,7 +20,7 @@ SYNONYMS = {
     "early_stopping": ("callbacks.early_stopping",),
     "epochs": ("trainer.max_epochs",),
     "force": ("overwrite",),
-    "gpu": ("trainer.devices",),
+    "gpu": ("trainer.accelerator",),
     "gpus": ("trainer.devices",),
     "grad_clip": ("trainer.gradient_clip_val",),
     "hidden": ("model.hidden_dims",),
@@ -38,9 +38,11 @@ SYNONYMS = {
     "num_workers": ("workers",),
     "optim": ("model.optimizer",),
     "output": ("out",),
+    "pack_size": ("pack",),
     "patience": ("callbacks.early_stopping.patience",),
     "random_state": ("seed_everything",),
     "resume": ("ckpt_path",),
+    "retry": ("retry-failed",),
     "scheduler": ("model.schedule",),
     "seed": ("seed_everything", "seeds"),
     "seed_everything": ("seeds",),
@@ -98,7 +100,7 @@ def same(given: str, known: Iterable[str]) -> str | None:
     names = _by_plain_name(known)
     name = _plain(given)
     last = name.rpartition(".")[2]
-    for candidate in (name, *SYNONYMS.get(name, ()), *SYNONYMS.get(last, ())):
+    for candidate in map(_plain, (name, *SYNONYMS.get(name, ()), *SYNONYMS.get(last, ()))):
         if candidate in names:
             return names[candidate]
     return next((option for plain, option in names.items() if plain.rpartition(".")[2] == last), None)

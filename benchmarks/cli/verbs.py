@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from datamodules.errors import InputError, choose, require, unknown
 from zoo.cli.process import call, loading, terminated_is_interrupted, versions, waiting
+from zoo.option_names import similar, unknown_option
 from zoo.outputs.files import write_atomically
 from zoo.tracking.options import study_options
 
 from ..records.agreement import RULE
 from ..study.file import STUDIES, list_studies, load_study
-from .parser import make_parser, refuse_unknown_options
+from .parser import make_parser, refuse_unknown_options, verb_parsers
 
 # Packages needed for reports that take more than a second to import.
 OF_REPORTS = ("pandas", "scipy")
@@ -46,11 +47,13 @@ def _run(verb: str, argv: Sequence[str], command: str) -> int:
         from .completion import bench_script
 
         print(bench_script(parser, [verb, *argv]))
+    elif verb.startswith("-"):
+        raise unknown_option(verb, similar(verb, parser._option_string_actions), "bench --help")
     elif verb not in VERBS:
         raise unknown("verb", verb, VERBS)
     else:
         refuse_unknown_options(parser, verb, argv)
-        args = parser.parse_args([verb, *argv])
+        args = verb_parsers(parser)[verb].parse_args(argv)
         args.command = command
         return VERBS[verb](args)
     return 0

@@ -87,14 +87,23 @@ def test_what_an_option_has_set_is_refused_by_that_option_and_no_line(refused, t
         ("--workers", "--workers: expected one argument."),
         ("--trial-timeout soon", "--trial-timeout: invalid float value: 'soon'."),
         ("--set", "--set: expected one argument."),
+        ("--retry", "unknown option '--retry'. Did you mean '--retry-failed'?"),
+        ("--pack-size 4", "unknown option '--pack-size'. Did you mean '--pack'?"),
+        ("--gpu", "unknown option '--gpu'. Did you mean '--set trainer.accelerator=VALUE'?"),
+        ("-o runs", "unrecognized arguments: -o runs."),
         ("more", "unrecognized arguments: more."),
     ],
 )
 def test_a_wrong_option_is_answered_with_one_suggestion(tmp_path, capsys, options, sentence):
     assert main(["run", "activations", "--out", str(tmp_path / "runs"), *options.split()]) == 2
-    see = "bench --help" if options == "more" else "bench run --help"
-    assert capsys.readouterr().err == f"bench run: {sentence} All options: {see}\n"
+    assert capsys.readouterr().err == f"bench run: {sentence} All options: bench run --help\n"
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_misspelt_option_instead_of_a_verb_is_answered_with_an_option(capsys):
+    assert main(["--verison"]) == 2
+    expected = "bench: unknown option '--verison'. Did you mean '--version'? All options: bench --help\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_a_wrong_option_of_another_verb_is_no_key_of_a_config(capsys):

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from datamodules.errors import unknown
 
+from ..option_names import similar, unknown_option
 from .options import USAGE, VerbParser
 from .parsing import read_evaluation, read_run
 from .process import INTERRUPTED, call, loading, versions
+
+TOP_OPTIONS = ("--help", "--version", "--print-completion")  # instead of a verb
 
 if TYPE_CHECKING:
     from ..outputs.result import Result
@@ -22,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb, *rest = arguments or ["--help"]
     again = f"to start again: {shlex.join(['zoo', *arguments])}"
-    return call(f"zoo {verb}", lambda: _run(verb, rest), again)
+    return call(f"zoo {verb}" if verb in VERBS else "zoo", lambda: _run(verb, rest), again)
 
 
 def _run(verb: str, argv: Sequence[str]) -> int:
@@ -32,6 +35,8 @@ def _run(verb: str, argv: Sequence[str]) -> int:
         print(versions("zoo"))
     elif verb.startswith("--print-completion"):
         return _print_completion([verb, *argv])
+    elif verb.startswith("-"):
+        raise unknown_option(verb, similar(verb, TOP_OPTIONS), "zoo --help")
     elif verb not in VERBS:
         raise unknown("verb", verb, VERBS)
     else:

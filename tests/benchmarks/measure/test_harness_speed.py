@@ -15,7 +15,7 @@ from benchmarks.measure import harness_speed
 ROWS = """\
 a noop trial of 40 on 1 worker
 a noop trial of 40 on 2 workers
-the disk's part: two synced files of 1 kB
+of which the disk: two synced files of 1 kB
 `bench run`, 10 trials, all done
 `bench run`, 10 variants x 2 seeds, all done
 `bench run`, 20 variants x 1 seeds, all done

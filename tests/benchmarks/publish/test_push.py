@@ -209,7 +209,7 @@ def test_bad_input_is_a_sentence(trouble, noop, capfd):
     elif trouble == "another study":
         (noop / "plan.json").write_text("{}")
         assert run(f"push {noop}") == 2
-        assert "not those of its study.yaml" in capfd.readouterr().err
+        assert "do not match its study.yaml" in capfd.readouterr().err
     elif trouble == "a file in the way":
         (noop / "wandb").write_text("mine")
         assert run(f"push {noop}") == 2

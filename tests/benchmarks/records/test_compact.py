@@ -158,6 +158,16 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path):
             lambda data: data.replace(b'"status"', b'"stat"', 1),
             "line 1 of records.jsonl in .*is not a",
         ),
+        (
+            "records.jsonl",
+            lambda data: data.replace(b'"metrics": {', b'"metrics": null, "was": {', 1),
+            "line 1 of records.jsonl in .*is not a",
+        ),
+        (
+            "records.jsonl",
+            lambda data: data.replace(b'"status": "done"', b'"status": ["done"]', 1),
+            "line 1 of records.jsonl in .*is not a",
+        ),
         ("records.jsonl", lambda data: data.replace(b'"environment": 0', b'"environment": 9', 1), "line 1 of records"),
         ("records.jsonl", lambda data: data[:-90], "line 5 of records.jsonl in .*is not a trial's record"),
         ("records.jsonl", lambda data: data.replace(b'"schema": 1', b'"schema": 7', 1), "line 1 .*has schema 7"),
