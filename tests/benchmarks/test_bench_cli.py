@@ -166,7 +166,7 @@ def test_a_trial_that_raises_is_a_row_with_its_reason(tmp_path, capsys):
         (("[relu, tanh]", "[relu, tnah]"), "unknown activation 'tnah'. Did you mean 'tanh'"),
         (("dropout: 0.1", "dropout: 2"), "model.dropout must be in [0, 1)"),
         (("test/accuracy", "test/acuracy"), "unknown metric 'test/acuracy'. Did you mean 'test/accuracy'"),
-        (("[relu, tanh]", "[relu, relu]"), "holds 'relu' twice"),
+        (("[relu, tanh]", "[relu, relu]"), "contains 'relu' twice"),
         (("seeds: 2", "seeds: 0"), "seeds must be at least 1"),
         (("vary:", "varry:"), "Did you mean 'vary'"),
         (("{name: digits}", "{name: digts}"), "Did you mean 'digits'"),

@@ -71,7 +71,7 @@ def test_no_difference_at_all():
     assert math.isnan(row["mde"]), "without a spread nobody knows what could be found"
     assert (row["delta_ci_low"], row["delta"], row["delta_ci_high"]) == (0, 0, 0)
     assert (row["ties"], row["verdict"]) == (5, "inconclusive")
-    assert "sign-flip test's" not in said
+    assert "p is that of the sign-flip test" not in said
     assert compare([0.0] * 5, margin=1e-6)[0]["verdict"] == "equivalent"
     assert compare([0.0] * 4, BASE[:4], margin=1e-6, seeds=4)[0]["verdict"] == "inconclusive", (
         "four equal seeds may be luck"
@@ -92,7 +92,7 @@ def test_a_constant_difference(margin, mode, expected):
     assert (row["p"], row["p_exact"], row["delta_ci_low"], row["delta_ci_high"]) == (2 / 64, 2 / 64, 0.125, 0.125)
     assert math.isnan(row["d_z"])
     assert row["verdict"] == expected
-    assert "sign-flip test's" in " ".join(notes(Analysis(study, trials, Provenance(), table)))
+    assert "p is that of the sign-flip test" in " ".join(notes(Analysis(study, trials, Provenance(), table)))
     fewer = summarize(replace(study, seeds=5), trials[trials["seed"] < 5])
     assert fewer["verdict"].iloc[1] == "inconclusive", "five equal seeds may be luck"
     for wide, within in ((0.1, expected), (0.125, expected), (0.2, "equivalent")):
@@ -107,7 +107,7 @@ def test_a_constant_difference_but_for_rounding_is_told_too(precision):
     assert np.ptp(difference) > 0
     row, said = compare(list(difference), list(base.astype(precision).astype(float)))
     assert (row["p"], row["verdict"]) == (2 / 32, "inconclusive")
-    assert "sign-flip test's" in said
+    assert "p is that of the sign-flip test" in said
 
 
 def test_a_variant_is_not_better_by_the_seeds_it_survived():
@@ -116,7 +116,7 @@ def test_a_variant_is_not_better_by_the_seeds_it_survived():
     assert row["p_holm"] < 0.05, "by what is left it would be"
     assert row["delta"] > 0
     assert row["verdict"] == "inconclusive"
-    assert "neither better nor equivalent" in said
+    assert "neither `better` nor `equivalent`" in said
     assert compare([math.nan, *CLEAR[1:]])[0]["verdict"] == "better", "one that has not run is no failure"
     assert compare([None, *(-d for d in CLEAR[1:])])[0]["verdict"] == "worse", (
         "failing as well does not make it less so"

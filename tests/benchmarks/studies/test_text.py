@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.audit.verify import _keyed
 from benchmarks.running.plan import trial_key
 from benchmarks.study.file import load_study
+from benchmarks.tasks import find_task
 from benchmarks.tasks.fit_check import check_study
 
 STUDY = """# Which activation on texts?
@@ -55,4 +55,4 @@ def test_keys_follow_the_content_of_both_files_and_not_their_place():
     assert not set(keys(check("a.csv", "other.csv"))) & set(first)
     assert not set(keys(check("test.csv", "a.csv"))) & set(first)
     config = {"data": {"name": "text", "path": "a", "test_path": "b", "root": None, "text": "t"}}
-    assert _keyed(config, "fit") == {"data": {"name": "text", "text": "t"}}
+    assert find_task("fit").without_locations(config) == {"data": {"name": "text", "text": "t"}}

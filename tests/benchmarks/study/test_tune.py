@@ -132,4 +132,4 @@ also: [test/loss, gap/accuracy]
 """
     said = refused(text)
     assert "line 5: unknown metric 'gap/accuracy'" in said
-    assert "callbacks.generalization_gap true" in said
+    assert "callbacks.generalization_gap: true" in said
