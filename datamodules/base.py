@@ -53,7 +53,7 @@ class ArrayDataModule(L.LightningDataModule):
         train_size: Number (int) or fraction (float in (0, 1]) of the training rows to train on; null uses all. All
             sizes share the same validation split, and smaller subsets are contained in larger ones.
         seed: Seed of the validation split; null derives it from the run's seed. The test split does not depend on it.
-            Without `zoo fit`, it also seeds the order of training samples.
+            Outside `zoo fit`, it also seeds the order of training samples.
         root: Folder of downloaded data sets, in torchvision's layout; null means $ZOO_DATA_DIR, or
             ~/.cache/ablation-zoo if that is not set.
 
@@ -253,9 +253,17 @@ class ArrayDataModule(L.LightningDataModule):
         card: dict[str, Any] = {"input_shape": list(source.x.shape[1:]), "class_names": names, **(source.extra or {})}
         if self._restored is not None:
             was, now = self._restored["input_shape"], card["input_shape"]
-            require(was == now, f"the model was trained on inputs of shape {was}, but this data has shape {now}.")
+            require(
+                was == now,
+                f"the model was trained on inputs of shape {was}, but this data has shape {now}; pass data of "
+                "the same shape.",
+            )
             was, now = self._restored["class_names"], card["class_names"]
-            require(was == now, f"the model was trained on the classes {was}, but this data has the classes {now}.")
+            require(
+                was == now,
+                f"the model was trained on the classes {was}, but this data has the classes {now}; pass data with the "
+                "same classes.",
+            )
             return card | {k: self._restored[k] for k in ("normalisation", "target")}
         train = self.indices["train"]
         card["normalisation"] = self.statistics(source.x[train])

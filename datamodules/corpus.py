@@ -134,7 +134,11 @@ class Texts(ArrayDataModule):
             return self._restored["class_names"]
         names = sorted(set(labels or ()))
         found = ", ".join(map(repr, names))
-        require(len(names) > 1, f"{self.origin} has only one class, {found}; classification needs at least two.")
+        require(
+            len(names) > 1,
+            f"{self.origin} has only one class, {found}; classification needs at least two. Check --data.target, or "
+            "add rows of other classes.",
+        )
         # Texts of one group stay together, so they count as one.
         counts = Counter(label for label, _ in set(zip(train.labels or (), train.groups, strict=True)))
         refuse_rare(self.origin, names, [counts[name] for name in names], "text", own_test=test is not None)
@@ -159,6 +163,6 @@ def column_of(table: pd.DataFrame, name: str, path: str) -> list[str]:
     if len(blank):
         raise InputError(
             f"{path}: column {name!r} has {len(blank)} empty value{'s' * (len(blank) > 1)}, the first in row "
-            f"{blank[0] + 1}; fill them in or delete those rows."
+            f"{blank[0] + 1}; fill in empty values or delete their rows."
         )
     return values.tolist()

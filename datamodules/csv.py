@@ -21,7 +21,8 @@ class CSV(Table):
 
     Args:
         path: CSV or ARFF file (required). A path that does not exist is looked up below the data root. Files that end
-            in .arff are read as ARFF: `sep` and `header` are ignored, nominal targets are classes, `?` is missing.
+            in .arff are read as ARFF: `sep` and `header` are ignored, nominal targets are classes, `?` marks a missing
+            value.
         target: Column to predict (required); its index, starting at 0, if the file has no header.
         task: classification, regression or auto. auto means classification if the target is text or has at most 20
             different values, all integers.

@@ -77,6 +77,6 @@ def refuse_rare(origin: str, names: Sequence[str], counts: Sequence[int], what: 
     for name, n in zip(names, counts, strict=True):
         require(
             n >= least,
-            f"{origin}: the class {name!r} has {n} different {what}{'s' * (n != 1)}, but {splits} need one each; add "
-            "more, or delete the class.",
+            f"{origin}: the class {name!r} has {n} distinct {what}{'s' * (n != 1)}, but the {splits} splits "
+            f"need one each; add {what}s of this class, or delete the class.",
         )

@@ -62,7 +62,10 @@ class Table(ArrayDataModule):
             features = self._restored.get("features", features)
             for column in features:
                 self._check_column(table, column)
-        require(len(features) > 0, f"{self.path} has no feature columns besides the target {self.target!r}.")
+        require(
+            len(features) > 0,
+            f"{self.path} has no feature columns besides the target {self.target!r}; check --data.sep and --data.drop.",
+        )
         x = np.stack([self._numbers(table[c], self.missing is not None) for c in features], axis=1)
         y, names = self._labels(table[self.target], file) if labelled else self._no_labels(len(x))
         # NaN is not equal to itself; infinities cannot occur here, so they can mark it.
@@ -115,9 +118,9 @@ class Table(ArrayDataModule):
     def _refuse_missing(self, column: "pd.Series[Any]") -> None:
         if column.isna().any():
             row = int(np.flatnonzero(column.isna())[0]) + 1
-            n, way_out = int(column.isna().sum()), "fill them in or delete those rows"
-            if column.name != self.target:
-                way_out = f"fill them in with --data.missing median, or {_drop(column.name)}"
+            n, way_out = int(column.isna().sum()), "fill in missing values or delete their rows"
+            if column.name != self.target and self._restored is None:  # a checkpoint has its own features
+                way_out = f"fill in missing values with --data.missing median, or {_drop(column.name)}"
             raise InputError(
                 f"{self.path}: column {column.name!r} has {n} missing value{'s' * (n > 1)}, the first in row {row}; "
                 f"{way_out}."
@@ -132,9 +135,11 @@ class Table(ArrayDataModule):
             row = int(np.flatnonzero(bad)[0])
             own = column.name == self.target
             way_out = "predict classes with --data.task classification" if own else _drop(column.name)
+            if self._restored is not None:  # a checkpoint has its own task and features
+                way_out = "delete those rows"
             raise InputError(
                 f"{self.path}: column {column.name!r} must contain finite numbers, but row {row + 1} contains "
-                f"'{column.iloc[row]}'; encode it as numbers, or {way_out}."
+                f"'{column.iloc[row]}'; encode its values as numbers, or {way_out}."
             )
         return numbers
 
@@ -151,7 +156,7 @@ class Table(ArrayDataModule):
             require(
                 len(names) > 1,
                 f"{self.path}: the target {self.target!r} has only one class, {names[0]!r}; classification needs at "
-                "least two.",
+                "least two. Check --data.target, or add rows of other classes.",
             )
         else:
             names = None

@@ -84,7 +84,7 @@ def _parse(path: str, content: bytes, sep: str, header: bool) -> TableFile:
 
 
 def _parse_csv(path: str, content: bytes, sep: str, header: bool, **how: Any) -> pd.DataFrame:
-    require(content.strip() != b"", f"{path} is empty.")
+    require(content.strip() != b"", f"{path} is empty; pass a file that contains a table.")
     engine: Literal["c", "python"] = "c" if len(sep.encode()) == 1 else "python"
     try:
         with warnings.catch_warnings():
@@ -108,8 +108,10 @@ def _parse_csv(path: str, content: bytes, sep: str, header: bool, **how: Any) ->
         raise InputError(f"{path}: a row has more fields than the header has names; check --data.sep.") from None
     except (pd.errors.ParserError, UnicodeDecodeError, ValueError, re.error) as error:
         cause = " ".join(str(error).split())
-        raise InputError(f"{path} is not a UTF-8 table with the separator {sep!r}: {cause}") from None
-    require(len(table) > 0, f"{path} has a header but no rows.")
+        raise InputError(
+            f"{path} is not a UTF-8 table with the separator {sep!r}; check the file and --data.sep. {cause}"
+        ) from None
+    require(len(table) > 0, f"{path} has a header but no rows; add rows, or pass another file.")
     return table.rename(columns=str)
 
 
@@ -117,7 +119,7 @@ def _parse_arff(path: str, content: bytes) -> TableFile:
     """Parse a dense ARFF file (Weka's format) with numeric and nominal attributes; `?` is missing."""
     from scipy.io import arff
 
-    require(content.strip() != b"", f"{path} is empty.")
+    require(content.strip() != b"", f"{path} is empty; pass a file that contains a table.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -137,7 +139,7 @@ def _parse_arff(path: str, content: bytes) -> TableFile:
     except (arff.ArffError, NotImplementedError, ValueError, csv.Error) as error:
         cause = " ".join(str(error).split())
         raise InputError(f"{path} is not a supported ARFF file: {cause}") from None
-    require(len(found) > 0, f"{path} has a header but no rows.")
+    require(len(found) > 0, f"{path} has a header but no rows; add rows, or pass another file.")
     _refuse_surplus(path, text, len(about.names()))
     columns = {name: found[name] for name in about.names()}
     nominal = {name for name, kind in zip(about.names(), about.types(), strict=True) if kind == "nominal"}

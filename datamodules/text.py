@@ -19,9 +19,9 @@ class Text(Texts):
         path: CSV file (required). Its first line contains the column names.
         text: Column of texts (required).
         target: Column of classes to predict (required).
-        test_path: CSV file with the same columns to use as test split; null splits it from `path`.
-        group: Column whose equal values stay on the same side of every split, such as the author; null keeps identical
-            texts together.
+        test_path: CSV file with the same columns, used as the test split; null takes the test split from `path`.
+        group: Column such as the author: rows with the same value stay in the same split; null keeps identical texts
+            together.
         sep: Column separator.
 
     Raises:

@@ -7,7 +7,7 @@ on by default is null if it is off; other callbacks are included only if they ar
 
 import re
 from argparse import ArgumentError
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
@@ -140,7 +140,10 @@ def read_config(file: str) -> Config:
     if not path.is_file():
         shipped = shipped_configs()
         if file not in shipped:
-            raise unknown("config file", file, shipped)
+            raise InputError(
+                f"the config file {file!r} does not exist; pass a YAML file, or the name of a shipped config: "
+                f"{', '.join(shipped)}."
+            )
         path = shipped[file]
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -203,6 +206,8 @@ def explain(error: ArgumentError, model: str | None = None, data: str | None = N
     if key is None or value is None:
         return InputError(" ".join(text.split()).removeprefix("argument "))
     section, _, name = key[1].partition(".")
+    if section == "seed_everything":
+        return InputError(f"seed_everything must be of type int, got {value[1]!r}.")
     registry = {"model": (MODELS, model), "data": (DATAMODULES, data)}.get(section)
     cls = registry[0].load(registry[1]) if registry and registry[1] else L.Trainer
     known = parameters(cls)
@@ -221,6 +226,8 @@ def type_name(annotation: Any) -> str:
         return annotation.__name__ if isinstance(annotation, type) else str(annotation).rpartition(".")[2]
     if (origin := get_origin(annotation)) is Literal:
         return " | ".join(map(repr, parts))
+    if origin is Sequence:
+        origin = list  # the type that a user writes
     names = [type_name(part) for part in parts]
     return " | ".join(names) if origin in (Union, UnionType) else f"{type_name(origin)}[{', '.join(names)}]"
 

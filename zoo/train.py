@@ -174,7 +174,7 @@ def _train(
         try:
             trainer.fit(model, datamodule=data)
         except MisconfigurationException as error:
-            raise InputError(f"Lightning rejected the trainer's flags {config['trainer']}: {error}") from None
+            raise InputError(f"Lightning rejected the trainer's flags: {error} (flags: {config['trainer']})") from None
         if trainer.world_size > 1 and model.started is not None:  # exclude the start and imports of other ranks
             start = model.started
         seconds, epochs_run = time.perf_counter() - start, trainer.current_epoch

@@ -97,7 +97,7 @@ def lightning_trainer(flags: Config, **own: Any) -> L.Trainer:
     try:
         return L.Trainer(**flags, **own)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"Lightning rejected the trainer's flags {flags}: {error}") from None
+        raise InputError(f"Lightning rejected the trainer's flags: {error} (flags: {flags})") from None
 
 
 def check_batches(model: ZooModule, smallest: int, world_size: int = 1) -> None:
@@ -114,8 +114,8 @@ def check_batches(model: ZooModule, smallest: int, world_size: int = 1) -> None:
     batch_norm = any(isinstance(layer, torch.nn.BatchNorm1d) for layer in model.modules())
     require(
         smallest >= world_size * (2 if batch_norm else 1),
-        f"a batch of {smallest} is too small for {world_size} device(s): each needs at least one sample per batch, "
-        "with batch norm two; increase data.batch_size or data.train_size, or set model.norm to layer.",
+        f"a batch of {smallest} is too small for {world_size} device(s): each device needs at least one sample per "
+        "batch, or two with batch norm; increase data.batch_size or data.train_size, or set model.norm to layer.",
     )
 
 
@@ -150,8 +150,8 @@ def check_division(batch_size: int, world_size: int) -> None:
     nearest = f"{below} or {below + world_size}" if below else f"{world_size}"
     require(
         batch_size % world_size == 0,
-        f"data.batch_size counts the samples of all devices together and must be divisible by {world_size}, their "
-        f"number, got {batch_size}; use {nearest}, or change trainer.devices.",
+        f"data.batch_size counts the samples of all devices together, so it must be divisible by the number of "
+        f"devices, {world_size}, but it is {batch_size}; use {nearest}, or change trainer.devices.",
     )
 
 

@@ -67,7 +67,9 @@ def test_question_marks_are_missing(tmp_path):
     train = [i for i in data.indices["train"] if i != 4]
     assert data.card()["missing"] == [np.median([i / 4 for i in train]), *np.median([[i % 9, i % 2] for i in train], 0)]
     lines[4] = "1,2,0,?"
-    with pytest.raises(InputError, match=r"column 'kind' has 1 missing value.*delete those rows"):
+    with pytest.raises(
+        InputError, match=r"column 'kind' has 1 missing value.*fill in missing values or delete their rows"
+    ):
         make(tmp_path, HEADER + "\n".join(lines), missing="median")
 
 

@@ -90,36 +90,45 @@ def test_regression_or_classes_comes_from_the_target_or_from_task(tmp_path, valu
 
 
 TEXT = {
-    "empty": ("", r"bad\.csv is empty\."),
-    "blank": (" \n\n", r"bad\.csv is empty\."),
-    "header only": ("a,b,label\n", r"bad\.csv has a header but no rows\."),
+    "empty": ("", r"bad\.csv is empty; pass a file"),
+    "blank": (" \n\n", r"bad\.csv is empty; pass a file"),
+    "header only": ("a,b,label\n", r"bad\.csv has a header but no rows; add rows"),
     "no target": (
         "a,b,labels\n1,2,x\n",
         r"unknown column of .*bad\.csv 'label'\. Did you mean 'labels'\?.*a, b, labels",
     ),
-    "no feature": ("label\nx\ny\n", r"has no feature columns besides the target 'label'"),
+    "no feature": (
+        "label\nx\ny\n",
+        r"has no feature columns besides the target 'label'; check --data\.sep and --data\.drop",
+    ),
     "text": (
         "a,b,label\n1,2,x\n2,red,y\n",
         r"column 'b' must contain finite numbers, but row 2 contains 'red'.*--data\.drop",
     ),
-    "missing": ("a,b,label\n1,2,x\n2,,y\n", r"column 'b' has 1 missing value, the first in row 2; fill them in"),
-    "missing label": ("a,b,label\n1,2,x\n2,3,\n", r"column 'label' has 1 missing value.*delete those rows"),
+    "missing": (
+        "a,b,label\n1,2,x\n2,,y\n",
+        r"column 'b' has 1 missing value, the first in row 2; fill in missing values with --data\.missing",
+    ),
+    "missing label": (
+        "a,b,label\n1,2,x\n2,3,\n",
+        r"column 'label' has 1 missing value.*fill in missing values or delete their rows",
+    ),
     "infinite": ("a,b,label\n1,2,x\n2,inf,y\n", r"column 'b' must contain finite numbers, but row 2 contains 'inf'"),
     "one class": (
         "a,b,label\n1,2,x\n2,3,x\n",
-        r"the target 'label' has only one class, 'x'; classification needs at least two\.",
+        r"the target 'label' has only one class, 'x'; classification needs at least two\. Check --data\.target",
     ),
     "ragged": ("a,b,label\n1,2,x\n1,2,3,4,x\n", r"is not a UTF-8 table with the separator ','"),
     "surplus": ("a,b,label\n1,2,x,0\n2,3,y,0\n", r"a row has more fields than the header has names"),
     "too few": (
         "a,b,label\n1,2,x\n2,3,y\n",
-        r"the class 'x' has 1 different row, but training, validation and test",
+        r"the class 'x' has 1 distinct row, but the training, validation and test splits need one each",
     ),
     "all alike": (
         "a,b,label\n" + "1,2,x\n1,2,y\n" * 20,
-        r"the class 'x' has 1 different row, .*delete the class\.",
+        r"the class 'x' has 1 distinct row, .*delete the class\.",
     ),
-    "class of two": ("a,label\n" + "".join(f"{i},x\n" for i in range(9)) + "9,y\n10,y\n", r"'y' has 2 different rows,"),
+    "class of two": ("a,label\n" + "".join(f"{i},x\n" for i in range(9)) + "9,y\n10,y\n", r"'y' has 2 distinct rows,"),
 }
 
 
@@ -192,7 +201,12 @@ def test_another_file_than_the_checkpoints_is_tested_whole_under_its_normalisati
     ("change", "sentence"),
     [
         ({"label": "perhaps"}, r"which do not include \['perhaps'\]"),
-        ({"a": "red"}, "column 'a' must contain finite numbers"),
+        (  # a column of the checkpoint cannot be dropped
+            {"a": "red"},
+            "column 'a' must contain finite numbers, but row 1 contains 'red'; encode its values as numbers, or delete "
+            r"those rows\.",
+        ),
+        ({"a": np.nan}, r"the first in row 1; fill in missing values or delete their rows\."),
     ],
 )
 def test_another_file_that_does_not_fit_the_checkpoint_is_refused(tmp_path, change, sentence):
@@ -332,7 +346,7 @@ def test_another_file_is_filled_in_as_the_checkpoint_says(tmp_path):
             {"missing": "mean"},
             r"column 'b' has only missing values in the training split.*--data\.drop",
         ),
-        (holes().assign(label=holes().b), {"missing": "mean"}, r"column 'label' has 12 missing.*delete those rows"),
+        (holes().assign(label=holes().b), {"missing": "mean"}, r"column 'label' has 12 missing.*delete their rows"),
         (
             holes().assign(a="?"),
             {"missing": "mean"},

@@ -154,7 +154,7 @@ def test_a_restored_card_brings_its_own_normalisation():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("wine", r"trained on inputs of shape \[2\], but this data has shape \[13\]"),
+        ("wine", r"trained on inputs of shape \[2\], but this data has shape \[13\]; pass data of the same shape"),
         ("xor", r"classes \['upper', 'lower'\]"),
     ],
 )

@@ -18,21 +18,27 @@ def make(folder, content=GOOD, card=None, **params):
 
 
 FILES = {
-    "empty": ("", r"bad\.csv is empty\."),
-    "header only": ("said,kind\n", r"bad\.csv has a header but no rows\."),
+    "empty": ("", r"bad\.csv is empty; pass a file"),
+    "header only": ("said,kind\n", r"bad\.csv has a header but no rows; add rows"),
     "no texts": (GOOD.replace("said", "says"), r"unknown column of .*bad\.csv 'said'\. Did you mean 'says'\?"),
     "no classes": (GOOD.replace("kind", "kin"), r"unknown column of .*bad\.csv 'kind'\. Did you mean 'kin'\?"),
     "empty texts": (
         GOOD + ",a\n  ,b\n",
-        r"column 'said' has 2 empty values, the first in row 31; fill them in or delete those rows",
+        r"column 'said' has 2 empty values, the first in row 31; fill in empty values or delete their rows",
     ),
-    "empty class": (GOOD + "two,\n", r"column 'kind' has 1 empty value, the first in row 31.*delete those rows"),
+    "empty class": (
+        GOOD + "two,\n",
+        r"column 'kind' has 1 empty value, the first in row 31; fill in empty values or delete their rows",
+    ),
     "one class": (
         GOOD.replace(",a\n", ",b\n"),
-        r"bad\.csv has only one class, 'b'; classification needs at least two\.",
+        r"bad\.csv has only one class, 'b'; classification needs at least two\. Check --data\.target",
     ),
-    "rare class": (GOOD + "two,c\n", r"the class 'c' has 1 different text, but training, validation and test"),
-    "the same text thrice": (GOOD + "two,c\n" * 3, r"the class 'c' has 1 different text, .* or delete the class\."),
+    "rare class": (
+        GOOD + "two,c\n",
+        r"the class 'c' has 1 distinct text, but the training, validation and test splits need one each; add texts of",
+    ),
+    "the same text thrice": (GOOD + "two,c\n" * 3, r"the class 'c' has 1 distinct text, .* or delete the class\."),
     "no words": ("said,kind\n" + "".join(f"{i % 10} !{'?' * i},{'ab'[i % 2]}\n" for i in range(30)), "no word of two"),
     "ragged": (GOOD + "two,a,b,c\n", r"bad\.csv is not a UTF-8 table with the separator ','"),
 }
@@ -76,8 +82,11 @@ def test_bad_parameters(tmp_path, params, sentence):
     [
         ("said\nyes\n", r"unknown column of .*test\.csv 'kind'"),
         ("said,kind\n,a\n", r"test\.csv: column 'said' has 1 empty value"),
-        ("said,kind\nnew,c\n", r"the class 'c' has 0 different texts, but training and validation"),
-        (GOOD, r"the class 'a' has 0 different texts, but training and validation"),  # all of training is in it
+        ("said,kind\nnew,c\n", r"the class 'c' has 0 distinct texts, but the training and validation splits need"),
+        (
+            GOOD,
+            r"the class 'a' has 0 distinct texts, but the training and validation splits need",
+        ),  # all of training is in it
     ],
 )
 def test_a_bad_test_file(tmp_path, content, sentence):

@@ -37,7 +37,13 @@ CASES = {
     "option before the model is known": ("fit --dropout 0.1", "Did you mean '--model.dropout'? All options: zoo fit"),
     "option of other models": (
         "fit --model perceptron --data iris --hidden_dims [3]",
-        "'--model.hidden_dims' is only an option of other models or data sets. All options: zoo fit --model perceptron",
+        "unknown option '--hidden_dims', and the similar '--model.hidden_dims' is an option of other models or data "
+        "sets only. All options: zoo fit --model perceptron",
+    ),
+    "full name of an option of other models": (
+        "fit --model perceptron --data iris --model.hidden_dims [3]",
+        "unknown option '--model.hidden_dims', which is an option of other models or data sets only. All options: "
+        "zoo fit --model perceptron",
     ),
     "option without its value": (FIT + "--out", "zoo fit: --out: expected one argument."),
     "hyperparameter without its value": (FIT + "--model.lr", "zoo fit: --model.lr: expected one argument"),
@@ -62,6 +68,9 @@ CASES = {
     "unknown metric": (FIT + "--callbacks.early_stopping.monitor val/acuracy", "Did you mean 'val/accuracy'"),
     "stray word": (FIT + "stray", "stray"),
     "wrong type": (FIT + "--model.lr abc", "model.lr must be of type float, got 'abc'"),
+    "seed of a wrong type": (FIT + "--seed_everything abc", "seed_everything must be of type int, got 'abc'"),
+    "name without its option": ("fit mlp", "unrecognized arguments: mlp. Options start with --, such as --data NAME."),
+    "no list": (FIT + "--model.hidden_dims abc", "model.hidden_dims must be of type list[int], got 'abc'"),
     "wrong type in a list": (FIT + "--model.hidden_dims [a]", "model.hidden_dims"),
     "dropout": (FIT + "--model.dropout 1.5", "model.dropout must be in [0, 1), got 1.5"),
     "lr": (FIT + "--model.lr -0.1", "model.lr must be positive and finite, got -0.1"),
@@ -90,12 +99,12 @@ CASES = {
     "lightning refuses": (FIT + "--trainer.strategy nope", "invalid strategy"),
     "batch that two devices cannot share": (
         CPUS + "2 --data.batch_size 65",
-        "must be divisible by 2, their number, got 65",
+        "must be divisible by the number of devices, 2, but it is 65",
     ),
     "the nearest that they can": (CPUS + "2 --data.batch_size 65", "use 64 or 66, or change trainer.devices"),
     "batch smaller than the devices": (
         CPUS + "4 --data.batch_size 3",
-        "counts the samples of all devices together and must be divisible by 4",
+        "counts the samples of all devices together, so it must be divisible by the number of devices, 4",
     ),
     "rows too few for the devices": (
         CPUS + "4 --data.train_size 3 --model.norm null",
@@ -103,12 +112,15 @@ CASES = {
     ),
     "batch norm among devices": (
         CPUS + "4 --data.batch_size 4 --model.norm batch",
-        "each needs at least one sample per batch, with batch norm two",
+        "each device needs at least one sample per batch, or two with batch norm",
     ),
     "batch norm over CPUs": (CPUS + "2 --trainer.sync_batchnorm true", "trainer.sync_batchnorm needs CUDA GPUs"),
     "fsdp on CPUs": (CPUS + "2 --trainer.strategy fsdp", "fsdp needs CUDA GPUs"),
     "nodes that nothing started": (CPUS + "1 --trainer.num_nodes 2", "start the run with torchrun or srun"),
-    "config not there": ("fit --config nowhere.yaml", "unknown config file 'nowhere.yaml'"),
+    "config not there": (
+        "fit --config nowhere.yaml",
+        "the config file 'nowhere.yaml' does not exist; pass a YAML file, or the name of",
+    ),
     "config with an unknown key": ("fit --config unknown.yaml", "Did you mean 'hidden_dims'"),
     "config with an unknown section": ("fit --config section.yaml", "Did you mean 'model'"),
     "config that is no mapping": ("fit --config list.yaml", "must contain a mapping with the sections"),
@@ -122,12 +134,15 @@ CASES = {
     ),
     "csv with gaps": (CSV + "--data.drop [city,one]", "column 'gap' has 1 missing value, the first in row 2"),
     "csv with one class": (CSV.replace("target y", "target one") + "--data.drop [city,gap]", "only one class, '1'"),
-    "empty csv": (CSV.replace("table", "empty"), "empty.csv is empty"),
+    "empty csv": (CSV.replace("table", "empty"), "empty.csv is empty; pass a file"),
     "out is a file": (FIT + "--out table.csv", "--out table.csv is a file"),
     "no checkpoint given": ("test", "--ckpt_path FILE"),
-    "checkpoint not there": ("test --ckpt_path none.ckpt", "the checkpoint none.ckpt does not exist"),
+    "checkpoint not there": (
+        "test --ckpt_path none.ckpt",
+        "the checkpoint none.ckpt does not exist; check --ckpt_path",
+    ),
     "corrupt checkpoint": ("predict --ckpt_path corrupt.ckpt", "corrupt.ckpt was not loaded, because it is damaged"),
-    "foreign checkpoint": ("validate --ckpt_path foreign.ckpt", "foreign.ckpt is not a checkpoint of this zoo"),
+    "foreign checkpoint": ("validate --ckpt_path foreign.ckpt", "foreign.ckpt is not a checkpoint of ablation-zoo"),
 }
 
 
@@ -175,4 +190,7 @@ def test_data_that_is_absent_while_the_network_is_too(monkeypatch, capsys):
 def test_a_checkpoint_refuses_data_of_another_shape(capsys):
     assert main(shlex.split("fit --model perceptron --data iris --trainer.max_epochs 1 --out run")) == 0
     assert main(shlex.split("test --ckpt_path run --data digits")) == 2
-    assert "trained on inputs of shape [4], but this data has shape [1, 8, 8]" in capsys.readouterr().err
+    assert (
+        "trained on inputs of shape [4], but this data has shape [1, 8, 8]; pass data of the same shape"
+        in capsys.readouterr().err
+    )

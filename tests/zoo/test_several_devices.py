@@ -199,7 +199,7 @@ def test_what_lightning_refuses_only_in_a_worker_is_said_in_a_sentence(tmp_path,
     monkeypatch.setattr(ZooModule, "on_train_start", refuse)
     assert fit(tmp_path / "run", PLAIN + "--data wine --data.batch_size 20", 2) == 2
     err = capsys.readouterr().err
-    assert err.startswith("zoo fit: Lightning rejected the trainer's flags")
+    assert err.startswith("zoo fit: Lightning rejected the trainer's flags: ")
     assert "this cannot be clipped" in err
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()

@@ -188,7 +188,7 @@ def test_batch_norm_takes_a_last_batch_of_one_and_a_train_set_smaller_than_a_bat
 
 @pytest.mark.parametrize("data", [{"train_size": 1}, {"batch_size": 1}], ids=str)
 def test_batch_norm_on_single_samples_is_refused_and_other_nets_take_them(tmp_path, data):
-    with pytest.raises(zoo.InputError, match="each needs at least one sample per batch, with batch norm two"):
+    with pytest.raises(zoo.InputError, match="each device needs at least one sample per batch, or two with batch norm"):
         train.fit(config({"name": "robust_mlp"}, data), tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
     assert train.fit(config({"norm": "layer"}, data), tmp_path / "taken").status == "done"

@@ -100,7 +100,7 @@ class LearningRateMonitorOptions:
 
 @dataclass
 class GeneralizationGapOptions:
-    """Evaluates the restored model on the training split (train_eval/...), and the gap to the test split (gap/...).
+    """Evaluates the restored model on the training split (train_eval/...) and its gap to the test split (gap/...).
 
     `train/...` does not measure overfitting: it is a mean over an epoch in which the weights change, with dropout,
     batch statistics, augmentation and, for the loss, label smoothing and class weights. This callback evaluates the

@@ -32,8 +32,9 @@ class DeadUnitsOptions:
     inputs through unchanged.
 
     Args:
-        threshold: Maximum distance from an asymptote, as a fraction of the range, in (0, 0.5].
-        share: Minimum fraction of samples for which a saturated unit is that close, in (0, 1].
+        threshold: Maximum distance of a saturated output from an asymptote, as a fraction of the activation's range, in
+            (0, 0.5].
+        share: Fraction of samples whose output must be that close for a unit to count as saturated, in (0, 1].
     """
 
     threshold: float = 0.01

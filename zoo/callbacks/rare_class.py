@@ -26,7 +26,7 @@ Outputs = tuple[Tensor, Tensor]  # logits (N, 2), classes (N,)
 
 @dataclass
 class RareClassOptions:
-    """Measures F1 and average precision of the rare class, the one of two classes with fewer training rows.
+    """Measures F1 and average precision of the rare class: of two, the one with fewer training rows.
 
     Accuracy is not informative for a class of 3 %, and .5 is a poor threshold: for most nets the threshold that
     maximises F1 is lower (half of the best F1 for calibrated probabilities: Lipton, Elkan & Naryanaswamy 2014), and

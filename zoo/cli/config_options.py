@@ -95,7 +95,7 @@ def _explained(action: argparse.Action) -> str:
     default = list(default) if isinstance(default, tuple) else default
     default = str(default).lower() if isinstance(default, bool) else default
     more = f"({type_name(_type_of(action))}, default: {default})"
-    if action.default is argparse.SUPPRESS or action.required:
+    if action.default in (argparse.SUPPRESS, "") or action.required:
         more = f"({type_name(_type_of(action))})"
     return f"{_escaped(_text(action))} {_escaped(more)}"
 

@@ -9,7 +9,7 @@ from datamodules.errors import InputError
 from ..tracking.options import LOGGER, LOGGER_HELP, add_run_options
 
 SUMMARIES = {
-    "fit": "train a model, restore its best checkpoint, test it once",
+    "fit": "train a model, restore its best checkpoint and test it once",
     "doctor": "check a model and its data for common mistakes before training",
     "validate": "print the metrics of a checkpoint on the validation split",
     "test": "print the metrics of a checkpoint on the test split",
@@ -18,9 +18,10 @@ SUMMARIES = {
 }
 MORE_HELP = "Pass --model and --data together with --help to see their options."
 DESCRIPTIONS = {
-    "fit": f"Train a model, restore its best checkpoint, test it once. {MORE_HELP}",
-    "doctor": "Check a model and its data for common mistakes before training: measure what `zoo fit` would train, and "
-    f"train it for a few hundred steps, in under a minute. The exit status is 1 if a check fails. {MORE_HELP}",
+    "fit": f"Train a model, restore its best checkpoint and test it once. {MORE_HELP}",
+    "doctor": "Check a model and its data for common mistakes before training: inspect what `zoo fit` would train, and "
+    f"train it for a few hundred steps, which takes less than a minute. The exit status is 1 if a check "
+    f"fails. {MORE_HELP}",
     "validate": "Print the metrics of a checkpoint on the validation split.",
     "test": "Print the metrics of a checkpoint on the test split.",
     "predict": "Write the predictions of a checkpoint for the test split, or for every row of another CSV file.",
@@ -64,13 +65,15 @@ class VerbParser(argparse.ArgumentParser):
         if verb == "list":
             self.add_argument("pattern", nargs="?", default="*", help="A glob pattern, such as '*mlp*'.")
         if verb in RUNS:
-            self.add("--model", "--model.name", dest="model", metavar="NAME", help="Name of the model, see `zoo list`.")
+            self.add("--model", "--model.name", dest="model", metavar="NAME", help="Name of the model; see `zoo list`.")
         if verb in RUNS + EVALUATIONS:
-            which = "" if verb in RUNS else " (default: that of the checkpoint)"
-            what = f"Name of the data set, see `zoo list`{which}."
+            which = "" if verb in RUNS else " (default: the one of the checkpoint)"
+            what = f"Name of the data set; see `zoo list`{which}."
             self.add("--data", "--data.name", dest="data", metavar="NAME", help=what)
         if verb in EVALUATIONS:
-            self.add("--ckpt_path", metavar="FILE", help="Checkpoint, or folder that contains it as best.ckpt.")
+            self.add(
+                "--ckpt_path", metavar="FILE", help="Checkpoint file, or the folder of a run that contains best.ckpt."
+            )
         if verb in RUNS:
             what = "YAML file with options, or name of a shipped config; can be repeated, later files take precedence."
             self.add("--config", action="append", default=[], metavar="FILE", help=what)
@@ -81,7 +84,7 @@ class VerbParser(argparse.ArgumentParser):
             )
             add_run_options(self.groups["options"])
         if verb == "doctor":
-            self.add("--json", action="store_true", help="Print the findings as a JSON list only.")
+            self.add("--json", action="store_true", help="Print only the findings, as a JSON list.")
         if verb == "predict":
             what = "CSV file to write (default: predictions.csv next to the checkpoint)."
             self.add("--out", metavar="FILE", help=what)

@@ -97,12 +97,17 @@ def _read_config_options(
             meant = same(option, known) or same(option, every) or similar(option, known) or similar(option, every)
             see = " ".join(["zoo", verb, *_named(model, data), "--help"])
             if meant is not None and meant not in known and model is not None:
-                other = f"{meant!r} is only an option of other models or data sets"
-                raise InputError(f"unknown option {option!r}. {other}. All options: {see}")
+                which = "which" if meant == option else f"and the similar {meant!r}"
+                other = f"{which} is an option of other models or data sets only"
+                raise InputError(f"unknown option {option!r}, {other}. All options: {see}")
             raise unknown_option(option, meant, see)
     try:
         return config.parse_args(list(argv), defaults=False).as_dict()
     except ArgumentError as error:
+        if "nrecognized arguments" in str(error):
+            raise InputError(
+                f"{error}. Options start with --, such as --data NAME. All options: {parser.prog} --help"
+            ) from None
         raise explain(error, model, data) from None
 
 

@@ -132,10 +132,10 @@ def list_names(argv: Sequence[str]) -> int:
     for title, registry in (("models", MODELS), ("data sets", DATAMODULES)):
         print(f"{title}:")
         for name in registry.names(args.pattern):
-            print(f"  {name:14} {registry.summary(name)}")
+            print(f"  {name:18} {registry.summary(name)}")
     print("configs:")
     for name, file in shipped_configs(args.pattern).items():
-        print(f"  {name:14} {file.read_text(encoding='utf-8').splitlines()[0].removeprefix('# ')}")
+        print(f"  {name:18} {file.read_text(encoding='utf-8').splitlines()[0].removeprefix('# ')}")
     return 0
 
 

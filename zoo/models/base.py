@@ -36,21 +36,22 @@ class ZooModule(L.LightningModule):
         num_classes: Number of classes and logits; 1 means a regression with one output.
         initializer: Weight initializer: default (torch's own), zeros, normal, uniform, xavier_uniform, xavier_normal,
             xavier_fan_in_uniform, xavier_fan_in_normal, kaiming_uniform, kaiming_normal, lecun_normal, orthogonal.
-        init_scale: Standard deviation of the initializer normal, bound of uniform; positive.
+        init_scale: Standard deviation of the normal initializer, or bound of the uniform one; positive.
         bias_init: Initial value of the biases of layers followed by an activation; null uses the initializer's. It has
             no effect on layers followed by a norm.
         optimizer: sgd, adam, adamw or rmsprop.
         lr: Learning rate; positive.
         momentum: Momentum of sgd, in [0, 1).
-        weight_decay: Weight decay of weights, not of biases and norms; decoupled for adamw, else an L2 penalty.
+        weight_decay: Weight decay, not applied to biases and norms; decoupled for adamw, otherwise an L2 penalty.
         schedule: Learning-rate schedule: constant, step, exponential, cosine, warmup_cosine, one_cycle or plateau.
-        warmup_epochs: Duration of the linear warmup of the schedule warmup_cosine, in epochs.
-        step_size: Epochs between two decreases of the schedule step.
-        gamma: Factor of the schedules step (null: 0.1), exponential (null: 0.95) and plateau (null: 0.1), in (0, 1).
-        plateau_patience: Epochs without improvement of val/loss before the schedule plateau decreases the rate.
+        warmup_epochs: Duration of the linear warmup of the warmup_cosine schedule, in epochs.
+        step_size: Number of epochs between decreases of the learning rate in the step schedule.
+        gamma: Decay factor of the step, exponential and plateau schedules, in (0, 1); null means 0.95 for exponential
+            and 0.1 for the others.
+        plateau_patience: Epochs without improvement of val/loss before the plateau schedule decreases the rate.
         label_smoothing: Fraction of the target probability spread over all classes, in [0, 1) (Szegedy et al. 2016).
-        class_weights: List with a loss weight for each class, or balanced for n/(C·n_c) on the training split; null
-            disables weighting.
+        class_weights: List with one loss weight per class, or balanced for weights inversely proportional to the class
+            frequencies in the training split, as in scikit-learn; null disables weighting.
         compile: Whether to use torch.compile, which takes up to a minute and can speed up long runs of larger nets;
             needs a C++ compiler. Nets that can be packed train faster without it.
 

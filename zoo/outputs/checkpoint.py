@@ -23,7 +23,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path)
     file = file / "best.ckpt" if file.is_dir() else file
-    require(file.is_file(), f"the checkpoint {file} does not exist; create one with `zoo fit`.")
+    require(file.is_file(), f"the checkpoint {file} does not exist; check --ckpt_path, or create one with `zoo fit`.")
     try:
         with zipfile.ZipFile(file) as archive:  # torch ignores the checksums, and would load damaged weights
             require(archive.testzip() is None, "a checksum does not match.")
@@ -33,12 +33,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{file} was not loaded, because it is damaged or contains more than weights and plain values; create a "
             "new checkpoint with `zoo fit`."
         ) from None
-    foreign = f"{file} is not a checkpoint of this zoo; create one with `zoo fit`."
+    foreign = f"{file} is not a checkpoint of ablation-zoo; create one with `zoo fit`."
     own = checkpoint.get("zoo") if isinstance(checkpoint, dict) else None
     require(isinstance(own, dict), foreign)
     assert isinstance(own, dict)
     require(
-        own.get("format") == FORMAT, f"{file} has format {own.get('format')}, but this version reads format {FORMAT}."
+        own.get("format") == FORMAT,
+        f"{file} has format {own.get('format')}, but this version reads format {FORMAT}; create a new checkpoint with "
+        "`zoo fit`, or use the version that wrote it.",
     )
     require(
         {"model", "data", "config"} <= own.keys() and {"hyper_parameters", "state_dict"} <= checkpoint.keys(), foreign

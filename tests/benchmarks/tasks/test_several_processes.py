@@ -312,4 +312,6 @@ def test_a_study_is_still_refused_for_what_no_machine_could_run(refused):
     assert "max_epochs" in said
     wrong = STUDY.replace("trainer.devices: 32", "trainer.devices: 32, model.hidden_dims: [-8]")
     assert "line 11: model.hidden_dims must contain widths" in refused(wrong)
-    assert "must be divisible by 32, their number, got 31" in refused(STUDY.replace("batch_size: 32", "batch_size: 31"))
+    assert "must be divisible by the number of devices, 32, but it is 31" in refused(
+        STUDY.replace("batch_size: 32", "batch_size: 31")
+    )

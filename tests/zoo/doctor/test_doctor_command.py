@@ -47,7 +47,7 @@ def test_remarks_exit_0_and_say_what_to_change(capsys, tmp_path, monkeypatch):
         ("--model mlp --data digits --model.lr abc", "model.lr must be of type float, got 'abc'"),
         ("--model mlp --data digits --model.dropout 1.5", "model.dropout must be in [0, 1)"),
         ("--model cnn --data iris", "cnn needs images"),
-        ("--config nowhere.yaml", "unknown config file"),
+        ("--config nowhere.yaml", "the config file 'nowhere.yaml' does not exist"),
         ("--model mlp --data digits --trainer.strategy nope", "invalid strategy"),
         ("--model mlp --data digits --callbacks.early_stopping.monitor val/acuracy", "Did you mean 'val/accuracy'"),
         ("--model mlp --data digits --model.schedule cosine --trainer.max_epochs -1", "set --trainer.max_epochs"),

@@ -92,7 +92,7 @@ def test_noise_gets_a_sentence(tmp_path, seed):
         load(tmp_path, rng.bytes(int(rng.integers(1, 3000))))
 
 
-FOREIGN = r"x\.ckpt is not a checkpoint of this zoo; create one with `zoo fit`"
+FOREIGN = r"x\.ckpt is not a checkpoint of ablation-zoo; create one with `zoo fit`"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,9 @@ def test_another_format_gets_a_sentence(tmp_path, run):
     content = read_checkpoint(run)
     content["zoo"]["format"] = FORMAT + 1
     torch.save(content, tmp_path / "x.ckpt")
-    with pytest.raises(zoo.InputError, match=rf"has format {FORMAT + 1}, but this version reads format {FORMAT}\."):
+    with pytest.raises(
+        zoo.InputError, match=rf"has format {FORMAT + 1}, but this version reads format {FORMAT}; create a new"
+    ):
         zoo.load(tmp_path / "x.ckpt")
 
 
