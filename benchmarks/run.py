@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
         with terminated_is_interrupted():
             push_after_run(study, store, wandb)
     where = engine.describe()
-    print(f"{len(pending)} trials run in {seconds:.0f} s on {where}; records and report in {store.folder}")
+    ran = f"{len(pending)} trial{'s' * (len(pending) != 1)} run"
+    print(f"{ran} in {seconds:.0f} s on {where}; records and report in {store.folder}")
     return 1 if bad else 0
 
 
@@ -148,7 +149,7 @@ def _tell(plan: Plan, progress: Progress, store: Store, pending: set[str]) -> No
     """Print how many trials are already done, and warnings about their records."""
     if progress.settled:
         failed = sum(record["status"] == "failed" for _, record in progress.settled)
-        more = f", {failed} of them failed; use --retry-failed to run those again" if failed else ""
+        more = f"; {failed} of them failed, use --retry-failed to rerun those" if failed else ""
         print(f"{len(progress.settled)} of {len(plan)} trials are already done{more}.", file=sys.stderr)
     for key, cause in progress.unreadable.items():
         again = " The trial is run again; its old files are kept." if key in pending else ""

@@ -98,7 +98,10 @@ def pair_up(a: tuple[Study, Store], b: tuple[Study, Store]) -> tuple[list[Pair],
         partner = by_key.get(trial.record["key"]) or by_name.get((trial.variant, trial.seed))
         if partner is not None:
             pairs.append(Pair(trial, trial.record, partner.record, study.metric))
-    require(bool(pairs), f"{store.folder} and {other_store.folder} have no variant and seed in common.")
+    require(
+        bool(pairs),
+        f"{store.folder} and {other_store.folder} have no variant and seed in common; compare runs of one study.",
+    )
     return pairs, len(ours) + len(theirs) - 2 * len(pairs)
 
 

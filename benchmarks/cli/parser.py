@@ -38,7 +38,7 @@ def make_parser() -> Parser:
     parser = Parser(
         "bench",
         usage="bench VERB [options]",
-        description="Run ablation studies with models of the zoo.",
+        description="Run ablation studies, report their results and verify them.",
         allow_abbrev=False,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,13 +65,16 @@ def make_parser() -> Parser:
     run.add_argument("study", help="name of a shipped study, or a YAML file")
     run.add_argument("--out", default="runs", metavar="DIR", help="write records to DIR/STUDY (default: runs)")
     run.add_argument("--seeds", type=int, metavar="N", help="use seeds 0 to N-1 instead of the study's own number")
-    what = "trials or packs at once (default: one per core; ray: as many as fit; slurm: 16; 1 if they measure time)"
+    what = "trials or packs that run at once (default: one per core; ray: as many as fit; slurm: 16; 1 to measure time)"
     run.add_argument("--workers", type=int, metavar="N", help=what)
     what = "change the base config, such as trainer.max_epochs=3; can be repeated"
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
-    what = "run only trials with this value of a varied key or seed; values of one key are alternatives, keys combine"
+    what = (
+        "run only trials with this value of a varied key or seed; can be repeated: values of one key are alternatives, "
+        "different keys must all match"
+    )
     run.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE", help=what)
-    what = "train trials of one shape together: auto (default), off, or the maximum number per pack"
+    what = "train trials whose nets have the same shapes together: auto (default), off, or the maximum number per pack"
     run.add_argument("--pack", default="auto", metavar="auto|off|N", help=what)
     run.add_argument(
         "--explain", action="store_true", help="print which trials are trained together, and why others are not"
@@ -80,12 +83,12 @@ def make_parser() -> Parser:
     run.add_argument("--trial-timeout", type=float, metavar="SECONDS", help=what)
     run.add_argument("--retry-failed", action="store_true", help="also run failed trials again")
     add_engine_options(run)
-    run.add_argument("--wandb", action="store_true", help="publish the study in Weights & Biases after it has run")
+    run.add_argument("--wandb", action="store_true", help="publish the study to Weights & Biases after it has run")
     add_study_options(run)
     report = verb("report", "rebuild tables and figures from the records, and print the table")
     what = "folder of a study that was run or archived, or a folder of such folders, which also gets a README.md"
     report.add_argument("folder", metavar="DIR/STUDY", nargs="?", help=what)
-    what = "collect the claims of all studies in a folder (default: results) in its claims.md"
+    what = "collect the claims of all studies in a folder (default: results) into its claims.md"
     report.add_argument("--claims", action="store_true", help=what)
     archive = verb("archive", "pack a study's records into a few files, with its report")
     archive.add_argument("folder", metavar="DIR/STUDY", help="folder of a study that was run")
@@ -97,7 +100,7 @@ def make_parser() -> Parser:
         "--trials", type=int, default=3, metavar="K", help="number of trials, drawn at random (default: 3)"
     )
     verify.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per core)")
-    push = verb("push", "publish a study in Weights & Biases: one run per trial, and one that compares them")
+    push = verb("push", "publish a study to Weights & Biases: one run per trial, and one that compares them")
     push.add_argument("folder", metavar="DIR/STUDY", help="folder of a study that was run or archived")
     add_study_options(push)
     compare = verb("compare", "compare two runs of one study, and report whether the code caused the differences")

@@ -79,7 +79,7 @@ def new_verb(args: Namespace) -> int:
         with Path(args.file).open("x", encoding="utf-8") as file:
             file.write(text.replace(f"bench run {args.source}", f"bench run {args.file}"))
     except FileExistsError:
-        raise InputError(f"{args.file} exists; choose another name.") from None
+        raise InputError(f"{args.file} already exists; choose another name.") from None
     except OSError as error:
         raise InputError(f"cannot write {args.file}: {error.strerror}.") from None
     print(f"{args.file} is a copy of {args.source}. Edit it, then run: bench run {args.file}")
@@ -205,7 +205,7 @@ def push_verb(args: Namespace) -> int:
         from ..publish import push, say, tell
 
     options = study_options(args)
-    require(not options.disabled, "$WANDB_MODE is disabled; unset it, or use --wandb-mode online or offline.")
+    require(not options.disabled, "$WANDB_MODE is set to disabled; unset it, or use --wandb-mode online or offline.")
     study, store = _open(args.folder)
     with Session(options, say, store.folder) as session:
         done = push(study, store, session)
@@ -227,7 +227,7 @@ def compare_verb(args: Namespace) -> int:
         print(f"A: {store.folder}, B: {other[1].folder}. Their provenance does not differ.")
     print_rows(f"{study.name}: {study.metric}", HEADER, variant_rows(pairs))
     if alone:
-        print(f"{alone} trials are recorded in only one of the runs.")
+        print(f"{alone} trial{' is' if alone == 1 else 's are'} recorded in only one of the runs.")
     print(was_it_the_code(pairs))
     return 0
 
@@ -249,6 +249,6 @@ def _open(folder: str) -> "tuple[Study, Store]":
 
     path = Path(folder) / "study.yaml"
     require(
-        path.is_file(), f"{folder} is not a study folder: {path} does not exist. Use the folder that `bench run` wrote."
+        path.is_file(), f"{folder} is not a study folder: {path} does not exist. Use a folder that `bench run` wrote."
     )
     return load_study(str(path)), Store(Path(folder))

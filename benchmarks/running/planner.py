@@ -18,7 +18,8 @@ def make_plan(study: Study, engine: Engine) -> Plan:
         outcome = next(engine.run(_check, [(study,)]))
         if outcome.crash:
             sentence = (
-                f"the process that checks the study died ({outcome.crash}); check what the task does when imported."
+                f"the process that checks the study died ({outcome.crash}); check what the task's module does when it "
+                "is imported."
             )
             raise StudyError(study.name, [(("task",), sentence)], study.lines)
         checked = outcome.value

@@ -34,7 +34,10 @@ def find_study(name: str) -> Path:
         InputError: There is no such study.
     """
     if name.endswith((".yaml", ".yml")):
-        require(Path(name).is_file(), f"there is no study file {name}; check the path, or see bench list.")
+        require(
+            Path(name).is_file(),
+            f"there is no study file {name}; check the path, or run `bench list` to see the shipped studies.",
+        )
         return Path(name)
     if name not in list_studies():
         raise unknown("study", name, list_studies())
@@ -144,10 +147,16 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
         problems += _axis(name, values)
     name, seeds, margin = content.get("name", "x"), content.get("seeds", 1), content.get("margin", 1)
     good = isinstance(name, str) and bool(re.fullmatch(r"\w[\w.-]*", name))
-    check(good, ("name",), f"set 'name' to letters, digits, '_', '-' and '.' only, got {name!r}.")
-    check(type(seeds) is int and seeds >= 1, ("seeds",), f"seeds must be at least 1, got {seeds}.")
+    check(
+        good,
+        ("name",),
+        f"'name' must consist of letters, digits, '_', '-' and '.', and not start with '-' or '.'; got {name!r}.",
+    )
+    check(type(seeds) is int and seeds >= 1, ("seeds",), f"'seeds' must be an integer of at least 1, got {seeds!r}.")
     good = is_number(margin) and margin > 0
-    check(good, ("margin",), f"'margin', the smallest difference that matters, must be above 0, got {margin!r}.")
+    check(
+        good, ("margin",), f"'margin', the smallest difference that matters, must be a number above 0, got {margin!r}."
+    )
     once = content.get("one_at_a_time", False)
     check(type(once) is bool, ("one_at_a_time",), f"'one_at_a_time' must be true or false, got {once!r}.")
     per = content.get("baseline_per")
@@ -165,7 +174,9 @@ def _shape(content: dict[str, Any]) -> list[Problem]:
 
 def _axis(name: str, values: Any, section: str = "vary") -> list[Problem]:
     if not isinstance(values, list | dict) or not values:
-        sentence = f"the axis {name!r} must be a list of values, or a mapping of labels to groups of keys; not empty."
+        sentence = (
+            f"the axis {name!r} must be a list of values, or a mapping of labels to groups of keys, and not empty."
+        )
         return [((section, name), sentence)]
     problems: list[Problem] = []
     if isinstance(values, dict):
@@ -252,7 +263,10 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
                 set_dotted(_copy(study["base"]), key, None)
             except KeyError as error:
                 problems.append(
-                    ((axis.section, axis.name), f"{key!r}: {error.args[0]!r} is a plain value in the base.")
+                    (
+                        (axis.section, axis.name),
+                        f"{key!r} cannot be varied: {error.args[0]!r} is a plain value in the base, not a section.",
+                    )
                 )
     for name, grid in study.get("tune", {}).items():
         value = get_dotted(study["base"], name)

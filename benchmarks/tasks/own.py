@@ -72,7 +72,7 @@ class Own(Task):
             raise InputError(
                 f"cannot load the task {self.name!r}: {type(error).__name__}: {error}. Fix its module."
             ) from None
-        require(callable(function), f"the task {self.name!r} is not callable.")
+        require(callable(function), f"the task {self.name!r} is not callable; name a function after the colon.")
         return function
 
     def code_version(self) -> str:

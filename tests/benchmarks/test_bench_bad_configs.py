@@ -131,7 +131,7 @@ def test_bad_values_do_not_hide_others_even_if_no_variant_is_sound(refused):
     [
         (None, "No module named"),
         ("def g(config, folder): ...\n", "has no attribute 'f'"),
-        ("f = 3\n", "is not callable"),
+        ("f = 3\n", "is not callable; name a function after the colon."),
         ("def f(:\n", "invalid syntax"),
         ("import nothing_of_that_name\n", "No module named 'nothing_of_that_name'"),
         ("f = 1 / 0\n", "ZeroDivisionError: division by zero"),

@@ -63,21 +63,32 @@ from tests.benchmarks.bad_studies import NOOP, assert_listed, change, problems
             ["line 9: 'seed_everything' cannot be varied"],
         ),
         # the rest
-        ("seeds: 2", "seeds: 0", ["line 10: seeds must be at least 1, got 0."]),
-        ("seeds: 2", "seeds: 2.5", ["line 10: seeds must be at least 1, got 2.5."]),
-        ("seeds: 2", "seeds: true", ["line 10: seeds must be at least 1, got True."]),
+        ("seeds: 2", "seeds: 0", ["line 10: 'seeds' must be an integer of at least 1, got 0."]),
+        ("seeds: 2", "seeds: 2.5", ["line 10: 'seeds' must be an integer of at least 1, got 2.5."]),
+        ("seeds: 2", "seeds: true", ["line 10: 'seeds' must be an integer of at least 1, got True."]),
         (
             "seeds: 2",
             "margin: 0",
-            ["line 10: 'margin', the smallest difference that matters, must be above 0, got 0."],
+            ["line 10: 'margin', the smallest difference that matters, must be a number above 0, got 0."],
         ),
-        ("seeds: 2", "margin: small", ["line 10: 'margin', the smallest difference that matters, must be above 0"]),
-        ("seeds: 2", "margin: true", ["line 10: 'margin', the smallest difference that matters, must be above 0"]),
+        (
+            "seeds: 2",
+            "margin: small",
+            ["line 10: 'margin', the smallest difference that matters, must be a number above 0"],
+        ),
+        (
+            "seeds: 2",
+            "margin: true",
+            ["line 10: 'margin', the smallest difference that matters, must be a number above 0"],
+        ),
         ("seeds: 2", "one_at_a_time: yes", ["line 10: 'one_at_a_time' must be true or false, got 'yes'."]),
         (
             "seeds: 2",
             "name: a/b",
-            ["line 10: set 'name' to letters, digits, '_', '-' and '.' only, got 'a/b'."],
+            [
+                "line 10: 'name' must consist of letters, digits, '_', '-' and '.', and not start with '-' or '.'; "
+                "got 'a/b'."
+            ],
         ),
         (
             "task: noop",
@@ -114,7 +125,9 @@ def test_a_file_that_is_no_study_is_refused_with_the_line(refused, old, new, sen
 
 def test_an_axis_through_a_plain_value_is_refused(refused):
     text = change(change(NOOP, "noise:\n", "sleep.x:\n"), "noise: 0.0", "sleep.x: 0.0")
-    assert_listed(refused(text), ["line 7: 'sleep.x': 'sleep' is a plain value in the base."])
+    assert_listed(
+        refused(text), ["line 7: 'sleep.x' cannot be varied: 'sleep' is a plain value in the base, not a section."]
+    )
 
 
 def test_a_key_varied_twice_is_refused(refused):
@@ -133,7 +146,7 @@ def test_all_that_is_wrong_is_said_at_once(refused):
             "line 1: unknown key of a study 'bass'. Did you mean 'base'?",
             "line 2: the axis 'lr' contains '1' twice",
             "line 2: the axis 'noise' must be a list of values, or a mapping of labels",
-            "line 3: seeds must be at least 1, got x.",
+            "line 3: 'seeds' must be an integer of at least 1, got 'x'.",
             "line 4: 'margin'",
             "line 5: unknown task",
             "line 6: 'baseline' must be a mapping",

@@ -117,7 +117,7 @@ def test_a_wrong_option_of_another_verb_is_no_key_of_a_config(capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("there.yaml", "there.yaml exists; choose another name."),
+        ("there.yaml", "there.yaml already exists; choose another name."),
         ("mine", "a study file must end in .yaml; use {folder}/mine.yaml."),
         (
             "mine.yaml --from activatons",

@@ -167,7 +167,7 @@ def test_a_trial_that_raises_is_a_row_with_its_reason(tmp_path, capsys):
         (("dropout: 0.1", "dropout: 2"), "model.dropout must be in [0, 1)"),
         (("test/accuracy", "test/acuracy"), "unknown metric 'test/acuracy'. Did you mean 'test/accuracy'"),
         (("[relu, tanh]", "[relu, relu]"), "contains 'relu' twice"),
-        (("seeds: 2", "seeds: 0"), "seeds must be at least 1"),
+        (("seeds: 2", "seeds: 0"), "'seeds' must be an integer of at least 1"),
         (("vary:", "varry:"), "Did you mean 'vary'"),
         (("{name: digits}", "{name: digts}"), "Did you mean 'digits'"),
     ],

@@ -217,11 +217,11 @@ def test_seeds_can_be_overridden(tmp_path):
             {"baseline": {"model.activation": "rleu", "model.norm": None}},
             "unknown value of the baseline for 'model.activation' 'rleu'. Did",
         ),
-        ({"seeds": 0}, "seeds must be at least 1, got 0"),
-        ({"seeds": True}, "seeds must be at least 1, got True"),
+        ({"seeds": 0}, "'seeds' must be an integer of at least 1, got 0"),
+        ({"seeds": True}, "'seeds' must be an integer of at least 1, got True"),
         ({"task": "fitt"}, "Did you mean 'fit'"),
         ({"vary": {3: [1]}}, "line 7: the key 3 must be text; put it in quotes."),
-        ({"seeds": "three"}, "seeds must be at least 1, got three"),
+        ({"seeds": "three"}, "'seeds' must be an integer of at least 1, got 'three'"),
     ],
 )
 def test_what_is_not_well_formed_is_refused(tmp_path, change, sentence):
