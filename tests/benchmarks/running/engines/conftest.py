@@ -26,8 +26,11 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def cluster(home):
     """Two nodes with one CPU each, shared by all tests of the run."""
+    from ray._common.utils import get_default_ray_temp_dir
     from ray.cluster_utils import Cluster
 
+    # Cluster writes its address there whatever temp_dir is, and fails where no Ray has run before.
+    Path(get_default_ray_temp_dir()).mkdir(parents=True, exist_ok=True)
     head = {"num_cpus": 1, "object_store_memory": SMALL, "include_dashboard": False, "temp_dir": str(home)}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
