@@ -92,7 +92,7 @@ def test_an_archive_can_be_reported_archived_and_gone_on_with(finished, tmp_path
     assert one == two
     capsys.readouterr()
     assert run(f"run {finished}/mixed.yaml --out {tmp_path}/one --workers 1 --filter kind=fine") == 1, "others failed"
-    assert "1 trials run" in capsys.readouterr().out, "what the archive holds is done"
+    assert "1 trial run" in capsys.readouterr().out, "what the archive holds is done"
     assert len(list((tmp_path / "one/mixed/trials").iterdir())) == 1
 
 

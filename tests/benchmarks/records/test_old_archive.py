@@ -86,7 +86,7 @@ def test_it_can_be_compared_and_gone_on_with(old, name, tmp_path, capsys):
     assert "trials are bit-identical" in capsys.readouterr().out
     if name == "mixed":
         assert run(f"run {old}/study.yaml --out {old.parent} --workers 1 --filter kind=fine") == 1, "others failed"
-        assert "1 trials run" in capsys.readouterr().out, "what the archive holds is done"
+        assert "1 trial run" in capsys.readouterr().out, "what the archive holds is done"
 
 
 def test_it_can_be_verified(tmp_path, capsys):

@@ -110,7 +110,7 @@ def test_what_is_no_study_is_refused(tmp_path, capsys):
 
 def test_a_margin_of_nothing_is_refused(refused, reported):
     text = (reported.parent / "grid.yaml").read_text()
-    assert "must be above 0, got 0" in refused(text + "margin: 0\n")
+    assert "must be a number above 0, got 0" in refused(text + "margin: 0\n")
 
 
 TEN = """# Eleven of them

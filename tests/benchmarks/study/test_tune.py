@@ -112,7 +112,7 @@ def test_a_setting_that_has_hardly_run_is_not_chosen(study):
         ("also: [val/accuracy]", "also: [kind]", 8, "'kind' is already a column of trials.csv"),
         ("tune: {sleep: [0.0, 0.001, 0.002]}", "tune: {p: [0.0, 1.0]}", 5, "'p' may be a column of the tables"),
         ("low: {}", "low: {}, 'low, sleep=0.001': {noise: 0.2}", 4, "two variants have the name 'low, sleep=0.001'"),
-        ("margin: 0.01", "margin: 0", 9, "must be above 0, got 0"),
+        ("margin: 0.01", "margin: 0", 9, "must be a number above 0, got 0"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(refused, old, new, line, sentence):

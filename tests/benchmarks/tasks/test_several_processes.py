@@ -124,7 +124,7 @@ def test_the_same_command_runs_what_was_skipped_again_and_nothing_else(ran, caps
     assert main(["run", str(ran / "pair.yaml"), "--out", str(ran / "runs"), "--explain"]) == 0
     said = capsys.readouterr()
     assert "1 trial alone, because they are skipped on this machine (trainer.accelerator is gpu" in said.err
-    assert "1 trials run" in said.out
+    assert "1 trial run" in said.out
     assert "one at a time" in said.err
     after = records(ran)
     assert {name: after[name]["token"] for name in ("one", "two")} == {n: before[n]["token"] for n in ("one", "two")}

@@ -187,7 +187,7 @@ def test_noop_dies_and_is_tried_twice(run):
     assert ran.column("reason")[1] == "killed by SIGKILL"
     assert ran.record(1)["attempt"] == 2
     again = run((ran.folder.parents[1] / "s.yaml").read_text(), "--seeds 1")
-    assert "1 trials run" in again.out, "a crash is tried again by the next command"
+    assert "1 trial run" in again.out, "a crash is tried again by the next command"
 
 
 def test_noop_sleeps(run):
