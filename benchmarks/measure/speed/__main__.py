@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from zoo.outputs.files import write_atomically
 from zoo.outputs.provenance import environment
@@ -46,13 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         samples.setdefault(name, []).append(sample)
         print(f"{name}: {sample['seconds']:.4f} s", file=sys.stderr, flush=True)
     found["samples"] |= samples
-    found["again"] = [] if args.only is None else sorted({*found.get("again", []), *samples})
+    found["again"] = [] if args.only is None else _runs(found["again"], list(samples), args.rounds)
     print(text := table(found))
     if args.out:
         Path(args.out).mkdir(parents=True, exist_ok=True)
         write_atomically(before, json.dumps(found, indent=1) + "\n")
         write_atomically(Path(args.out) / "speed.md", text)
     return 0
+
+
+def _runs(before: list[dict[str, Any]], names: list[str], rounds: int) -> list[dict[str, Any]]:
+    """The separate runs that some measurements are from, the newest last; each measurement is in at most one."""
+    runs = [{**run, "names": [name for name in run["names"] if name not in names]} for run in before]
+    new = {"names": names, "rounds": rounds, "commit": environment()["git"]["commit"]}
+    return [run for run in [*runs, new] if run["names"]]
 
 
 if __name__ == "__main__":

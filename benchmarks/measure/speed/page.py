@@ -10,14 +10,14 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo.outputs.files import write_atomically
 
 from .commands import COMMANDS
-from .table import FITS, RATIOS, Samples, median
+from .table import FITS, RATIOS, median, separate_runs, together
 
 ROOT = Path(__file__).parents[3]
 FOUND = ROOT / "results/speed/speed.json"
@@ -63,34 +63,31 @@ def fill(text: str, found: Mapping[str, Any]) -> str:
 
 def blocks(found: Mapping[str, Any]) -> dict[str, str]:
     """The blocks by name: `tour` for the README, `where`, `whole`, `trials` and `epochs` for docs/speed.md."""
-    samples, where = found["samples"], found["environment"]
-    whole = [_row(samples, pair, "the whole command, {n} trials", "whole") for pair in WHOLE_PAIRS]
-    trials = [_row(samples, pair, "per trial, without imports and report") for pair in TRIAL_PAIRS]
-    epochs = [_row(samples, pair, "per epoch") for pair in EPOCH_PAIRS]
+    where = found["environment"]
+    whole = [_row(found, pair, "the whole command, {n} trials", "whole") for pair in WHOLE_PAIRS]
+    trials = [_row(found, pair, "per trial, without imports and report") for pair in TRIAL_PAIRS]
+    epochs = [_row(found, pair, "per epoch") for pair in EPOCH_PAIRS]
     machine = (
         f"Medians of {found['rounds']} rounds on {where['cpu']} ({where['cores']} cores), with torch "
         f"{where['packages']['torch']}, at commit {where['git']['commit'][:7]}."
     )
-    toured = {name for pairs in (WHOLE_PAIRS, TRIAL_PAIRS, EPOCH_PAIRS) for name in pairs[0]}  # the first row of each
+    # The first row of each.
+    toured = {name: NAMES[name] for pairs in (WHOLE_PAIRS, TRIAL_PAIRS, EPOCH_PAIRS) for name in pairs[0]}
     return {
-        "tour": f"{_table([whole[0], trials[0], epochs[0]])}\n\n{machine}{_again(found['again'], toured)}",
-        "where": machine + _again(found["again"], NAMES),
+        "tour": f"{_table([whole[0], trials[0], epochs[0]])}\n\n{machine}{separate_runs(found, toured)}",
+        "where": machine + separate_runs(found, NAMES),
         "whole": _table(whole),
         "trials": _table(trials),
         "epochs": _table(epochs),
     }
 
 
-def _again(names: Sequence[str], shown: Container[str]) -> str:
-    """A sentence on the measurements shown that were repeated later; empty if there are none."""
-    own = [NAMES[name] for name in names if name in shown]
-    return f" Measured later, in a separate run: {'; '.join(own)}." if own else ""
-
-
-def _row(samples: Samples, pair: tuple[str, str], unit: str, what: str = "seconds") -> list[str]:
+def _row(found: Mapping[str, Any], pair: tuple[str, str], unit: str, what: str = "seconds") -> list[str]:
+    samples = found["samples"]
     ours, theirs = (median(samples, name, what) for name in pair)
     label = f"{NAMES[pair[0]]}: {unit.format(n=TRIALS.get(pair[0]))}"
-    return [label, f"{ours:.3g} s", NAMES[pair[1]], f"{theirs:.3g} s", f"{theirs / ours:.2g}"]
+    ratio = f"{theirs / ours:.2g}" if together(found, *pair) else "not measured together"
+    return [label, f"{ours:.3g} s", NAMES[pair[1]], f"{theirs:.3g} s", ratio]
 
 
 def _table(rows: list[list[str]]) -> str:

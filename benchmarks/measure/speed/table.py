@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from .commands import COMMANDS, EPOCHS, FEW_SEEDS, MANY_SEEDS, SEEDS, Sample
@@ -34,7 +35,8 @@ def table(found: dict[str, Any]) -> str:
     """The measurements as Markdown.
 
     Args:
-        found: The `rounds`, the `environment`, the `samples`, and the names of those remeasured (`again`).
+        found: The `rounds`, the `environment`, the `samples`, and the separate runs that some are from
+            (`again`, each with its `names`, `rounds` and `commit`).
     """
     where, samples = found["environment"], found["samples"]
     packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
@@ -42,8 +44,7 @@ def table(found: dict[str, Any]) -> str:
         "# Speed",
         f"{where['cpu']}, {where['cores']} cores, {where['platform']}, Python {where['python']}, {packages}. "
         "One thread per process; `bench` and scikit-learn use one process per core. Medians of "
-        f"{found['rounds']} alternating rounds after a warm-up; minimum to maximum in brackets."
-        + (f" Measured together in a separate run: {'; '.join(found['again'])}." if found["again"] else ""),
+        f"{found['rounds']} alternating rounds after a warm-up; minimum to maximum in brackets." + separate_runs(found),
         f"## Seconds per trial of {EPOCHS} epochs",
         f"A 64-64 net on scikit-learn's digits in batches of 64, {SEEDS} seeds of each activation ({FEW_SEEDS} in the "
         f"bare loop and skorch, {MANY_SEEDS} with 4 activations). *robust* has batch norm and dropout in "
@@ -62,7 +63,7 @@ def table(found: dict[str, Any]) -> str:
             ],
             [
                 [
-                    *_compared(samples, ours, theirs, goals, "skipped: pip install skorch"),
+                    *_compared(found, ours, theirs, goals, "skipped: pip install skorch"),
                     accuracy_gap(samples, ours, theirs),
                 ]
                 for ours, theirs, goals in RATIOS
@@ -80,7 +81,7 @@ def table(found: dict[str, Any]) -> str:
         _rows(
             ["this project", "seconds per epoch", "by hand", "seconds per epoch", "time ratio", *GOALS],
             [
-                _compared(samples, ours, theirs, goals, "skipped: no Fashion-MNIST below $ZOO_DATA_DIR", at_most=True)
+                _compared(found, ours, theirs, goals, "skipped: no Fashion-MNIST below $ZOO_DATA_DIR", at_most=True)
                 for ours, theirs, goals in FITS
             ],
         ),
@@ -124,9 +125,36 @@ def median(samples: Samples, name: str, what: str = "seconds") -> float:
     return statistics.median(values) if values else math.nan
 
 
-def _compared(samples: Samples, ours: str, theirs: str, goals: Goals, skipped: str, at_most: bool = False) -> list[str]:
+def separate_runs(found: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
+    """A sentence on each separate run; empty if there are none.
+
+    Args:
+        found: See `table`.
+        names: The measurements to list, and what they are called; by default all, under their own names.
+    """
+    sentences = ""
+    for run in found["again"]:
+        if shown := [name if names is None else names[name] for name in run["names"] if names is None or name in names]:
+            where = f" at commit {run['commit'][:7]}" if run["commit"] else ""
+            rounds = f"{run['rounds']} round{'s' * (run['rounds'] > 1)}"
+            sentences += f" Measured in a separate run, {rounds}{where}: {'; '.join(shown)}."
+    return sentences
+
+
+def together(found: Mapping[str, Any], ours: str, theirs: str) -> bool:
+    """Whether two measurements took turns in one run, so that their ratio can be trusted."""
+    runs = [next((n for n, run in enumerate(found["again"]) if name in run["names"]), None) for name in (ours, theirs)]
+    return runs[0] == runs[1]
+
+
+def _compared(
+    found: Mapping[str, Any], ours: str, theirs: str, goals: Goals, skipped: str, at_most: bool = False
+) -> list[str]:
+    samples = found["samples"]
     own, other = median(samples, ours), median(samples, theirs)
     ratio = own / other if at_most else other / own
+    if not math.isnan(ratio) and not together(found, ours, theirs):
+        ratio, skipped = math.nan, "not measured together"
     times = skipped if math.isnan(ratio) else f"{ratio:.2f}" if at_most else f"{ratio:.1f}"
     asked = ["" if goal is None else f"{goal:g}" for goal in goals]
     return [

@@ -12,6 +12,7 @@ from benchmarks.measure.peers import Options
 from benchmarks.measure.speed import commands, packs, page
 from benchmarks.measure.speed.__main__ import main as speed
 from benchmarks.measure.speed.table import FITS, RATIOS, reached, table
+from zoo.outputs.provenance import environment
 
 WHERE = {
     "cpu": "a CPU",
@@ -40,7 +41,8 @@ def test_the_table_gives_ratios_of_medians_and_which_goals_they_meet():
     samples[few] = [sample(0.3, {"relu": 0.795, "tanh": 0.9})]
     fit, loop, _ = FITS[0]
     samples |= {fit: [{"seconds": 0.24}], loop: [{"seconds": 0.2}]}
-    text = table({"rounds": 3, "environment": WHERE, "samples": samples, "again": [few]})
+    again = [{"names": [few], "rounds": 2, "commit": "0123456789"}]
+    text = table({"rounds": 3, "environment": WHERE, "samples": samples, "again": again})
     found = rows(text)
     expected = [ours, "0.0300 (0.0200 to 0.5000)", theirs, "1.5000 (0.1000 to 9.0000)", "50.0", "20", "60", "required"]
     assert [*expected, "+0.0100 (tanh)"] in found
@@ -59,7 +61,8 @@ def test_the_table_gives_ratios_of_medians_and_which_goals_they_meet():
     skipped = [row for row in found if any("skipped" in cell for cell in row)]
     assert len(skipped) == len(RATIOS) + len(FITS) - 3
     assert "skipped, this machine has no GPU" in text
-    assert f"Measured together in a separate run: {few}." in text
+    assert f" Measured in a separate run, 2 rounds at commit 0123456: {few}." in text
+    assert next(row for row in found if few in row)[4] == "not measured together", "bench did not take turns with it"
 
 
 def test_the_tables_of_the_readme_and_of_the_page_are_those_of_the_committed_measurements():
@@ -76,11 +79,14 @@ def test_the_pages_tables_change_with_the_measurements():
     found = json.loads(page.FOUND.read_text(encoding="utf-8"))
     found["samples"]["bench, 8 activations"] = [{"seconds": 0.02, "whole": 21.0}, {"seconds": 0.04, "whole": 19.0}]
     found["samples"]["lightning_loop, 8 activations"] = [{"seconds": 0.6, "whole": 50.0}]
-    found["again"] = ["bench, 8 activations", "sklearn_mlp, 4 activations"]
+    names = ["bench, 8 activations", "sklearn_mlp, 4 activations", "lightning_loop, 8 activations"]
+    found["again"] = [{"names": names, "rounds": 2, "commit": None}]
     made = page.fill("before\n<!-- speed: tour -->\nold\n<!-- end -->\nafter\n", found)
     assert made.startswith("before\n<!-- speed: tour -->\n\n| this project |")
     # The README says so only of what it shows.
-    assert made.endswith(" Measured later, in a separate run: `bench run`, 8 activations.\n\n<!-- end -->\nafter\n")
+    assert made.endswith(
+        " Measured in a separate run, 2 rounds: `bench run`, 8 activations; Lightning.\n\n<!-- end -->\nafter\n"
+    )
     assert "| `bench run`, 8 activations: the whole command, 80 trials | 20 s | Lightning | 50 s | 2.5 |" in made
     assert "per trial, without imports and report | 0.03 s | Lightning | 0.6 s | 20 |" in made
 
@@ -146,8 +152,13 @@ def test_some_are_measured_again_and_the_rest_stays(monkeypatch, tmp_path, capsy
     found = json.loads((tmp_path / "speed.json").read_text())
     assert found["samples"]["other"] == [{"seconds": 5.0}]
     assert [sample["seconds"] for sample in found["samples"]["mine"]] == [30]
-    assert found["again"] == ["mine"]
-    assert "Measured together in a separate run: mine." in (tmp_path / "speed.md").read_text()
+    (again,) = found["again"]
+    assert (again["names"], again["rounds"]) == (["mine"], 1)
+    assert again["commit"] == environment()["git"]["commit"]
+    assert "Measured in a separate run, 1 round" in (tmp_path / "speed.md").read_text()
+    assert speed(["--only", "mine", "--rounds", "2", "--out", str(tmp_path)]) == 0
+    (again,) = json.loads((tmp_path / "speed.json").read_text())["again"]
+    assert again["rounds"] == 2, "the newest run is the one that counts"
 
 
 def test_packs_are_measured_by_net_and_size(tmp_path, capsys, monkeypatch):
