@@ -14,7 +14,7 @@ test: setup  ## set up and run the tests
 	$(BIN)/pytest $(PARALLEL)
 
 test-slow: setup  ## the tests that take minutes: kill storms, clusters, many processes, all data sets
-	$(BIN)/pytest $(PARALLEL) -m slow
+	$(BIN)/pytest $(PARALLEL) -m "slow and not alone"
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -54,7 +54,7 @@ def test_killed_workers_and_a_killed_node_cost_nothing_that_is_done(cluster, tmp
     assert_as_if_undisturbed(tmp_path, before, text)
 
 
-# Ray waits 7 minutes for an answer of its workers
+@pytest.mark.alone  # Ray waits 7 minutes for an answer of its workers
 def test_a_node_that_was_given_up_and_comes_back_changes_nothing(cluster, tmp_path):
     frozen, trials = [], tmp_path / "runs/study/trials"
     text = NOOP.replace("seeds: 10", "seeds: 3")
