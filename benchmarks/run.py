@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     options = Options(timeout, pack=limit != 0)
     task = find_task(study.task)
     # The module of a user's own task is next to the study file; workers inherit the module search path.
-    beside = find_study(args.study).resolve() if task.is_own else None
-    folders = [] if beside is None else [beside.parent]
+    study_file = find_study(args.study).resolve() if task.is_own else None
+    folders = [] if study_file is None else [study_file.parent]
     store, start = Store(Path(args.out) / study.name), time.perf_counter()
     wandb = study_options(args) if asks_for_wandb(args) else None
     wandb = None if wandb is None or wandb.disabled else wandb
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     with (
         importable(*folders),
         terminated_is_interrupted(),
-        open_engine(args, workers, store, preload, alone, beside) as engine,
+        open_engine(args, workers, store, preload, alone, study_file) as engine,
     ):
         print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
         if alone:

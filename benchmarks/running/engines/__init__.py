@@ -19,7 +19,7 @@ def open_engine(
     store: "Store",
     preload: bool,
     alone: bool = False,
-    beside: Path | None = None,
+    study_file: Path | None = None,
 ) -> "Engine":
     """Open the engine selected with `--engine`; its libraries are imported only here.
 
@@ -29,7 +29,7 @@ def open_engine(
         store: The store of the study.
         preload: Whether jobs need torch and lightning.
         alone: Whether jobs run one at a time, because they measure time.
-        beside: The study file if the task is the user's own; its modules are next to the file.
+        study_file: The study file if the task is the user's own; its modules are next to the file.
 
     Raises:
         InputError: The engine is not available, or an option belongs to another engine.
@@ -47,7 +47,7 @@ def open_engine(
 
         at_once = workers if alone or args.workers is not None else None
         cpus = 1.0 if args.cpus_per_trial is None else args.cpus_per_trial
-        return open_ray(args.ray_address, store.folder, cpus, args.gpus_per_trial or 0.0, at_once, beside, preload)
+        return open_ray(args.ray_address, store.folder, cpus, args.gpus_per_trial or 0.0, at_once, study_file, preload)
     from .local import LocalEngine
 
     return LocalEngine(workers, preload)

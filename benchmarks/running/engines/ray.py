@@ -25,7 +25,13 @@ Running = dict[Any, tuple[tuple[Any, ...], float]]  # maps a task's reference to
 
 
 def open_ray(
-    address: str | None, folder: Path, cpus: float, gpus: float, at_once: int | None, beside: Path | None, preload: bool
+    address: str | None,
+    folder: Path,
+    cpus: float,
+    gpus: float,
+    at_once: int | None,
+    study_file: Path | None,
+    preload: bool,
 ) -> "RayEngine":
     """Connect to a Ray cluster, or start one, and check that it can run trials.
 
@@ -35,7 +41,7 @@ def open_ray(
         cpus: CPUs per job.
         gpus: GPUs per job.
         at_once: Maximum number of jobs that run at once; None for the capacity of the cluster.
-        beside: The study file if its task is the user's own.
+        study_file: The study file if its task is the user's own.
         preload: Whether jobs need torch and lightning.
 
     Raises:
@@ -44,7 +50,7 @@ def open_ray(
     whole = gpus < 1 or gpus == int(gpus)
     require(whole, f"--gpus-per-trial must be a fraction of 1 or a whole number, got {gpus}.")
     cores = max(len(os.sched_getaffinity(0)), math.ceil((at_once or 0) * cpus))
-    cluster = Cluster(address_of(address), cores, beside)
+    cluster = Cluster(address_of(address), cores, study_file)
     try:
         cluster.require_room(cpus, gpus)
         for sentence in cluster.compare_nodes():

@@ -46,19 +46,19 @@ class Cluster:
         address: `HOST:PORT`, `auto` for the cluster on this machine, or `ray://HOST:PORT` from outside the cluster;
             None starts a cluster on this machine, which ends with this process.
         n_cpus: Number of CPUs of a cluster started here.
-        beside: The study file if its task is the user's own; the modules next to it are sent to the cluster.
+        study_file: The study file if its task is the user's own; the modules next to it are sent to the cluster.
 
     Raises:
         InputError: No cluster answers at the address, or it cannot be used.
     """
 
-    def __init__(self, address: str | None, n_cpus: int, beside: Path | None) -> None:
+    def __init__(self, address: str | None, n_cpus: int, study_file: Path | None) -> None:
         self.address = address
         if address is not None:
             _require_answer(address)
         where: dict[str, Any] = {"address": "local", "num_cpus": n_cpus, "include_dashboard": False}
         with tempfile.TemporaryDirectory(prefix="bench-code-") as folder, _own_handlers():
-            _gather_code(Path(folder), beside)
+            _gather_code(Path(folder), study_file)
             try:
                 ray.init(
                     **(where if address is None else {"address": address}),
@@ -212,7 +212,7 @@ def _environment() -> dict[str, str]:
     return variables
 
 
-def _gather_code(folder: Path, beside: Path | None) -> None:
+def _gather_code(folder: Path, study_file: Path | None) -> None:
     """Copy the code for workers into one folder, the user's own into a folder within it.
 
     Ray has workers look for modules in that folder first, and the user's must be found last; see `ray_worker.serve`.
@@ -220,11 +220,11 @@ def _gather_code(folder: Path, beside: Path | None) -> None:
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     for package in SENT:
         shutil.copytree(PACKAGE_ROOT / package, folder / package, ignore=ignore)
-    if beside is None:
+    if study_file is None:
         return
     own = folder / OWN_CODE.name
     own.mkdir()
-    for path in beside.parent.iterdir():
+    for path in study_file.parent.iterdir():
         if path.suffix == ".py" and path.is_file():
             shutil.copy(path, own)
         elif (path / "__init__.py").is_file() or (path.is_dir() and any(path.glob("*.py"))):

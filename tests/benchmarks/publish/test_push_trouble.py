@@ -26,11 +26,6 @@ seeds: 2
 """
 
 
-@pytest.fixture(autouse=True)
-def in_tmp_path(tmp_path, monkeypatch, no_wandb):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(command: str) -> int:
     return main(shlex.split(command))
 
