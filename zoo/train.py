@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import lightning.pytorch as L
 import torch
-import yaml
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -36,6 +35,7 @@ from .parts.seeding import derive_seeds
 from .plain import ResolvedConfig, canonical
 from .tracking.watching import Watchers, Watching
 from .trainer import check_batches, check_callbacks, check_division, check_processes, make_trainer, quiet
+from .yaml_lines import dump
 
 
 def fit(
@@ -247,7 +247,7 @@ def make_member(config: ResolvedConfig, shared: Shared) -> Member:
 def _make_folder(config: ResolvedConfig, out: Path, record: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if record:
-        write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_atomically(out / "config.yaml", dump(config))
 
 
 def _test_best(

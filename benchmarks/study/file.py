@@ -9,12 +9,12 @@ from typing import Any
 from datamodules.errors import InputError, choose, require, unknown
 from zoo.parts.metric_names import direction, has_direction, is_known
 from zoo.plain import canonical, is_number
+from zoo.yaml_lines import Place, parse_value, read_yaml
 
 from ..tasks import find_task
 from .claims import claim_problems
 from .problems import Problem, StudyError
 from .study import OF_TRAINING, Axis, Study, get_dotted, same, set_dotted, text
-from .yaml_lines import Place, parse_value, read_yaml
 
 STUDIES = Path(__file__).parents[1] / "studies"
 NEEDED = ("base", "vary", "baseline", "metric")
@@ -103,7 +103,7 @@ def split_setting(option: str, setting: str) -> tuple[str, Any]:
     key, equals, value = setting.partition("=")
     well_formed = equals and re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", key)
     require(bool(well_formed), f"{option} must have the form dotted.key=value, such as model.lr=0.01; got {setting!r}.")
-    return key, parse_value(value)
+    return key, parse_value(value, key)
 
 
 def _lay_over(content: dict[str, Any], key: str, value: Any) -> None:
