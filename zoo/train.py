@@ -220,8 +220,15 @@ def prepare(config: ResolvedConfig, data: ArrayDataModule | None = None) -> tupl
     if measures_rare_class(config["callbacks"]) and (reason := why_not_rare(data)):
         raise InputError(reason)
     # The checkpoint stores the derived seed, so that the same validation split can be restored.
-    model.config = {**config, "data": {**config["data"], "seed": data.seed}}
+    # Its paths are absolute, so that it can be evaluated from any folder.
+    here = {name: _absolute(config["data"][name]) for name in data.paths}
+    model.config = {**config, "data": {**config["data"], **here, "seed": data.seed}}
     return model, data
+
+
+def _absolute(path: str | None) -> str | None:
+    """Return the absolute path of a file; a path that is looked up below the data root stays as it is."""
+    return str(Path(path).absolute()) if path is not None and Path(path).exists() else path
 
 
 Shared = dict[str, ArrayDataModule]

@@ -311,6 +311,11 @@ class ZooModule(L.LightningModule):
         scale = self.data_card.get("target") or {"mean": 0.0, "std": 1.0}
         return standardised.float() * scale["std"] + scale["mean"]
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what `on_save_checkpoint` added, for Lightning's `load_from_checkpoint`."""
+        own = checkpoint.get("zoo") or {}
+        self.data_card, self.config = own.get("data") or {}, own.get("config")
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `zoo.load` needs: the registered name, the data's card and the run's config."""
         checkpoint["zoo"] = describe(self)
