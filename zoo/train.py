@@ -221,7 +221,7 @@ def prepare(config: ResolvedConfig, data: ArrayDataModule | None = None) -> tupl
         raise InputError(reason)
     # The checkpoint stores the derived seed, so that the same validation split can be restored.
     # Its paths are absolute, so that it can be evaluated from any folder.
-    here = {name: _absolute(config["data"][name]) for name in data.paths}
+    here = {name: _absolute(config["data"][name]) for name in data.paths if name in config["data"]}
     model.config = {**config, "data": {**config["data"], **here, "seed": data.seed}}
     return model, data
 

@@ -1,8 +1,10 @@
 """Read study files, shipped ones by name and others by path; all problems are reported at once, with line numbers."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from .claims import claim_problems
 from .problems import Problem, StudyError
 from .study import OF_TRAINING, Axis, Study, get_dotted, same, set_dotted, text
 
+FILES = ("path", "test_path")  # parameters of data sets that are files
 STUDIES = Path(__file__).parents[1] / "studies"
 NEEDED = ("base", "vary", "baseline", "metric")
 KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "baseline_per", "also", "tune", "claims")
@@ -67,6 +70,7 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     content.setdefault("name", path.stem)
     if problems := _shape(content):
         raise StudyError(path, problems, file_lines)
+    _place_files(content, path.absolute().parent)
     lines: dict[Place, int | str] = {**file_lines}
     for setting in settings:
         key, value = split_setting("--set", setting)
@@ -78,6 +82,7 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     if seeds is not None:
         require(seeds >= 1, f"--seeds must be at least 1, got {seeds}.")
         content["seeds"] = seeds
+    _place_files(content, Path.cwd())  # those of --set
     metric = content.pop("metric")
     metric, mode = (metric["name"], metric["mode"]) if isinstance(metric, dict) else (metric, direction(metric))
     comment = source[: re.match(r"(?:#.*\n|\s*\n)*", source).end()]  # type: ignore[union-attr]  # matches nothing at worst
@@ -92,6 +97,34 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     if problems := claim_problems(made, find_task(made.task).trains):
         raise StudyError(path, problems, lines)
     return made
+
+
+def _place_files(content: dict[str, Any], folder: Path) -> None:
+    """Make paths of data absolute, in the base and in groups; relative ones count from the study's folder.
+
+    Those that exist only in the current folder are found there, and others below the data root.
+    """
+    trains = find_task(content.get("task", "fit")).trains
+
+    def place(section: Any, prefix: str) -> None:
+        for key in (f"{prefix}{name}" for name in FILES):
+            value = section.get(key) if isinstance(section, dict) else None
+            if isinstance(value, str) and value and trains:
+                section[key] = _placed(value, (folder, Path.cwd()))
+
+    place(content["base"].get("data"), "")
+    for axis in content["vary"].values():
+        for group in axis.values() if isinstance(axis, dict) else ():
+            place(group, "data.")
+
+
+def _placed(value: str, folders: Sequence[Path]) -> str:
+    """The path of a file in the first of some folders that has it; the value itself if there is none."""
+    for folder in folders:
+        with suppress(OSError, ValueError):  # a name that no file can have
+            if (folder / value).exists():
+                return os.path.normpath(folder / value)
+    return value
 
 
 def split_setting(option: str, setting: str) -> tuple[str, Any]:
