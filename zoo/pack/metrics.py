@@ -35,7 +35,8 @@ def regression(outputs: Tensor, y: Tensor) -> Columns:
     squares = row_sums(errors.square())
     spread = row_sums((y - (row_sums(y) / y.shape[1]).unsqueeze(1)).square())
     r2 = torch.where(spread > 0, 1 - squares / spread, torch.nan)
-    return {"mse": squares / y.shape[1], "mae": row_sums(errors.abs()) / y.shape[1], "r2": r2}
+    columns = {"mse": squares / y.shape[1], "mae": row_sums(errors.abs()) / y.shape[1], "r2": r2}
+    return {name: values.float() for name, values in columns.items()}
 
 
 def _mean(flags: Tensor) -> Tensor:

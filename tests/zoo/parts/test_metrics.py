@@ -120,7 +120,7 @@ def test_predictions_are_probabilities_or_values_in_the_targets_units(num_classe
     x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     if num_classes == 1:
         model.data_card = {"target": {"mean": 150.0, "std": 70.0}}
-        torch.testing.assert_close(model.predict_step((x, None), 0), 150 + 70 * model(x)[:, 0])
+        torch.testing.assert_close(model.predict_step((x, None), 0), 150 + 70 * model(x)[:, 0].double())
     else:
         p = model.predict_step((x, None), 0)
         assert p.shape == (6, 4)
