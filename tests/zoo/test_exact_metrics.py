@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics as sk
+import torch
 
+import zoo
 from tests.small_files import write_small_files
 from zoo import train
+from zoo.config import resolve
 from zoo.evaluate import predict
 
 
@@ -40,3 +43,23 @@ def test_metrics_of_targets_with_an_offset_are_those_of_the_predictions(small, t
     assert expected["test/mae"] > 0.1
     assert expected["test/r2"] < 0.9
     assert {name: result.metrics[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_auroc_of_a_confident_net_is_that_of_its_logits(tmp_path, pack):
+    long = {
+        "seed_everything": 0,
+        "model": {"name": "mlp", "hidden_dims": [64], "lr": 0.1},
+        "data": "breast_cancer",
+        "trainer": {"max_epochs": 60, "enable_progress_bar": False},
+        "callbacks": {"early_stopping": None, "model_checkpoint": {"monitor": "val/accuracy"}},
+    }
+    result = train.fit(long, tmp_path, pack=pack)
+    model = zoo.load(str(tmp_path))
+    _, data = train.prepare(resolve(long))
+    x, y = data.arrays("test")
+    with torch.no_grad():
+        logits = model(x).double()
+    margin = logits[:, 1] - logits[:, 0]
+    assert (margin.float().sigmoid() == 1).sum() > 10  # saturated
+    assert result.metrics["test/auroc"] == pytest.approx(sk.roc_auc_score(y, margin), abs=1e-6)

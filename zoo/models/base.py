@@ -237,7 +237,7 @@ class ZooModule(L.LightningModule):
     def _log_epoch(self, split: str) -> Tensor:
         """Compute, log and reset a split's loss and metrics from the collected batches; returns the loss."""
         logits, y = self.gathered(split)
-        outputs = self.predictions(logits), self.in_units(y) if self.num_classes == 1 else y
+        outputs = (self.predictions(logits), self.in_units(y)) if self.num_classes == 1 else (logits.float(), y)
         batches, self._batches[split] = self._batches[split], []
         metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
         loss_mean = cast(LossMean, self.metrics[f"{split}_loss"])

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..parts.scores import log_odds
 from .net import row_sums
 
 Columns = dict[str, Tensor]  # each (K,)
@@ -25,7 +26,7 @@ def classification(logits: Tensor, y: Tensor, train: bool = False) -> Columns:
     columns = {"accuracy": _mean(right)}
     if not train:
         columns["f1_macro"] = _f1_macro(predicted, y, right, logits.shape[1])
-        columns["auroc"] = _auroc(logits.softmax(1), y)
+        columns["auroc"] = _auroc(log_odds(logits), y)
     return columns
 
 
