@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as L
 import numpy as np
@@ -63,6 +63,9 @@ class ArrayDataModule(L.LightningDataModule):
 
     # Evaluation stores no gradients, so its batches can be larger: fewer steps give the same numbers.
     eval_batch_size = 1024
+    # Parameters that a checkpoint fixes, because its splits and features depend on them.
+    fixed: ClassVar[tuple[str, ...]] = ("seed", "val_fraction", "train_size")
+    paths: ClassVar[tuple[str, ...]] = ()  # parameters that are files
 
     def __init__(
         self,
@@ -89,6 +92,8 @@ class ArrayDataModule(L.LightningDataModule):
         self.order_seed: int | None = None
         self.indices: dict[str, NDArray[np.int64]] = {}
         self._arrays: dict[str, tuple[Tensor, Tensor]] = {}
+        self.targets: dict[str, NDArray] = {}  # as in the source: class indices, or numbers in the target's units
+        self.may_download = True
         self._card: dict[str, Any] = {}
         self.labelled = True
         self._restored: dict[str, Any] | None = None
@@ -137,7 +142,10 @@ class ArrayDataModule(L.LightningDataModule):
         mean, std = (v.reshape(-1, 1, 1) if image else v for v in (mean, std))
         for split, rows in self.indices.items():
             x = torch.from_numpy(_normalise(source.x[rows], mean, std))
+            if source.x.dtype != np.uint8 and not x.isfinite().all():
+                raise _not_finite(x, source, rows)
             self._arrays[split] = x, self._targets(source.y[rows])
+            self.targets[split] = source.y[rows]
 
     def train_dataloader(self) -> BatchLoader:
         """Batches of the training split on the model's device, reshuffled every epoch."""
@@ -265,6 +273,11 @@ class ArrayDataModule(L.LightningDataModule):
                 "same classes.",
             )
             return card | {k: self._restored[k] for k in ("normalisation", "target")}
+        require(
+            source.class_names is not None or bool((source.y != source.y[0]).any()),
+            f"the target of this regression is {source.y[0]:g} in every row, so there is nothing to learn; choose "
+            "another target.",
+        )
         train = self.indices["train"]
         card["normalisation"] = self.statistics(source.x[train])
         card["target"] = None if source.class_names is not None else _mean_std(source.y[train], (0,))
@@ -277,11 +290,23 @@ class ArrayDataModule(L.LightningDataModule):
         return torch.from_numpy(((y - scale["mean"]) / scale["std"]).astype(np.float32))
 
 
+def _not_finite(x: Tensor, source: Source, rows: NDArray[np.int64]) -> InputError:
+    """Make the error for an input that is not finite in float32."""
+    row, *place = x.isfinite().logical_not().nonzero()[0].tolist()
+    names = (source.extra or {}).get("features")
+    where = f"column {names[place[0]]!r}" if names and len(place) == 1 else f"feature {place}"
+    return InputError(
+        f"row {rows[row] + 1}, {where}: {source.x[(rows[row], *place)]:g} is not finite, or too far from the training "
+        "data to compute with; correct it, or delete the row."
+    )
+
+
 def _normalise(x: NDArray, mean: NDArray, std: NDArray) -> NDArray[np.float32]:
     """Compute (x - mean) / std, in float64; in float32 for uint8 images, to halve the memory."""
     if x.dtype == np.uint8:
         x, mean, std = (values.astype(np.float32) for values in (x, mean, std))
-    return ((x - mean) / std).astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # `setup` rejects infinity
+        return ((x - mean) / std).astype(np.float32, copy=False)
 
 
 def _mean_std(values: NDArray, axes: tuple[int, ...]) -> dict[str, Any]:

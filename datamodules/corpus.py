@@ -56,6 +56,7 @@ class Texts(ArrayDataModule):
         max_features: Maximum number of features; with hashing, the exact number.
     """
 
+    fixed = (*ArrayDataModule.fixed, "vectorizer", "ngrams", "max_features", "group")
     origin = ""  # name of the data in messages
     group: str | None = None  # column whose equal values stay on the same side of a split
 
@@ -66,6 +67,12 @@ class Texts(ArrayDataModule):
         require(max_features >= 1, f"data.max_features must be at least 1, got {max_features}.")
         self.vectorizer, self.ngrams, self.max_features = vectorizer, ngrams, max_features
         self._whole = False
+        self._predicting = False
+
+    @property
+    def _lenient(self) -> bool:
+        """Whether labels may be missing or unknown: a prediction does not need them."""
+        return self._predicting and self._restored is not None
 
     def read(self) -> tuple[Corpus, Corpus | None]:
         """Return the training texts, and those of the official test split or None."""
@@ -94,19 +101,19 @@ class Texts(ArrayDataModule):
         labels = None if train.labels is None else [label for part in parts for label in part.labels or ()]
         names = self._class_names(labels, train, test)
         index = {name: number for number, name in enumerate(names)}
-        if labels is not None and (unseen := sorted(set(labels) - set(index))):
+        if labels is not None and not self._lenient and (unseen := sorted(set(labels) - set(index))):
             raise InputError(
                 f"{self.origin}: the model was trained on the classes {names}, which do not include {unseen}; remove "
                 "the rows of other classes."
             )
-        y = np.full(len(texts), -1) if labels is None else np.array([index[label] for label in labels], np.int64)
+        y = np.array([index.get(label, -1) for label in labels or [""] * len(texts)], np.int64)
         return Source(
             np.array(texts, dtype=object),
             y,
             tuple(names),
             n_official_test=0 if test is None else len(test.texts),
             groups=pd.factorize(np.array(groups, dtype=object))[0],
-            labelled=labels is not None,
+            labelled=labels is not None and bool((y >= 0).any()),
             extra={"sha256": digests, "group": self.group},
         )
 
@@ -145,13 +152,14 @@ class Texts(ArrayDataModule):
         return names
 
 
-def column_of(table: pd.DataFrame, name: str, path: str) -> list[str]:
-    """Return the values of a column, none of which may be blank.
+def column_of(table: pd.DataFrame, name: str, path: str, may_miss: bool = False) -> list[str]:
+    """Return the values of a column, none of which may be blank unless `may_miss`.
 
     Args:
         table: The table.
         name: Name of the column.
         path: File of the table, for messages.
+        may_miss: Whether values may be blank.
 
     Raises:
         InputError: If the column does not exist, or a value is missing.
@@ -160,7 +168,7 @@ def column_of(table: pd.DataFrame, name: str, path: str) -> list[str]:
         raise unknown(f"column of {path}", name, table.columns)
     values = table[name].fillna("")
     blank = np.flatnonzero(values.str.strip() == "")
-    if len(blank):
+    if len(blank) and not may_miss:
         raise InputError(
             f"{path}: column {name!r} has {len(blank)} empty value{'s' * (len(blank) > 1)}, the first in row "
             f"{blank[0] + 1}; fill in empty values or delete their rows."

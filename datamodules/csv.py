@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from .base import Source
 from .errors import choose, require
 from .table import Table, check_missing
-from .tablefile import find, read_bytes
+from .tablefile import find, read_bytes, separator
 
 
 class CSV(Table):
-    """A CSV or ARFF file of your own: every column except the target is a numeric feature; labels may be text.
+    r"""A CSV or ARFF file of your own: every column except the target is a numeric feature; labels may be text.
 
     20 % of the rows become the test split, drawn with a fixed seed; identical rows stay on the same side of every
     split. A file that a checkpoint was not trained on is used as a test split as a whole.
@@ -26,8 +26,8 @@ class CSV(Table):
         target: Column to predict (required); its index, starting at 0, if the file has no header.
         task: classification, regression or auto. auto means classification if the target is text or has at most 20
             different values, all integers.
-        drop: Columns to ignore.
-        sep: Column separator.
+        drop: List of columns to ignore.
+        sep: Column separator: one character, \t for a tab or \s+ for white space.
         header: Whether the first line contains the column names.
         missing: How to fill in missing features (empty fields): mean or median of the column over the training split;
             null makes them an error. Missing targets are always an error.
@@ -35,6 +35,8 @@ class CSV(Table):
     Raises:
         InputError: If the file cannot be used; the message names the column and row.
     """
+
+    paths = ("path",)
 
     def __init__(
         self,
@@ -52,10 +54,9 @@ class CSV(Table):
         require(path != "", "the data set 'csv' needs a file; pass --data.path FILE.")
         require(target != "", "the data set 'csv' needs a column to predict; pass --data.target COLUMN.")
         choose("data.task", task, ["auto", "classification", "regression"])
-        require(len(sep) > 0, "data.sep must not be empty.")
         check_missing(missing)
         self.path, self.target, self.task = path, target, task
-        self.drop, self.sep, self.header, self.missing = list(drop), sep, header, missing
+        self.drop, self.sep, self.header, self.missing = list(drop), separator(sep), header, missing
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +65,7 @@ class CSV(Table):
         return super().identity({**params, "path": digest})
 
     def setup(self, stage: str | None = None) -> None:
-        """Load, split and normalise; the target column may be missing if `stage` is "predict"."""
+        """Load, split and normalise; labels may be missing or unknown if `stage` is "predict"."""
         self._predicting = stage == "predict"
         super().setup(stage)
 

@@ -1,8 +1,10 @@
 """Base class of tables in a file: numeric features, a target, and imputation of missing values."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +14,9 @@ from numpy.typing import NDArray
 from .base import ArrayDataModule, Source
 from .errors import InputError, choose, require, unknown
 from .splits import refuse_rare
-from .tablefile import TableFile, read_file
+from .tablefile import TableFile, drop_hint, read_file
 
+LARGEST = 1e150  # the square of a larger number may be infinite
 STATISTICS: dict[str, Callable[..., NDArray[np.float64]]] = {"mean": np.nanmean, "median": np.nanmedian}
 
 
@@ -37,6 +40,7 @@ class Table(ArrayDataModule):
             sorted.
     """
 
+    fixed = (*ArrayDataModule.fixed, "drop", "task", "missing", "ranks")
     path: str
     target: str
     task = "auto"
@@ -47,27 +51,29 @@ class Table(ArrayDataModule):
     ranks = False
     labels: ClassVar[Mapping[str, str] | None] = None
     _predicting = False
+    _features: Sequence[str] = ()
 
     def load(self) -> Source:
         """Features (N, F) in the column order of the file or of the checkpoint; missing values are NaN."""
         file = self._read()
         table = file.rows
-        for column in self.drop:
-            self._check_column(table, column)
         labelled = self.target in table
-        if not labelled and not (self._predicting and self._restored):
+        if not labelled and not self._lenient:
             self._check_column(table, self.target)
         features = [c for c in table.columns if c != self.target and c not in self.drop]
         if self._restored is not None:
             features = self._restored.get("features", features)
-            for column in features:
-                self._check_column(table, column)
+        for column in self.drop if self._restored is None else features:
+            self._check_column(table, column)
+        self._features = features
         require(
             len(features) > 0,
             f"{self.path} has no feature columns besides the target {self.target!r}; check --data.sep and --data.drop.",
         )
         x = np.stack([self._numbers(table[c], self.missing is not None) for c in features], axis=1)
         y, names = self._labels(table[self.target], file) if labelled else self._no_labels(len(x))
+        if self._lenient:
+            labelled = bool((y >= 0).any() if names is not None else np.isfinite(y).any())
         # NaN is not equal to itself; infinities cannot occur here, so they can mark it.
         _, groups = np.unique(np.where(np.isnan(x), np.inf, x), axis=0, return_inverse=True)
         if names is not None and labelled and self._restored is None:
@@ -77,6 +83,29 @@ class Table(ArrayDataModule):
         digest = hashlib.sha256(repr((features, names)).encode() + x.tobytes() + y.tobytes()).hexdigest()
         extra = {"features": features, "sha256": digest}
         return Source(x, y, names, groups=groups.reshape(-1), labelled=labelled, extra=extra)
+
+    @property
+    def _lenient(self) -> bool:
+        """Whether labels may be missing or unknown: a prediction does not need them."""
+        return self._predicting and self._restored is not None
+
+    def statistics(self, x: NDArray) -> dict[str, Any]:
+        """See the base class.
+
+        Raises:
+            InputError: If a number is too large to compute with.
+        """
+        for column, values in zip(self._features, x.T, strict=True):
+            self._check_size(column, values, f", or {_drop(column)}")
+        return super().statistics(x)
+
+    def _check_size(self, column: str, values: NDArray, way_out: str = "") -> None:
+        largest = float(np.abs(values).max(initial=0))
+        require(
+            largest <= LARGEST,
+            f"{self.path}: column {column!r} contains a number of size {largest:g}, which is too large to compute "
+            f"with; correct it{way_out}.",
+        )
 
     def _read(self) -> TableFile:
         return read_file(self.path, self.root, self.sep, self.header)
@@ -144,15 +173,18 @@ class Table(ArrayDataModule):
         return numbers
 
     def _labels(self, column: "pd.Series[Any]", file: TableFile) -> tuple[NDArray, tuple[str, ...] | None]:
-        self._refuse_missing(column)
+        if not self._lenient:
+            self._refuse_missing(column)
         known = self.labels or {}
         if self._restored is not None:
             names = self._restored["class_names"]
         elif known:
             names = list(known.values())
         elif self._is_classification(column, self.target in file.nominal):
-            values = sorted(column.unique(), key=lambda v: (isinstance(v, str), v))
-            names = list(dict.fromkeys(_class_name(v) for v in values))
+            # Numbers in their own order: "10" comes after "9".
+            numeric = pd.api.types.is_numeric_dtype(column) and column.dtype != bool
+            found = set(file.as_written(self.target).map(_class_name))
+            names = sorted(found, key=lambda name: (float(name) if numeric else 0.0, name))
             require(
                 len(names) > 1,
                 f"{self.path}: the target {self.target!r} has only one class, {names[0]!r}; classification needs at "
@@ -160,11 +192,20 @@ class Table(ArrayDataModule):
             )
         else:
             names = None
+        if names is None and self._lenient:
+            numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+            return np.where(np.isfinite(numbers), numbers, np.nan), None
         if names is None:
-            return self._numbers(column), None
+            numbers = self._numbers(column)
+            self._check_size(self.target, numbers)
+            return numbers, None
         index = {name: i for i, name in enumerate(names)}
-        text = column.map(_class_name)
-        text = text.map(lambda name: known.get(name, name))
+        text = file.as_written(self.target).map(_class_name, na_action="ignore")
+        text = text.map(lambda name: known.get(name, name), na_action="ignore")
+        if self._restored is not None:
+            text = text.map(_same_numbers(set(text.dropna()), names), na_action="ignore")
+        if self._lenient:
+            return text.map(index).fillna(-1).to_numpy(np.int64), tuple(names)
         if unseen := sorted(set(text) - set(index)):
             if self._restored is None:
                 raise InputError(f"{self.path}: the target contains {unseen}, but its classes must be {list(known)}.")
@@ -184,6 +225,8 @@ class Table(ArrayDataModule):
         if nominal:
             return True
         numbers = pd.to_numeric(column, errors="coerce")
+        if not numbers.isna().any() and np.isinf(numbers.to_numpy(np.float64)).any():
+            self._numbers(column)  # raises: infinity is a number out of range, not a class
         if column.dtype == bool or numbers.isna().any():
             return True
         return bool((numbers == numbers.round()).all() and column.nunique() <= 20)
@@ -212,9 +255,34 @@ def _transformer(quantiles: list[list[float]] | None = None) -> Any:
 
 
 def _drop(column: Any) -> str:
-    return f"drop the column with --data.drop '[{column}]'"
+    return f"drop the column with {drop_hint(column)}"
 
 
 def _class_name(value: Any) -> str:
-    """A label as text; 1 and 1.0 are the same class."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    """A label as it is written, except that 1 and 1.0 are the same class."""
+    if isinstance(value, float):  # of an ARFF file
+        return str(int(value)) if value.is_integer() else str(value)
+    whole = re.fullmatch(r"\s*(-?(?:0|[1-9]\d*))(?:\.0*)?\s*", str(value))
+    return whole[1] if whole else str(value)
+
+
+def _same_numbers(found: set[str], names: Sequence[str]) -> Callable[[str], str]:
+    """Map labels that are not class names to the class of the same number, if there is one: 1.50 to 1.5."""
+    numbers: dict[Decimal, list[str]] = {}
+    for name in names:
+        if (number := _number(name)) is not None:
+            numbers.setdefault(number, []).append(name)
+    renamed: dict[str, str] = {}
+    for label in found - set(names):
+        number = _number(label)
+        if number is not None and len(numbers.get(number, ())) == 1:
+            renamed[label] = numbers[number][0]
+    return lambda label: renamed.get(label, label)
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None

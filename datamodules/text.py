@@ -6,11 +6,11 @@ from typing import Any
 
 from .corpus import Corpus, Texts, column_of
 from .errors import require
-from .tablefile import read_bytes, read_table
+from .tablefile import read_bytes, read_table, separator
 
 
 class Text(Texts):
-    """A CSV file of your own with a column of texts and a column of classes.
+    r"""A CSV file of your own with a column of texts and a column of classes.
 
     20 % of the rows become the test split, drawn with a fixed seed, unless `test_path` is given; texts that also occur
     there are removed from training. A file that a checkpoint was not trained on is used as a test split as a whole.
@@ -22,11 +22,13 @@ class Text(Texts):
         test_path: CSV file with the same columns, used as the test split; null takes the test split from `path`.
         group: Column such as the author: rows with the same value stay in the same split; null keeps identical texts
             together.
-        sep: Column separator.
+        sep: Column separator: one character, \t for a tab or \s+ for white space.
 
     Raises:
         InputError: If a file cannot be used; the message names the column and row.
     """
+
+    paths = ("path", "test_path")
 
     def __init__(
         self,
@@ -44,11 +46,9 @@ class Text(Texts):
         require(text != "", "the data set 'text' needs a column of texts; pass --data.text COLUMN.")
         require(target != "", "the data set 'text' needs a column of classes; pass --data.target COLUMN.")
         require(text != target, f"data.text and data.target are both {text!r}; they must be different columns.")
-        require(len(sep) > 0, "data.sep must not be empty.")
         self.path, self.text, self.target = path, text, target
-        self.test_path, self.group, self.sep = test_path, group, sep
+        self.test_path, self.group, self.sep = test_path, group, separator(sep)
         self.origin = path
-        self._predicting = False
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Text(Texts):
         return super().identity({**params, **digests})
 
     def setup(self, stage: str | None = None) -> None:
-        """See the base class; the column of classes may be missing if `stage` is "predict"."""
+        """See the base class; classes may be missing or unknown if `stage` is "predict"."""
         self._predicting = stage == "predict"
         super().setup(stage)
 
@@ -69,9 +69,9 @@ class Text(Texts):
 
     def _read(self, path: str, option: str) -> Corpus:
         table = read_table(path, self.sep, option=option, dtype=str)
-        labelled = self.target in table or not (self._predicting and self._restored)
+        labelled = self.target in table or not self._lenient
         texts = column_of(table, self.text, path)
-        labels = column_of(table, self.target, path) if labelled else None
+        labels = column_of(table, self.target, path, may_miss=self._lenient) if labelled else None
         group = self.group
         if self._restored:  # the checkpoint's own file must be split as before; other files are not split
             group = self._restored.get("group")

@@ -58,6 +58,10 @@ class _Images(ImageDataModule):
         import torchvision.datasets
 
         name = type(self).__name__
+        require(
+            self.may_download or not download,
+            f"{name} is not in {self.folder}, and nothing is downloaded because of a checkpoint; pass --data.root.",
+        )
         missing = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
         try:
             return getattr(torchvision.datasets, name)(self.folder, train=train, download=download)

@@ -8,6 +8,7 @@ on by default is null if it is off; other callbacks are included only if they ar
 import re
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
@@ -15,8 +16,8 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import lightning.pytorch as L
-import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, set_loader
+from yaml import YAMLError
 
 from datamodules import DATAMODULES
 from datamodules.base import ArrayDataModule
@@ -29,6 +30,7 @@ from .models.registry import MODELS
 from .option_names import nearest
 from .plain import Config, ResolvedConfig
 from .shipped import shipped_configs
+from .yaml_lines import load_option, read_yaml
 
 TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
 FROM_DATA = {"input_shape", "num_classes"}
@@ -54,6 +56,7 @@ OWN_TRAINER_FLAGS = {
 }
 # Checkpoints are evaluated on one device, so that each sample counts once.
 SEVERAL_DEVICES = {"devices", "num_nodes", "strategy"}
+FILES_OF_PROFILERS = ("dirpath", "filename")
 SECTIONS = ("seed_everything", "model", "data", "trainer", "callbacks")
 # Parameters that were added after the first results and are null by default. A config contains them only if they are
 # not null, so that the keys of older trials, which are hashes of their configs, do not change.
@@ -61,6 +64,10 @@ YOUNGER = {
     "model": ("bias_init",),
     "data": ("missing", "pad", "shift", "permute_pixels"),
 }
+
+# Values of options mean what they mean in a config file.
+VALUES = "zoo"
+set_loader(VALUES, load_option, (YAMLError, InputError))
 
 
 def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
@@ -75,6 +82,8 @@ def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
     config = expand(config)
     model, data = (_name(config, section) for section in ("model", "data"))
     _check_keys(config, model, data)
+    for section in ("trainer", "callbacks"):
+        _check_classes(section, config.get(section, {}))
     parser = _cached_parser(model, data)
     try:
         complete, given = (parser.parse_object(dict(config), defaults=d).as_dict() for d in (True, False))
@@ -137,7 +146,11 @@ def read_config(file: str) -> Config:
         InputError: If the file does not exist, or does not contain a YAML mapping.
     """
     path = Path(file)
-    if not path.is_file():
+    try:
+        missing = not path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        missing = True
+    if missing:
         shipped = shipped_configs()
         if file not in shipped:
             raise InputError(
@@ -145,10 +158,7 @@ def read_config(file: str) -> Config:
                 f"{', '.join(shipped)}."
             )
         path = shipped[file]
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} cannot be read as YAML: {error}") from None
+    content, _, _ = read_yaml(path)
     require(isinstance(content, dict), f"{path} must contain a mapping with the sections {', '.join(SECTIONS)}.")
     return expand(content)
 
@@ -164,7 +174,7 @@ def make_parser(
         sections: Sections of the config to include.
         **options: Arguments of the parser itself.
     """
-    parser = ArgumentParser(exit_on_error=False, default_env=False, **options)
+    parser = ArgumentParser(exit_on_error=False, default_env=False, parser_mode=VALUES, **options)
     if "seed_everything" in sections:
         help_text = "Seed of the run; determines validation split, initial weights, data order and dropout."
         parser.add_argument("--seed_everything", type=int, default=0, metavar="N", help=help_text)
@@ -271,6 +281,27 @@ def _check_keys(config: Config, model: str, data: str) -> None:
         for option in options if isinstance(options, Mapping) else ():
             if option not in names:
                 raise unknown(f"option of the callback {name!r}", option, names)
+
+
+def _check_classes(place: str, value: Any) -> None:
+    """Reject class names from outside Lightning: a config, which may be a stranger's, must not import a module.
+
+    jsonargparse imports what looks like a class, in a `class_path` or as plain text, while it tries types in turn.
+    """
+    if isinstance(value, str) and place.rpartition(".")[2] not in FILES_OF_PROFILERS:
+        require(
+            not re.fullmatch(r"\s*[^\W\d]\w*(\.\w+)+\s*", value) or value.strip().startswith("lightning."),
+            f"{place}: {value!r} is not one of Lightning's classes, and a config cannot load other code; pass a name, "
+            "such as ddp, or a class that starts with lightning.",
+        )
+        with suppress(YAMLError, InputError):
+            value = load_option(value) if "{" in value else value
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_classes(f"{place}.{key}", item)
+    if isinstance(value, list):
+        for item in value:
+            _check_classes(place, item)
 
 
 def _section(section: str, values: Mapping[str, Any]) -> Config:

@@ -8,15 +8,15 @@ import lightning.pytorch as L
 import pandas as pd
 import torch
 
-from datamodules import create_datamodule
+from datamodules import DATAMODULES, create_datamodule
 from datamodules.base import ArrayDataModule
-from datamodules.errors import InputError
+from datamodules.errors import InputError, require
 
 from .config import resolve
 from .models.base import ZooModule
 from .outputs.checkpoint import load_model
 from .outputs.files import write_atomically
-from .plain import Config
+from .plain import Config, canonical
 from .trainer import lightning_trainer, quiet
 
 
@@ -40,6 +40,7 @@ def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int
     """Write predictions to a CSV file with columns `index`, `prediction`, `p_CLASS` for each class, and `target`.
 
     `index` is the row in the data set; a regression has no `p_CLASS`, and unlabelled data has no `target`.
+    A `target` that is missing, or not one of the model's classes, is empty.
 
     Args:
         checkpoint: Path of the checkpoint.
@@ -56,18 +57,24 @@ def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int
     with quiet():
         batches: Any = _trainer(config).predict(model, datamodule=data)
     outputs = torch.cat(batches)
+    finite = outputs.isfinite().view(len(outputs), -1).all(1)
+    require(
+        bool(finite.all()),
+        f"the model's output is not finite for {int((~finite).sum())} rows, so there is no prediction for them; their "
+        "inputs may be too far from the training data.",
+    )
     names = model.data_card["class_names"]
     columns: dict[str, Any] = {"index": data.indices["test"]}
-    targets = data.arrays("test")[1]
+    targets = data.targets["test"].tolist()
     if names is None:
         columns["prediction"] = outputs.tolist()
         if data.labelled:
-            columns["target"] = model.in_units(targets).tolist()
+            columns["target"] = targets
     else:
         columns["prediction"] = [names[i] for i in outputs.argmax(1)]
         columns |= {f"p_{name}": outputs[:, i].tolist() for i, name in enumerate(names)}
         if data.labelled:
-            columns["target"] = [names[i] for i in targets]
+            columns["target"] = [names[i] if i >= 0 else "" for i in targets]
     path = Path(checkpoint)
     file = Path(out) if out else (path if path.is_dir() else path.parent) / "predictions.csv"
     text = io.StringIO()
@@ -86,11 +93,22 @@ def _prepare(checkpoint: str, config: Config, stage: str) -> tuple[ZooModule, Ar
         raise InputError(
             f"{checkpoint} does not contain the config of its training data; create a checkpoint with `zoo fit`."
         )
+    require(
+        all(bool(weight.isfinite().all()) for weight in model.state_dict().values()),
+        f"the weights in {checkpoint} are not finite, so it cannot predict; train again with a lower --model.lr.",
+    )
     trained_on, given = model.config["data"], config.get("data", {})
     same = given.get("name", trained_on["name"]) == trained_on["name"]
+    for name in DATAMODULES.load(trained_on["name"]).fixed if same else ():
+        was = trained_on.get(name)
+        require(
+            given.get(name, was) == was,
+            f"data.{name} cannot be changed after training: the checkpoint has {canonical(was)}; remove --data.{name}.",
+        )
     asked = {**trained_on, **given} if same else given
     params = resolve({"model": model.config["model"], "data": asked})["data"]
     data = create_datamodule(**params)
+    data.may_download = not given.keys().isdisjoint({"name", "root"})
     data.restore(model.data_card)
     data.setup(stage)
     return model, data

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import lightning.pytorch as L
 import torch
-import yaml
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -36,6 +35,7 @@ from .parts.seeding import derive_seeds
 from .plain import ResolvedConfig, canonical
 from .tracking.watching import Watchers, Watching
 from .trainer import check_batches, check_callbacks, check_division, check_processes, make_trainer, quiet
+from .yaml_lines import dump
 
 
 def fit(
@@ -220,8 +220,15 @@ def prepare(config: ResolvedConfig, data: ArrayDataModule | None = None) -> tupl
     if measures_rare_class(config["callbacks"]) and (reason := why_not_rare(data)):
         raise InputError(reason)
     # The checkpoint stores the derived seed, so that the same validation split can be restored.
-    model.config = {**config, "data": {**config["data"], "seed": data.seed}}
+    # Its paths are absolute, so that it can be evaluated from any folder.
+    here = {name: _absolute(config["data"][name]) for name in data.paths if name in config["data"]}
+    model.config = {**config, "data": {**config["data"], **here, "seed": data.seed}}
     return model, data
+
+
+def _absolute(path: str | None) -> str | None:
+    """Return the absolute path of a file; a path that is looked up below the data root stays as it is."""
+    return str(Path(path).absolute()) if path is not None and Path(path).exists() else path
 
 
 Shared = dict[str, ArrayDataModule]
@@ -247,7 +254,7 @@ def make_member(config: ResolvedConfig, shared: Shared) -> Member:
 def _make_folder(config: ResolvedConfig, out: Path, record: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if record:
-        write_atomically(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_atomically(out / "config.yaml", dump(config))
 
 
 def _test_best(

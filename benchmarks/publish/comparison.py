@@ -7,11 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from datamodules.errors import InputError
 from zoo.tracking import content
 from zoo.tracking.session import ELSEWHERE, Session
+from zoo.yaml_lines import parse_value
 
 from ..records.archive import archive
 from ..records.compact import ARCHIVE
@@ -109,7 +108,7 @@ def _publish(
         job_type="comparison",
         notes=study.question,
         tags=content.tags(study.name, "comparison"),
-        config={"study": yaml.safe_load(study.to_file())},
+        config={"study": parse_value(study.to_file())},
     )
     if run.resumed and run.config.get(PUBLISHED) == digest:
         session.finish(run, 0)

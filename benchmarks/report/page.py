@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup, escape
 
 from datamodules.errors import InputError
+from zoo.yaml_lines import parse_value
 
 from ..study.study import Study, Variant, text
-from ..study.yaml_lines import parse_value
 from ..tasks import find_task
 from .analysis import Analysis
 from .curves import PANELS

@@ -10,10 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zoo.outputs.provenance import environment, peak_memory_bytes, reset_peak_memory
 from zoo.plain import Config, ResolvedConfig
+from zoo.yaml_lines import dump
 
 from ..records.outcome import outcome_of
 from ..records.reading import SCHEMA, Record
@@ -85,7 +84,7 @@ class Job:
 
     def _write_config(self, scratch: Path, where: Record) -> None:
         """Write the config for `zoo fit --config`, with a header that says where the trial runs."""
-        (scratch / "config.yaml").write_text(f"{WHERE}{json.dumps(where)}\n{_yaml(self.config)}", encoding="utf-8")
+        (scratch / "config.yaml").write_text(f"{WHERE}{json.dumps(where)}\n{dump(self.config)}", encoding="utf-8")
 
     def commit(self, outcome: Record, started: datetime, seconds: float) -> Record:
         """Write the record of a trial that has ended, and commit it to the store.
@@ -214,8 +213,3 @@ def _read_where(config: Path) -> Record | None:
     except (OSError, ValueError):
         return None
     return where
-
-
-def _yaml(config: Config) -> str:
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster with libyaml
-    return yaml.dump(config, Dumper=dumper, sort_keys=False)

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from datamodules.errors import InputError, unknown
 from zoo.plain import Config
+from zoo.yaml_lines import Place
 
 from .problems import Problem
 from .study import Axis, Study, Variant
-from .yaml_lines import Place
 
 Resolved = Config | str  # a variant's config, or the error message
 Path = tuple[str, ...]

@@ -6,9 +6,9 @@ from typing import Any
 from datamodules.errors import InputError, choose, unknown
 from zoo.parts.metric_names import direction, is_known
 from zoo.plain import is_number
+from zoo.yaml_lines import Place
 
 from .study import OF_TRAINING, Study, same, text
-from .yaml_lines import Place
 
 Problem = tuple[Place, str]
 RELATIONS = ("better", "worse", "equivalent", "no worse")

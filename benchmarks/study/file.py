@@ -1,21 +1,24 @@
 """Read study files, shipped ones by name and others by path; all problems are reported at once, with line numbers."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError, choose, require, unknown
 from zoo.parts.metric_names import direction, has_direction, is_known
 from zoo.plain import canonical, is_number
+from zoo.yaml_lines import Place, parse_value, read_yaml
 
 from ..tasks import find_task
 from .claims import claim_problems
 from .problems import Problem, StudyError
 from .study import OF_TRAINING, Axis, Study, get_dotted, same, set_dotted, text
-from .yaml_lines import Place, parse_value, read_yaml
 
+FILES = ("path", "test_path")  # parameters of data sets that are files
 STUDIES = Path(__file__).parents[1] / "studies"
 NEEDED = ("base", "vary", "baseline", "metric")
 KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "baseline_per", "also", "tune", "claims")
@@ -67,6 +70,7 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     content.setdefault("name", path.stem)
     if problems := _shape(content):
         raise StudyError(path, problems, file_lines)
+    _place_files(content, path.absolute().parent)
     lines: dict[Place, int | str] = {**file_lines}
     for setting in settings:
         key, value = split_setting("--set", setting)
@@ -78,6 +82,7 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     if seeds is not None:
         require(seeds >= 1, f"--seeds must be at least 1, got {seeds}.")
         content["seeds"] = seeds
+    _place_files(content, Path.cwd())  # those of --set
     metric = content.pop("metric")
     metric, mode = (metric["name"], metric["mode"]) if isinstance(metric, dict) else (metric, direction(metric))
     comment = source[: re.match(r"(?:#.*\n|\s*\n)*", source).end()]  # type: ignore[union-attr]  # matches nothing at worst
@@ -94,6 +99,34 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     return made
 
 
+def _place_files(content: dict[str, Any], folder: Path) -> None:
+    """Make paths of data absolute, in the base and in groups; relative ones count from the study's folder.
+
+    Those that exist only in the current folder are found there, and others below the data root.
+    """
+    trains = find_task(content.get("task", "fit")).trains
+
+    def place(section: Any, prefix: str) -> None:
+        for key in (f"{prefix}{name}" for name in FILES):
+            value = section.get(key) if isinstance(section, dict) else None
+            if isinstance(value, str) and value and trains:
+                section[key] = _placed(value, (folder, Path.cwd()))
+
+    place(content["base"].get("data"), "")
+    for axis in content["vary"].values():
+        for group in axis.values() if isinstance(axis, dict) else ():
+            place(group, "data.")
+
+
+def _placed(value: str, folders: Sequence[Path]) -> str:
+    """The path of a file in the first of some folders that has it; the value itself if there is none."""
+    for folder in folders:
+        with suppress(OSError, ValueError):  # a name that no file can have
+            if (folder / value).exists():
+                return os.path.normpath(folder / value)
+    return value
+
+
 def split_setting(option: str, setting: str) -> tuple[str, Any]:
     """Split `dotted.key=value` into the key and the parsed value.
 
@@ -103,7 +136,7 @@ def split_setting(option: str, setting: str) -> tuple[str, Any]:
     key, equals, value = setting.partition("=")
     well_formed = equals and re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", key)
     require(bool(well_formed), f"{option} must have the form dotted.key=value, such as model.lr=0.01; got {setting!r}.")
-    return key, parse_value(value)
+    return key, parse_value(value, key)
 
 
 def _lay_over(content: dict[str, Any], key: str, value: Any) -> None:

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from datamodules.errors import InputError
-
-from .yaml_lines import Place
+from zoo.yaml_lines import Place
 
 Problem = tuple[Place, str]  # place and message
 

@@ -12,8 +12,7 @@ import yaml
 
 from zoo.parts.metric_names import is_timing
 from zoo.plain import Config, canonical
-
-from .yaml_lines import Dumper, Place
+from zoo.yaml_lines import Dumper, Place
 
 # Values besides metrics that the task `fit` records for each trial; claims and `also` may use them.
 OF_TRAINING = ("best_epoch", "epochs_run")

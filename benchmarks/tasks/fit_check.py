@@ -6,12 +6,12 @@ from datamodules.errors import InputError, choose
 from zoo.parts.metric_names import RARE_CLASS, THROUGHPUT, callback_of
 from zoo.plain import Config
 from zoo.trainer import quiet
+from zoo.yaml_lines import Place
 
 from ..study.blame import Resolved, find_problems
 from ..study.claims import make_claims
 from ..study.problems import Problem
 from ..study.study import Study
-from ..study.yaml_lines import Place
 from .base import Checked
 from .fit_facts import identity, measured, packing, refusal
 from .fit_variants import attempt, resolve_variants

@@ -17,10 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zoo.outputs.files import write_atomically
 from zoo.plain import Config
+from zoo.yaml_lines import dump
 
 PARENT = "ABLATION_ZOO_PARENT"  # environment variable with the process that this one must not outlive
 CONFIG, OUTCOME, OUTPUT = "trial.yaml", "outcome.json", "output.txt"
@@ -45,7 +44,7 @@ def run_apart(config: Config, folder: Path, more: Mapping[str, str] = {}) -> dic
         The return value of `zoo.train.fit`, or an outcome with status `failed` if a process raised, or `crashed` if
         one died.
     """
-    (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    (folder / CONFIG).write_text(dump(config), encoding="utf-8")
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_RUN}
     environment |= {PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(paths), **SAFE_PATH, **NO_STEP, **more}

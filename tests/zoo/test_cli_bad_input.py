@@ -124,7 +124,7 @@ CASES = {
     "config with an unknown key": ("fit --config unknown.yaml", "Did you mean 'hidden_dims'"),
     "config with an unknown section": ("fit --config section.yaml", "Did you mean 'model'"),
     "config that is no mapping": ("fit --config list.yaml", "must contain a mapping with the sections"),
-    "config that is no YAML": ("fit --config broken.yaml", "broken.yaml cannot be read as YAML"),
+    "config that is no YAML": ("fit --config broken.yaml", "broken.yaml is not valid YAML: expected the node content"),
     "csv without path": ("fit --model mlp --data csv", "--data.path FILE"),
     "csv not there": (CSV.replace("table", "none"), "cannot read none.csv"),
     "csv without target column": (CSV.replace("target y", "target z"), "unknown column of table.csv 'z'"),

@@ -1,6 +1,7 @@
 """Parses a command line into a verb's own options and a config, merged from files and options."""
 
 import argparse
+import json
 from argparse import ArgumentError
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from datamodules.errors import InputError
 
 from ..option_names import same, similar, unknown_option
 from ..tracking.options import take_logger
+from ..yaml_lines import TEXT_LISTS, parse_value
 from .options import VerbParser
 from .process import loading
 
@@ -102,13 +104,26 @@ def _read_config_options(
                 raise InputError(f"unknown option {option!r}, {other}. All options: {see}")
             raise unknown_option(option, meant, see)
     try:
-        return config.parse_args(list(argv), defaults=False).as_dict()
+        return config.parse_args(_with_text_lists(argv), defaults=False).as_dict()
     except ArgumentError as error:
         if "nrecognized arguments" in str(error):
             raise InputError(
                 f"{error}. Options start with --, such as --data NAME. All options: {parser.prog} --help"
             ) from None
         raise explain(error, model, data) from None
+
+
+def _with_text_lists(argv: Sequence[str]) -> list[str]:
+    """The arguments with lists of names as JSON, because jsonargparse would take the column `1` for a number."""
+    told, option = [], ""
+    for argument in argv:
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+        else:
+            equals, value = "", argument
+        names = parse_value(value, option) if option.rpartition(".")[2] in TEXT_LISTS and value else None
+        told.append(f"{option}=" * bool(equals) + json.dumps(names) if isinstance(names, list) else argument)
+    return told
 
 
 def _named(model: str | None, data: str | None) -> list[str]:

@@ -237,7 +237,7 @@ class ZooModule(L.LightningModule):
     def _log_epoch(self, split: str) -> Tensor:
         """Compute, log and reset a split's loss and metrics from the collected batches; returns the loss."""
         logits, y = self.gathered(split)
-        outputs = self.predictions(logits), self.in_units(y) if self.num_classes == 1 else y
+        outputs = (self.predictions(logits), self.in_units(y)) if self.num_classes == 1 else (logits.float(), y)
         batches, self._batches[split] = self._batches[split], []
         metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
         loss_mean = cast(LossMean, self.metrics[f"{split}_loss"])
@@ -307,9 +307,18 @@ class ZooModule(L.LightningModule):
         self.class_weight = counts.sum() / (self.num_classes * counts.clamp(min=1).float())
 
     def in_units(self, standardised: Tensor) -> Tensor:
-        """Convert standardised regression targets or outputs (B,) to the target's units."""
+        """Convert standardised regression targets or outputs (B,) to the target's units, in float64.
+
+        In float32, targets of 1.7e9 ± 60, such as times, would all be the same number. MPS has no float64.
+        """
         scale = self.data_card.get("target") or {"mean": 0.0, "std": 1.0}
-        return standardised.float() * scale["std"] + scale["mean"]
+        values = standardised.cpu() if standardised.device.type == "mps" else standardised
+        return values.double() * scale["std"] + scale["mean"]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what `on_save_checkpoint` added, for Lightning's `load_from_checkpoint`."""
+        own = checkpoint.get("zoo") or {}
+        self.data_card, self.config = own.get("data") or {}, own.get("config")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `zoo.load` needs: the registered name, the data's card and the run's config."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..parts.scores import log_odds
 from .net import row_sums
 
 Columns = dict[str, Tensor]  # each (K,)
@@ -25,7 +26,7 @@ def classification(logits: Tensor, y: Tensor, train: bool = False) -> Columns:
     columns = {"accuracy": _mean(right)}
     if not train:
         columns["f1_macro"] = _f1_macro(predicted, y, right, logits.shape[1])
-        columns["auroc"] = _auroc(logits.softmax(1), y)
+        columns["auroc"] = _auroc(log_odds(logits), y)
     return columns
 
 
@@ -35,7 +36,8 @@ def regression(outputs: Tensor, y: Tensor) -> Columns:
     squares = row_sums(errors.square())
     spread = row_sums((y - (row_sums(y) / y.shape[1]).unsqueeze(1)).square())
     r2 = torch.where(spread > 0, 1 - squares / spread, torch.nan)
-    return {"mse": squares / y.shape[1], "mae": row_sums(errors.abs()) / y.shape[1], "r2": r2}
+    columns = {"mse": squares / y.shape[1], "mae": row_sums(errors.abs()) / y.shape[1], "r2": r2}
+    return {name: values.float() for name, values in columns.items()}
 
 
 def _mean(flags: Tensor) -> Tensor:

@@ -210,8 +210,9 @@ class Pack:
         if self.num_classes > 1:
             return metrics.classification(out, y, train)
         targets = [m.data.card()["target"] for m in active]
-        std, mean = (self._column([t[k] for t in targets]) for k in ("std", "mean"))
-        return metrics.regression(out.squeeze(1) * std + mean, y * std + mean)
+        # In float64, as `ZooModule.in_units`.
+        std, mean = (self._column([t[k] for t in targets], torch.float64) for k in ("std", "mean"))
+        return metrics.regression(out.squeeze(1).double() * std + mean, y.double() * std + mean)
 
     def _test(self) -> None:
         """Test the best epochs of all members that did not diverge; what else they ask for comes after."""
@@ -248,8 +249,8 @@ class Pack:
     def _split(self, name: str, masses: Sequence[Tensor] = ()) -> Split:
         return Split(name, [m.data for m in self.members], self.members[0].blocks, self.device, masses)
 
-    def _column(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self.device).unsqueeze(1)
+    def _column(self, values: Sequence[float], kind: torch.dtype = torch.float32) -> Tensor:
+        return torch.tensor(values, dtype=kind, device=self.device).unsqueeze(1)
 
 
 def _lists(columns: dict[str, Tensor]) -> dict[str, list[float]]:

@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.functional.classification import multiclass_auroc
 from torchmetrics.utilities import dim_zero_cat
+
+from .scores import log_odds
 
 
 class LossMean(Metric):
@@ -31,13 +34,37 @@ class LossMean(Metric):
         return self.total / self.count
 
 
-class AUROC(MulticlassAUROC):
-    """Macro-averaged one-vs-rest AUROC; NaN if a class has no samples, since it is then undefined."""
+class AUROC(Metric):
+    """Macro-averaged one-vs-rest AUROC; NaN if a class has no samples or a logit is not finite, as it is undefined.
 
-    def compute(self) -> Tensor:  # type: ignore[override]  # as torchmetrics itself does
+    torchmetrics' MulticlassAUROC gets ranks instead of probabilities; see `log_odds`.
+
+    Args:
+        num_classes: Number of classes.
+    """
+
+    logits: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.add_state("logits", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, targets: Tensor) -> None:
+        """Add logits (n, num_classes) and classes (n,)."""
+        self.logits.append(logits)
+        self.targets.append(targets)
+
+    def compute(self) -> Tensor:
         """Mean over classes of the area under the ROC curve."""
-        present = dim_zero_cat(self.target).unique().numel()
-        return super().compute() if present == self.num_classes else torch.tensor(torch.nan)
+        logits, targets = dim_zero_cat(self.logits), dim_zero_cat(self.targets)
+        scores = log_odds(logits.T)
+        if targets.unique().numel() < self.num_classes or not scores.isfinite().all():
+            return torch.tensor(torch.nan)
+        ranks = torch.stack([score.unique(return_inverse=True)[1] for score in scores], 1).double() / len(targets)
+        return multiclass_auroc(ranks, targets, self.num_classes, validate_args=False).float()
 
 
 class R2(Metric):
@@ -67,7 +94,7 @@ class R2(Metric):
 
 
 def make_metrics(num_classes: int, train: bool = False) -> MetricCollection:
-    """Create the metrics of one split.
+    """Create the metrics of one split; they take logits (n, num_classes) and classes, or predictions and targets (n,).
 
     Args:
         num_classes: Number of classes; 1 for a regression.
@@ -80,5 +107,5 @@ def make_metrics(num_classes: int, train: bool = False) -> MetricCollection:
         metrics = {"accuracy": accuracy}
         if not train:
             metrics["f1_macro"] = MulticlassF1Score(num_classes, average="macro", validate_args=False)
-            metrics["auroc"] = AUROC(num_classes, validate_args=False)
+            metrics["auroc"] = AUROC(num_classes)
     return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]

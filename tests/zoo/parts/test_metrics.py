@@ -6,15 +6,16 @@ import torch
 import zoo
 from zoo.parts.metric_names import direction, metric_names
 from zoo.parts.metrics import LossMean, make_metrics
+from zoo.parts.scores import log_odds
 
 RNG = np.random.default_rng(0)
 
 
 def sample(num_classes, n=200):
-    """Probabilities that know a little of the labels."""
+    """Logits that know a little of the labels."""
     y = RNG.integers(0, num_classes, n)
     logits = RNG.standard_normal((n, num_classes)) + 1.5 * np.eye(num_classes)[y]
-    return torch.from_numpy(logits).float().softmax(1), torch.from_numpy(y)
+    return torch.from_numpy(logits).float(), torch.from_numpy(y)
 
 
 def measure(num_classes, predictions, y, batches=3):
@@ -26,10 +27,10 @@ def measure(num_classes, predictions, y, batches=3):
 
 @pytest.mark.parametrize("num_classes", [2, 3, 10])
 def test_classification_metrics_are_scikit_learns(num_classes):
-    p, y = sample(num_classes)
-    found = measure(num_classes, p, y)
-    p64 = p.double().numpy()
-    p64 /= p64.sum(1, keepdims=True)
+    logits, y = sample(num_classes)
+    found = measure(num_classes, logits, y)
+    p = logits.double().softmax(1)
+    p64 = p.numpy()
     auroc = sk.roc_auc_score(y, p64[:, 1]) if num_classes == 2 else sk.roc_auc_score(y, p64, multi_class="ovr")
     expected = {
         "accuracy": sk.accuracy_score(y, p.argmax(1)),
@@ -120,8 +121,29 @@ def test_predictions_are_probabilities_or_values_in_the_targets_units(num_classe
     x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     if num_classes == 1:
         model.data_card = {"target": {"mean": 150.0, "std": 70.0}}
-        torch.testing.assert_close(model.predict_step((x, None), 0), 150 + 70 * model(x)[:, 0])
+        torch.testing.assert_close(model.predict_step((x, None), 0), 150 + 70 * model(x)[:, 0].double())
     else:
         p = model.predict_step((x, None), 0)
         assert p.shape == (6, 4)
         torch.testing.assert_close(p.sum(1), torch.ones(6))
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+def test_auroc_ranks_saturated_probabilities_by_their_logits(num_classes):
+    logits, y = sample(num_classes)
+    large = 60 * logits  # in float32, most probabilities are 0 or 1
+    scores = log_odds(large.T).T.double().numpy()
+    exact = large.double().numpy()
+    others = [np.delete(exact, c, 1) for c in range(num_classes)]
+    expected = np.stack([exact[:, c] - np.logaddexp.reduce(others[c], 1) for c in range(num_classes)], 1)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    auroc = np.mean([sk.roc_auc_score(y == c, expected[:, c]) for c in range(num_classes)])
+    assert measure(num_classes, large, y)["auroc"] == pytest.approx(auroc, abs=1e-6)
+    saturated = np.mean([sk.roc_auc_score(y == c, large.softmax(1)[:, c]) for c in range(num_classes)])
+    assert abs(saturated - auroc) > 1e-3
+
+
+def test_auroc_of_a_logit_that_is_not_finite_is_nan():
+    logits, y = sample(3)
+    logits[5, 1] = torch.inf
+    assert np.isnan(measure(3, logits, y)["auroc"])
