@@ -16,7 +16,7 @@ from zoo.outputs.provenance import environment, peak_memory_bytes, reset_peak_me
 from zoo.plain import Config, ResolvedConfig
 
 from ..records.outcome import outcome_of
-from ..records.reading import SCHEMA, Record
+from ..records.record_file import SCHEMA, Record
 from ..records.store import Store
 from ..tasks import find_task
 from ..tasks.own_process import CONFIG, OUTCOME, reason_of
