@@ -169,11 +169,14 @@ def finish_report(study: Study, store: Store, rebuild: bool = True) -> bool:
         from .report.terminal import print_tables
 
     with store.sentences():
-        trials, summary = (None if rebuild else read_report(store)) or write_report(study, store)
+        trials, summary = (None if rebuild else read_report(study, store)) or write_report(study, store)
     print_tables(study, summary)
     bad = trials[trials["status"].isin(["failed", "crashed"])]
     for row in bad.to_dict("records"):
         print(f"{row['variant']}, seed {row['seed']}: {row['status']}: {row['reason']}", file=sys.stderr)
-    if pending := int((trials["status"] == "pending").sum()):
+    pending_trials = trials[trials["status"] == "pending"]
+    for row in pending_trials[pending_trials["reason"] != ""].to_dict("records"):
+        print(f"{row['variant']}, seed {row['seed']} ({row['key']}): {row['reason']}; run it again.", file=sys.stderr)
+    if pending := len(pending_trials):
         print(f"{pending} of {len(trials)} trials have not run yet.", file=sys.stderr)
     return len(bad) > 0

@@ -11,7 +11,7 @@ from datamodules.errors import require
 
 from ..records.agreement import background, differences, facts, numbers, on_gpu
 from ..records.outcome import judge
-from ..records.reading import Record
+from ..records.record_file import Record
 from ..records.store import Store
 from ..report.words import interval, number, p_value
 from ..stats import mean_interval

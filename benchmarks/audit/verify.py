@@ -12,8 +12,9 @@ from zoo.parts.metric_names import is_timing
 from zoo.plain import Config
 
 from ..records.agreement import Verdict, judge_rerun
-from ..records.reading import Record
-from ..records.store import Store, read_stored
+from ..records.record_file import Record
+from ..records.store import Store
+from ..records.stored import read_stored
 from ..running.engines.base import Engine
 from ..running.job import Job, PackJob
 from ..running.plan import Plan
@@ -80,8 +81,19 @@ def verify(
         drawn: The trials to rerun.
         engine: The engine that runs them.
         folder: A temporary folder.
+
+    Raises:
+        InputError: A record's key is that of another trial.
     """
     configs = {trial.key: trial.config for trial in plan.trials()}
+    planned = {trial.key: (trial.variant.name, trial.seed) for trial in plan.trials()}
+    for trial in recorded:
+        key, own = trial.record["key"], (trial.variant, trial.seed)
+        require(
+            planned.get(key, own) == own,
+            f"{key} is recorded as {trial}, but is {', seed '.join(map(str, planned.get(key, own)))} in the study; run "
+            "the study again, or restore the folder.",
+        )
     by_key = {trial.record["key"]: trial for trial in drawn}
     jobs = [(PackJob((_job(plan, trial, configs, folder),)),) for trial in drawn]
     for outcome in engine.run(PackJob.run, jobs):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from datamodules.errors import InputError, choose, require, unknown
 from zoo.cli.process import call, loading, terminated_is_interrupted, versions, waiting
 from zoo.option_names import similar, unknown_option
-from zoo.outputs.files import write_atomically
+from zoo.outputs.files import write_atomically, write_new
 from zoo.tracking.options import study_options
 
 from ..records.agreement import RULE
@@ -76,8 +76,7 @@ def new_verb(args: Namespace) -> int:
     require(args.file.endswith((".yaml", ".yml")), f"a study file must end in .yaml; use {args.file}.yaml.")
     text = (STUDIES / f"{args.source}.yaml").read_text(encoding="utf-8")
     try:
-        with Path(args.file).open("x", encoding="utf-8") as file:
-            file.write(text.replace(f"bench run {args.source}", f"bench run {args.file}"))
+        write_new(Path(args.file), text.replace(f"bench run {args.source}", f"bench run {args.file}"))
     except FileExistsError:
         raise InputError(f"{args.file} already exists; choose another name.") from None
     except OSError as error:

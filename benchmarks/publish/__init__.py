@@ -17,7 +17,8 @@ from datamodules.errors import InputError
 from zoo.tracking.options import WandbOptions
 from zoo.tracking.session import Refused, Session, Unreachable, in_words
 
-from ..records.store import Store, read_stored
+from ..records.store import Store
+from ..records.stored import read_stored
 from ..study.study import Study
 from .comparison import publish_comparison
 from .ledger import Ledger

@@ -42,7 +42,7 @@ def publish_comparison(study: Study, store: Store, session: Session, ledger: Led
 
     with tempfile.TemporaryDirectory(prefix="bench-push-") as name:
         copy = Path(name)
-        if read_report(store) is None:
+        if read_report(study, store) is None:
             # Write a fresh report to a temporary folder with links to the records; the study's folder is not changed.
             for part in ("study.yaml", "plan.json", "trials", ARCHIVE, OLD_ARCHIVE):
                 if (store.folder / part).exists():

@@ -10,7 +10,7 @@ from zoo.tracking.session import ELSEWHERE, Session
 
 from ..records.columns import Curves
 from ..records.outcome import judge
-from ..records.reading import Record
+from ..records.record_file import Record
 from ..study.study import Study, Variant
 
 LONGEST = 128  # maximum length of a name in W&B

@@ -1,6 +1,5 @@
 """All records of a study in one file instead of thousands of folders."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,10 @@ from zoo.outputs.files import write_atomically
 from ..study.study import Study
 from .columns import Column, Curves
 from .compact import ARCHIVE, write_compact
-from .reading import OLD_ARCHIVE, SCHEMA, Record, is_final
-from .store import Store, read_stored
+from .reading import OLD_ARCHIVE, is_final
+from .record_file import SCHEMA, Record, Unreadable, read_stored_record
+from .store import Store, attempts_in
+from .stored import read_stored
 
 
 def archive(study: Study, source: Store, target: Path) -> Store:
@@ -72,12 +73,12 @@ def _attempts(store: Store, key: str, archived: Record | None) -> dict[str, Any]
     if archived is not None:
         alone = {name: value for name, value in archived.items() if name != "attempts"}
         attempts = [*archived.get("attempts", []), alone]
-    attempts += [_attempt(path) for path in sorted((folder / "attempts").glob("*"), key=lambda path: int(path.name))]
+    attempts += [_attempt(path) for path in attempts_in(folder / "attempts")]
     return {"attempts": attempts} if attempts else {}
 
 
 def _attempt(folder: Path) -> Record:
     try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # it may have been replaced because it was unreadable
+        return read_stored_record(folder / "result.json", folder.parents[1].name).record
+    except Unreadable as error:  # it may have been replaced because it was unreadable
         return {"status": "unreadable", "reason": str(error)}

@@ -28,7 +28,8 @@ from datamodules.errors import InputError, require
 from zoo.outputs.files import write_atomically
 
 from .columns import Column, Curves
-from .reading import REMEDY, Record, check_record
+from .reading import REMEDY, check_record
+from .record_file import Record
 
 ARCHIVE = "records.zip"
 FORMAT = 2  # 1 is `records.jsonl`, see `reading`

@@ -1,22 +1,20 @@
 """Read trial records and learning curves from disk."""
 
 import csv
-import json
+import io
 from pathlib import Path
 from typing import Any
 
-from datamodules.errors import require
+from datamodules.errors import InputError, require
+from zoo.outputs.files import read_regular
+from zoo.plain import canonical
 
+from ..tasks import find_task
 from .columns import Column, Curves
+from .record_file import Record, check_schema, fault_of, parse
 
-Record = dict[str, Any]
 OLD_ARCHIVE = "records.jsonl"  # what `bench archive` wrote before `records.zip`, see `compact`
-SCHEMA = 1  # version of records and configs; part of every key
 REMEDY = "restore the file, or move it away."
-
-
-class Unreadable(Exception):  # noqa: N818 - it names the record, not the event
-    """A trial's folder has no readable record; the message says why."""
 
 
 def is_final(record: Record | None, retry_failed: bool = False) -> bool:
@@ -26,13 +24,30 @@ def is_final(record: Record | None, retry_failed: bool = False) -> bool:
     )
 
 
+def is_alike(record: Record, other: Record) -> bool:
+    """Whether two records of a key have the same config, apart from where the data are; one without is not checked."""
+    if not record.get("config") or not other.get("config"):
+        return True
+    own = find_task(other["task"]).without_locations
+    ours, theirs = own(record["config"]), own(other["config"])
+    return ours == theirs or canonical(ours) == canonical(theirs)
+
+
 def read_curves(path: Path) -> dict[str, list[Any]]:
-    """The columns of a `metrics.csv` by name; empty if there is no such file."""
-    if not path.is_file():
+    """The columns of a `metrics.csv` by name; empty if there is no such file.
+
+    Raises:
+        InputError: It is not a CSV file.
+    """
+    try:
+        text = read_regular(path).decode(errors="backslashreplace")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except FileNotFoundError:
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read ({error}); {REMEDY}") from None
+    names = [name for name in (rows[0] if rows else ()) if name is not None]  # None has what is beyond the columns
+    return {name: [_number(row[name]) for row in rows] for name in names}
 
 
 def _number(cell: str | None) -> float | int | str | None:
@@ -59,21 +74,32 @@ class OldArchive:
         self.path = path
         self.records: list[Record] = []
         self._curves: dict[str, Curves] = {}
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                where = f"line {number} of {path}"
-                try:
-                    record = json.loads(line)
-                    curves = {name: Column.of(values) for name, values in (record.pop("curves", None) or {}).items()}
-                except (ValueError, AttributeError, TypeError):
-                    record, curves = None, {}
-                self.records.append(check_record(record, where))
-                if curves:
-                    self._curves[record["key"]] = curves
+        for number, line in enumerate(io.BytesIO(read_archive(path)), 1):
+            where = f"line {number} of {path}"
+            try:
+                record = parse(line)
+                curves = {name: Column.of(values) for name, values in (record.pop("curves", None) or {}).items()}
+            except (ValueError, AttributeError, TypeError, OverflowError):
+                record, curves = None, {}
+            self.records.append(check_record(record, where))
+            if curves:
+                self._curves[record["key"]] = curves
 
     def curves(self, key: str) -> Curves:
         """The curves of a trial; empty if it has none."""
         return self._curves.get(key, {})
+
+
+def read_archive(path: Path) -> bytes:
+    """The content of an archive's file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from None
 
 
 def check_record(record: Any, where: str) -> Record:
@@ -90,30 +116,7 @@ def check_record(record: Any, where: str) -> Record:
     good = good and isinstance(record["metrics"], dict)
     good = good and all(isinstance(record[name], str) for name in ("key", "variant", "status"))
     require(good, f"{where} is not a trial's record; {REMEDY}")
-    _check_schema(record, where)
+    check_schema(record, where)
+    fault = fault_of(record, archived=True)
+    require(not fault, f"{where} is not a trial's record: {fault}; {REMEDY}")
     return record
-
-
-def _read(path: Path, key: str) -> Record:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Unreadable(error.strerror) from None
-    except ValueError as error:
-        raise Unreadable(f"it is not valid JSON: {error}") from None
-    known = isinstance(record, dict) and {"key", "status"} <= record.keys()
-    if not (known and isinstance(record.get("metrics"), dict)):
-        raise Unreadable("it is not the record of a trial")
-    if record["key"] != key:
-        raise Unreadable(f"it is the record of another trial, {record['key']}")
-    _check_schema(record, str(path))
-    return record
-
-
-def _check_schema(record: Record, where: str) -> None:
-    schema = record.get("schema", SCHEMA)
-    require(
-        schema == SCHEMA,
-        f"{where} has schema {schema}, but this version only reads schema {SCHEMA}; use the version of ablation-zoo "
-        "that wrote it, or run the study again into another folder.",
-    )

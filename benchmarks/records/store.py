@@ -8,21 +8,36 @@ import os
 import re
 import shutil
 import socket
+import stat
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.errors import InputError, require
-from zoo.outputs.files import write_atomically
+from datamodules.errors import InputError
+from zoo.outputs.files import read_regular, write_atomically
 
-from ..study.study import Study, Variant
 from .columns import Curves
 from .compact import ARCHIVE, CompactArchive
-from .reading import OLD_ARCHIVE, OldArchive, Record, Unreadable, _read, is_final, read_curves
+from .reading import OLD_ARCHIVE, OldArchive, is_alike, is_final, read_curves
+from .record_file import Record, Unreadable, checksum, parse, sealed
+from .record_file import read_stored_record as _read
 
-# Errors caused by the folder, not by the trial.
-STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE)
-SCARCE = 2**24  # bytes; a disk with less free space counts as full, because a checkpoint may not fit
+# Errors of a disk or network file system, which are never a trial's fault, and of permissions, which may be.
+BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EREMOTEIO)
+DENIED = (errno.EROFS, errno.EACCES, errno.EPERM)
+REPORTED = re.compile(r"^(?:process \d+: )?OSError: \[Errno (\d+)\] ")  # by `tasks.own_process`
+TORCH_WRITES = re.compile("PytorchStreamWriter|inline_container|unexpected pos|file write failed")
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
+    **dict.fromkeys((errno.EIO, errno.EREMOTEIO), "check the disk"),
+    **dict.fromkeys((errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS), "mount it with lock support"),
+    errno.ESTALE: "mount it again",
+    **dict.fromkeys((errno.ELOOP, errno.EINVAL, errno.EISDIR), "move it away"),
+}
+# Left by writes whose process was killed, see `zoo.outputs.files.replacing`; older versions used process ids.
+WRITTEN = "study|plan|records|trials|figure|figure_tuned|curves|heatmap|layers|report|summary|table|table_tuned"
+WRITTEN += "|effects|main_effects|across|claims|speed|parity"
+WRITING = re.compile(rf"\.\.?({WRITTEN})(\.\w+)?\.\d+(_[0-9a-f]{{16}})?")
+SCARCE = 2**24  # bytes; with less free space, a checkpoint may not fit
 
 
 class Store:
@@ -42,6 +57,7 @@ class Store:
         self.trials = folder / "trials"
         self._archive: CompactArchive | OldArchive | None = None
         self._archived: dict[str, Record] | None = None
+        self._digests: dict[str, str] = {}  # of the records that have been read, or why they cannot be
 
     # --- the study's own files ------------------------------------------------------------------------------------
 
@@ -59,13 +75,13 @@ class Store:
             self.trials.mkdir(parents=True, exist_ok=True)
             for name, text in (("study.yaml", study), ("plan.json", json.dumps(plan))):
                 path = self.folder / name
-                if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                if not path.is_file() or read_regular(path) != text.encode():
                     write_atomically(path, text)
 
     def plan(self) -> dict[str, list[str]]:
         """The keys of each variant's trials by seed, from the last run or else the archive; empty if there is none."""
         try:
-            plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
+            plan = parse(read_regular(self.folder / "plan.json"))
         except (OSError, ValueError):
             plan = {}
             for record in archive.records if (archive := self.archive()) else ():
@@ -79,23 +95,29 @@ class Store:
         Raises:
             InputError: Another driver holds the lock, or the folder is not writable.
         """
+        path = self.folder / ".lock"
         with self.sentences():
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / ".lock").open("a+", encoding="utf-8")
-        with file:
+            # A link could point to any file, which would be truncated.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            handle = os.open(path, flags, 0o666)
+        try:
             try:
                 with self.sentences():
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if not stat.S_ISREG(os.fstat(handle).st_mode):
+                        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
+                holder = os.pread(handle, 1000, 0).decode(errors="replace").strip() or "another process"
                 raise InputError(
                     f"{holder} is running a study in {self.folder}; wait until it is done, or choose another --out."
                 ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            with self.sentences():
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             yield
+        finally:
+            os.close(handle)
 
     def recover(self, alive: Container[str] = ()) -> None:
         """Commit trials that finished but were not renamed, and delete the folders of interrupted ones.
@@ -106,7 +128,7 @@ class Store:
             alive: The keys of trials that are still running, whoever started them; they are not touched.
         """
         for scratch in list(self.trials.glob(".*")):
-            if scratch.name.startswith(".shared."):  # see `engines.ray`
+            if scratch.name.startswith((".shared.", ".probe.")) and not scratch.is_dir():  # see `engines.ray`
                 scratch.unlink(missing_ok=True)
             if not re.fullmatch(r"\.\w+\.\w+(\.taken)*", scratch.name) or not scratch.is_dir():
                 continue
@@ -115,19 +137,15 @@ class Store:
             taken = scratch.with_name(f"{scratch.name}.taken")
             try:
                 scratch.rename(taken)  # so that a worker that briefly outlives its driver cannot commit it
-                record = _read(taken / "result.json", taken.name.split(".")[1])
+                record = _read(taken / "result.json", taken.name.split(".")[1]).record
             except FileNotFoundError:
                 continue
             except Unreadable:
                 shutil.rmtree(taken, ignore_errors=True)
             else:
                 self._appear(taken, record)
-        for file in self.folder.glob(".*.*.*"):  # left by an interrupted write, see `write_atomically`
-            if re.fullmatch(
-                r"\.(study|plan|records|trials|table|table_tuned|summary|report|effects|main_effects|across|claims|speed"
-                r"|parity)\.\w+\.\d+",
-                file.name,
-            ):
+        for file in self.folder.glob(".*.*.*"):  # left by an interrupted write, see `replacing`
+            if WRITING.fullmatch(file.name) and not file.is_dir():
                 file.unlink(missing_ok=True)
 
     # --- trials ---------------------------------------------------------------------------------------------------
@@ -164,7 +182,7 @@ class Store:
         Returns:
             The record in the store now, which is an earlier one if another driver committed the same trial first.
         """
-        write_atomically(scratch / "result.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+        write_atomically(scratch / "result.json", sealed(record, _synced(scratch / "metrics.csv")))
         return self._appear(scratch, record)
 
     def record(self, key: str) -> Record | None:
@@ -175,8 +193,20 @@ class Store:
         """
         folder = self.trials / key
         if not folder.is_dir():
+            self._digests.pop(key, None)
             return self.archived().get(key)
-        return _read(folder / "result.json", key)
+        try:
+            record, self._digests[key] = _read(folder / "result.json", key)
+        except Unreadable as error:
+            self._digests[key] = str(error)
+            raise
+        return record
+
+    def digest(self, keys: Iterable[str]) -> str:
+        """A checksum of the study, and of the records and learning curves of these trials as they were last read."""
+        archives = [self.folder / name for name in (ARCHIVE, OLD_ARCHIVE) if (self.folder / name).is_file()]
+        files = [checksum(read_regular(file)) for file in (self.folder / "study.yaml", *archives)]
+        return checksum(json.dumps([files, [(key, self._digests.get(key)) for key in keys]]).encode())
 
     def archive(self) -> CompactArchive | OldArchive | None:
         """The archive in this folder, read once; None if there is none.
@@ -217,13 +247,13 @@ class Store:
         """The record of an attempt whose process died after it had finished, else None. See `scratches`."""
         for scratch in self.scratches(key, token, tokens):
             with contextlib.suppress(Unreadable):
-                return self._appear(scratch, _read(scratch / "result.json", key))
+                return self._appear(scratch, _read(scratch / "result.json", key).record)
         return self.finished(key, token)
 
     def finished(self, key: str, token: str) -> Record | None:
         """The record of an attempt if it is the one stored under its trial's key, else None."""
         try:
-            record = _read(self.trials / key / "result.json", key)
+            record = _read(self.trials / key / "result.json", key).record
         except Unreadable:
             return None
         return record if str(record.get("token")).partition("_")[0] == token else None
@@ -238,20 +268,23 @@ class Store:
         """Number of ended attempts of a trial, including crashes but not skipped ones."""
         folder, archived = self.trials / key, self.archived().get(key, {})
         earlier, last = folder / "attempts", folder.is_dir() and not _was_skipped(folder)
-        made = last + (len(list(earlier.iterdir())) if earlier.is_dir() else 0)
+        made = last + len(attempts_in(earlier))
         return made + archived.get("attempt", 0) * (archived.get("status") != "skipped")
 
     def refuse_if_full(self, error: BaseException) -> None:
-        """Convert an error caused by the folder rather than by the trial.
+        """Convert an error caused by storage rather than by the trial.
 
         Raises:
-            InputError: The disk is full or not writable.
+            InputError: The disk is full, broken or not writable.
         """
-        if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
+        if (cause := _of_storage(error)) is not None:
+            raise self._sentence(cause) from None
+        if isinstance(error, OSError) and error.errno in DENIED:
             with self.sentences():  # the error may concern another folder; test this one
                 write_atomically(self.trials / ".probe", "")
-                (self.trials / ".probe").unlink()
-        if shutil.disk_usage(self.folder).free < SCARCE:
+                (self.trials / ".probe").unlink(missing_ok=True)
+        # PyTorch's own writers do not tell why they failed.
+        if TORCH_WRITES.search(str(error)) and shutil.disk_usage(self.folder).free < SCARCE:
             raise self._sentence(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
 
     @contextlib.contextmanager
@@ -282,7 +315,7 @@ class Store:
                 return record
             with contextlib.suppress(Unreadable):
                 earlier = self.record(record["key"])
-                if earlier is not None and is_final(earlier, retry_failed=True):
+                if earlier is not None and is_final(earlier, retry_failed=True) and is_alike(earlier, record):
                     shutil.rmtree(scratch)
                     return earlier
             with contextlib.suppress(FileNotFoundError):  # another driver has just moved it
@@ -297,71 +330,58 @@ class Store:
             shutil.rmtree(final, ignore_errors=True)
             return
         attempts.mkdir(exist_ok=True)
-        final.rename(attempts / str(1 + len(list(attempts.iterdir()))))
+        final.rename(attempts / str(1 + max((int(path.name) for path in attempts_in(attempts)), default=0)))
 
     def _sentence(self, error: OSError) -> InputError:
-        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
-        remedy = "mount it with lock support" if error.errno == errno.ENOLCK else remedy
+        if error.errno == errno.ENOENT and not self.trials.is_dir():
+            return InputError(
+                f"{self.folder} was deleted or moved while it was in use; put it back, or start again with the same "
+                "command."
+            )
+        remedy = REMEDIES.get(error.errno or 0, "make it writable")
+        file = None if error.filename is None else Path(os.fsdecode(error.filename))
+        elsewhere = file is not None and not file.absolute().is_relative_to(self.folder.absolute())
+        named = remedy == "move it away" or (error.errno in BROKEN and elsewhere)
+        where = file if named and file is not None else self.folder
         return InputError(
-            f"cannot write to {self.folder}: {error.strerror}. Finished trials are kept: {remedy} and run the same "
+            f"cannot write to {where}: {error.strerror}. Finished trials are kept: {remedy} and run the same "
             "command again, or choose another --out."
         )
 
 
-@dataclass(frozen=True)
-class StoredTrial:
-    """A trial of a study that was run or archived.
-
-    Attributes:
-        variant: Variant of the trial.
-        seed: Its seed.
-        key: Its key.
-        record: Its record; None if it has not run, or if the record cannot be read.
-        trouble: Why the record cannot be read; empty if it can.
-    """
-
-    variant: Variant
-    seed: int
-    key: str
-    record: Record | None
-    trouble: str = ""
+def _of_storage(error: BaseException | None) -> OSError | None:
+    """The error of a disk or network file system that caused an error, if one did."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError) and error.errno in BROKEN:
+            return error
+        if (told := REPORTED.search(str(error))) and int(told[1]) in BROKEN:
+            return OSError(int(told[1]), os.strerror(int(told[1])))
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
-def read_stored(study: Study, store: Store) -> list[StoredTrial]:
-    """The trials of a study with their records, read once, in the study's order.
-
-    Raises:
-        InputError: The folder contains another study, or a damaged archive.
-    """
-    trials = []
-    for variant, seed, key in trials_of(study, store):
-        try:
-            trials.append(StoredTrial(variant, seed, key, store.record(key)))
-        except Unreadable as error:
-            trials.append(StoredTrial(variant, seed, key, None, str(error)))
-    return trials
+def attempts_in(folder: Path) -> list[Path]:
+    """The folders of earlier attempts, in order; other files there are ignored."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in found if re.fullmatch(r"[1-9][0-9]{0,8}", path.name)), key=lambda p: int(p.name))
 
 
-def trials_of(study: Study, store: Store) -> list[tuple[Variant, int, str]]:
-    """The trials of a study that was run or archived, by variant, each with its seed and key.
-
-    Raises:
-        InputError: The folder contains another study.
-    """
-    plan = store.plan()
-    good = isinstance(plan, dict) and list(plan) == [variant.name for variant in study.variants]
-    good = good and all(isinstance(keys, list) and len(keys) == study.seeds for keys in plan.values())
-    require(
-        good and all(isinstance(key, str) for keys in plan.values() for key in keys),
-        f"the records in {store.folder} do not match its study.yaml; run the study again.",
-    )
-    by_variant = zip(study.variants, plan.values(), strict=True)
-    return [(variant, seed, key) for variant, keys in by_variant for seed, key in enumerate(keys)]
+def _synced(file: Path) -> bytes | None:
+    """The content of a file, after it has been written to disk; None if there is none."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(handle, "rb") as opened:
+        os.fsync(handle)
+        return opened.read()
 
 
 def _was_skipped(folder: Path) -> bool:
     """Whether the record in a trial's folder has the status skipped."""
     try:
-        return bool(_read(folder / "result.json", folder.name)["status"] == "skipped")
+        return bool(_read(folder / "result.json", folder.name).record["status"] == "skipped")
     except Unreadable:
         return False

@@ -1,15 +1,16 @@
 """Reports of studies: tables, figures and an HTML page, all derived from the records and rebuilt on demand."""
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from zoo.outputs.files import write_atomically
+from zoo.outputs.files import read_regular, write_atomically
 
-from ..records.compact import ARCHIVE
-from ..records.reading import OLD_ARCHIVE
+from ..records.record_file import checksum, parse
 from ..records.store import Store
+from ..records.stored import trials_of
 from ..study.study import Study
 
 if TYPE_CHECKING:
@@ -33,18 +34,38 @@ SOMETIMES = (
 )
 
 
-def read_report(store: Store) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The trials and the summary (see `tables`) of a report that is up to date with the records, else None."""
-    sources = [store.folder / name for name in ("study.yaml", "plan.json", "trials", ARCHIVE, OLD_ARCHIVE)]
+# Checksums of the records that the report in a run's folder was made from, and of its files.
+MADE_FROM = ".report"
+
+
+def read_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The trials and the summary (see `tables`) of a report that is up to date with the records, else None.
+
+    The contents decide, not the times of the files: copied records may be older than the report.
+
+    Args:
+        study: The study.
+        store: Its store, which must have read all its records.
+    """
     try:
-        oldest = min((store.folder / name).stat().st_mtime_ns for name in DERIVED)
-        if any(source.stat().st_mtime_ns >= oldest for source in sources if source.exists()):
+        made_from = parse(read_regular(store.folder / MADE_FROM))
+        if made_from != _state(study, store, made_from["files"]):
             return None
-        text = dict.fromkeys(("variant", "status", "reason"), str)  # a variant may be named none, or 1
-        trials = pd.read_csv(store.folder / "trials.csv", converters=text)
-        return trials, json.loads((store.folder / "summary.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, TypeError, LookupError):  # there is none, or it is damaged
         return None
+    text = dict.fromkeys(("variant", "status", "reason"), str)  # a variant may be named none, or 1
+    trials = pd.read_csv(store.folder / "trials.csv", converters=text)
+    return trials, json.loads((store.folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def _state(study: Study, store: Store, files: Iterable[str]) -> dict[str, Any]:
+    """Checksums of the records that a store has read, and of some files in its folder."""
+    keys = [key for _, _, key in trials_of(study, store)]
+    names = dict.fromkeys((*DERIVED, *files))
+    return {
+        "records": store.digest(keys),
+        "files": {name: checksum(read_regular(store.folder / name)) for name in names},
+    }
 
 
 def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -85,6 +106,9 @@ def write_report(study: Study, store: Store) -> tuple[pd.DataFrame, dict[str, An
     for name in SOMETIMES:
         if name not in files and name.partition(".")[0] not in figures:
             (folder / name).unlink(missing_ok=True)
+    if (folder / "plan.json").is_file():  # not in an archive
+        there = [name for name in SOMETIMES if (folder / name).is_file()]
+        write_atomically(folder / MADE_FROM, json.dumps(_state(study, store, there)))
     return analysis.trials, json.loads(files["summary.json"])
 
 

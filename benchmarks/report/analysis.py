@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from ..records.store import Store, read_stored
+from ..records.store import Store
+from ..records.stored import read_stored
 from ..stats import choose_tuned, summarize, summarize_tuned
 from ..stats.across import Across, across_data_sets
 from ..stats.claims import judge_claims

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from zoo.outputs.files import replacing
+
 TALLEST = 40.0  # inches
 # Okabe & Ito's palette.
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#999999", "#000000"
@@ -31,10 +33,9 @@ def drawn(
         figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
         yield figure, axes
         for kind in FORMATS:
-            temporary = folder / f".{name}.{kind}"
             stamp = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-            figure.savefig(temporary, format=kind, dpi=150, metadata=stamp)
-            temporary.replace(folder / f"{name}.{kind}")
+            with replacing(folder / f"{name}.{kind}") as temporary:
+                figure.savefig(temporary, format=kind, dpi=150, metadata=stamp)
         plt.close(figure)
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from ..records.agreement import background, facts
-from ..records.reading import Record
+from ..records.record_file import Record
 from ..study.study import text
 
 
@@ -22,12 +22,13 @@ class Provenance:
 
     def add(self, record: Record) -> None:
         """Add a trial's record; a trial that has not run is ignored."""
-        if "environment" not in record:
+        if not record.get("environment"):
             return
         for name, value in (facts(record) | background(record)).items():
             self.facts.setdefault(name, Counter())[text(value)] += 1
         self.train_seconds += record.get("train_seconds") or 0.0
-        self._started.append(record["started"])
+        if "started" in record:
+            self._started.append(record["started"])
 
     @property
     def period(self) -> str:

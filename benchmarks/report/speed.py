@@ -9,8 +9,8 @@ import pandas as pd
 from zoo.plain import canonical
 
 from ..records.outcome import judge
-from ..records.reading import Record
-from ..records.store import StoredTrial
+from ..records.record_file import Record
+from ..records.stored import StoredTrial
 from ..stats.speed import MEASURED, RATE, speed_table
 from ..study.study import Study
 

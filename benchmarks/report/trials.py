@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from ..records.outcome import judge
-from ..records.reading import Record
-from ..records.store import StoredTrial
+from ..records.record_file import Record
+from ..records.stored import StoredTrial
 from ..study.study import Study, Variant, text
 from .provenance import Provenance
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..records.reading import Record
+from ..records.record_file import Record
 from ..records.store import Store
 from .job import PackJob
 

@@ -15,7 +15,7 @@ from zoo.plain import Config, ResolvedConfig
 from zoo.yaml_lines import dump
 
 from ..records.outcome import outcome_of
-from ..records.reading import SCHEMA, Record
+from ..records.record_file import SCHEMA, Record
 from ..records.store import Store
 from ..tasks import find_task
 from ..tasks.own_process import CONFIG, OUTCOME, reason_of

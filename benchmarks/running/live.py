@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..records.reading import Record
+from ..records.record_file import Record
 from .plan import Plan, Trial
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from datamodules.errors import choose, unknown
 from zoo.plain import Config, canonical
 
-from ..records.reading import SCHEMA
+from ..records.record_file import SCHEMA
 from ..study.file import split_setting
 from ..study.study import Study, Variant, text
 from ..tasks.base import Packing

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..records.outcome import judge
-from ..records.reading import Record, Unreadable, is_final
+from ..records.reading import is_alike, is_final
+from ..records.record_file import Record, Unreadable
 from ..records.store import Store
 from ..tasks import find_task
 from .engines.base import Engine, Outcome
@@ -59,11 +60,13 @@ def read_progress(plan: Plan, store: Store, retry_failed: bool = False) -> Progr
             record = store.record(trial.key)
         except Unreadable as error:
             progress.unreadable[trial.key] = str(error)
+        if record is not None and not is_alike(record, {"config": trial.config, "task": plan.study.task}):
+            progress.unreadable[trial.key], record = "it has the config of another trial", None
         if record is None or not is_final(record, retry_failed):
             progress.pending.append(trial)
             continue
         progress.settled.append((trial, _judged(record, plan.study.metric)))
-        progress.other_code += record.get("environment", {}).get("code_version") != version
+        progress.other_code += (record.get("environment") or {}).get("code_version") != version
     return progress
 
 

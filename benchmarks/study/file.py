@@ -1,5 +1,6 @@
 """Read study files, shipped ones by name and others by path; all problems are reported at once, with line numbers."""
 
+import math
 import os
 import re
 from collections import Counter
@@ -20,6 +21,8 @@ from .study import OF_TRAINING, Axis, Study, get_dotted, same, set_dotted, text
 
 FILES = ("path", "test_path")  # parameters of data sets that are files
 STUDIES = Path(__file__).parents[1] / "studies"
+MOST_VARIANTS, MOST_TRIALS = 100_000, 1_000_000  # in a study; planning them takes seconds, and gigabytes of memory
+DEFAULT_SEEDS = Study.seeds
 NEEDED = ("base", "vary", "baseline", "metric")
 KEYS = ("name", "task", *NEEDED, "margin", "seeds", "one_at_a_time", "baseline_per", "also", "tune", "claims")
 RESERVED = ("seed_everything", "task", "schema")  # set by the study, not by its base
@@ -82,12 +85,15 @@ def load_study(name: str, seeds: int | None = None, settings: Sequence[str] = ()
     if seeds is not None:
         require(seeds >= 1, f"--seeds must be at least 1, got {seeds}.")
         content["seeds"] = seeds
+        lines["seeds",] = f"--seeds {seeds}"
     _place_files(content, Path.cwd())  # those of --set
     metric = content.pop("metric")
     metric, mode = (metric["name"], metric["mode"]) if isinstance(metric, dict) else (metric, direction(metric))
     comment = source[: re.match(r"(?:#.*\n|\s*\n)*", source).end()]  # type: ignore[union-attr]  # matches nothing at worst
     study = {"metric": metric, "mode": mode, "comment": comment, "lines": lines, **content}
     if problems := _cells(study):
+        raise StudyError(path, problems, lines)
+    if problems := _too_large(study):
         raise StudyError(path, problems, lines)
     made = Study(**study)
     names = [variant.name for variant in made.variants]
@@ -333,6 +339,23 @@ def _cells(study: dict[str, Any]) -> list[Problem]:
     for name in values.keys() - study["baseline"].keys():
         problems.append((("baseline",), f"'baseline' must give a value for {name!r}."))
     return problems
+
+
+def _too_large(study: dict[str, Any]) -> list[Problem]:
+    """The problem of a study with more variants or trials than can be planned, which would take hours or all memory."""
+    sizes = [len(values) for values in study["vary"].values()]
+    alone = study.get("one_at_a_time", False)
+    variants = sum(sizes) - len(sizes) + 1 if alone else math.prod(sizes)
+    variants *= math.prod(len(values) for values in study.get("tune", {}).values())
+    if variants > MOST_VARIANTS:
+        remedy = "list fewer values" if alone else "list fewer values, set one_at_a_time: true"
+        sentence = f"the study has {variants:,} variants, but at most {MOST_VARIANTS:,} can be planned; {remedy}, or "
+        return [(("vary",), f"{sentence}split it into several studies.")]
+    trials = variants * study.get("seeds", DEFAULT_SEEDS)
+    if trials > MOST_TRIALS:
+        sentence = f"the study has {trials:,} trials, but at most {MOST_TRIALS:,} can be planned; "
+        return [(("seeds",), f"{sentence}use at most {MOST_TRIALS // variants:,} seeds.")]
+    return []
 
 
 def _axes(vary: dict[str, Any], section: str = "vary") -> list[Axis]:

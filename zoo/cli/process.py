@@ -54,6 +54,11 @@ def call(command: str, run: Callable[[], int], kept: str) -> int:
             except InputError as error:
                 print(f"{command}: {error}", file=sys.stderr)
                 return 2
+            except FileNotFoundError:
+                if _has_current_folder():
+                    raise
+                print(f"{command}: the current folder no longer exists; change to another one.", file=sys.stderr)
+                return 2
             except KeyboardInterrupt:
                 _say_kept()
                 return INTERRUPTED
@@ -63,6 +68,14 @@ def call(command: str, run: Callable[[], int], kept: str) -> int:
         if not _reader_has_gone():
             raise
         return CLOSED_PIPE
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib may cache it
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError
 
-from ...records.reading import Record
+from ...records.record_file import Record
 from ...records.store import Store
 from ..job import PackJob
 from .base import Outcome

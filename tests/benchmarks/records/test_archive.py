@@ -1,6 +1,5 @@
 """`bench archive` and `bench report`: the same derived files from folders and from one file."""
 
-import json
 import shlex
 import shutil
 from collections import Counter
@@ -77,7 +76,7 @@ def test_an_archive_holds_all_and_gives_the_same_derived_files(finished, tmp_pat
     assert [line["status"] for line in lines[2::3]] == ["pending"] * 3
     assert lines[6]["attempt"] == 2
     assert [attempt["status"] for attempt in lines[6]["attempts"]] == ["crashed"]
-    record = json.loads((finished / "runs/mixed/trials" / lines[0]["key"] / "result.json").read_text())
+    record = Store(finished / "runs/mixed").record(lines[0]["key"])
     assert record.items() <= lines[0].items()
 
 

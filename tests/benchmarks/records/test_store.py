@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records.reading import Unreadable
+from benchmarks.records.record_file import Unreadable, read_stored_record
 from benchmarks.records.store import Store
 from datamodules.errors import InputError
 
@@ -86,8 +86,8 @@ def test_crashes_and_failures_give_way_and_are_kept_in_their_order(store):
     assert names(store.trials / "abc") == ["attempts", "config.yaml", "result.json"]
     kept = store.trials / "abc/attempts"
     assert names(kept) == ["1", "2"], "all of them in one place, none within another"
-    assert json.loads((kept / "1/result.json").read_text()) == record("crashed", attempt=1)
-    assert json.loads((kept / "2/result.json").read_text()) == record("failed", attempt=2)
+    assert read_stored_record(kept / "1/result.json", "abc").record == record("crashed", attempt=1)
+    assert read_stored_record(kept / "2/result.json", "abc").record == record("failed", attempt=2)
     assert (kept / "2/config.yaml").read_text() == "attempt: 2\n"
     assert store.attempts_made("abc") == 3
 

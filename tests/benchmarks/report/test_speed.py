@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from benchmarks.records.reading import SCHEMA
+from benchmarks.records.record_file import SCHEMA
 from benchmarks.records.store import Store
 from benchmarks.report import tables
 from benchmarks.report.analysis import analyze

@@ -195,4 +195,4 @@ def half_written(trials: Path) -> Iterator[tuple[Path, str, int]]:
         with contextlib.suppress(FileNotFoundError):  # it has just appeared under its key
             for file in os.listdir(scratch):  # noqa: PTH208 - moments count
                 if file.startswith(".result.json."):
-                    yield scratch / file, scratch.name.split(".")[1], int(file.rpartition(".")[2])
+                    yield scratch / file, scratch.name.split(".")[1], int(file.rpartition(".")[2].partition("_")[0])

@@ -9,6 +9,7 @@ import zoo.config
 import zoo.outputs.result
 import zoo.train
 from benchmarks.records.reading import read_curves
+from benchmarks.records.record_file import read_stored_record
 from benchmarks.running.job import Job, PackJob
 from zoo.config import resolve
 from zoo.outputs.provenance import environment
@@ -44,7 +45,7 @@ def test_a_trial_is_not_resolved_again_and_its_record_is_written_once(pack, tmp_
     assert (record["status"], record["reason"]) == ("done", "")
     folder = tmp_path / "trials/key0"
     assert {path.name for path in folder.iterdir()} == {"config.yaml", "metrics.csv", "result.json"}
-    assert json.loads((folder / "result.json").read_text()) == record
+    assert read_stored_record(folder / "result.json", "key0").record == record
     assert len(read_curves(folder / "metrics.csv")["epoch"]) == record["epochs_run"] == 2
 
 

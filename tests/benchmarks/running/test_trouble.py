@@ -71,6 +71,43 @@ def test_a_full_disk_stops_the_study_and_loses_nothing(study):
 
 
 @can_mount
+def test_a_new_folder_on_a_full_disk_is_a_sentence_and_no_half_file_is_left(study):
+    bench = f"{shlex.join(BENCH)} run mine.yaml --out disk --workers 1 --seeds 1"
+    script = f"""
+        mkdir disk
+        for size in 4 8 16 20 24 40; do
+            mount -t tmpfs -o size=${{size}}k tmpfs disk
+            {bench}; echo status $?
+            find disk/mine -maxdepth 1 -name '.*.*.*'
+            umount disk
+        done
+        mount -t tmpfs -o size=4k tmpfs disk && echo > disk/full
+        {shlex.join(BENCH)} new --from safety_nets disk/new.yaml; echo status $?
+        ls disk
+    """
+    done = in_namespace(script, study)
+    assert done.stdout.splitlines() == [*["status 2"] * 7, "full"]
+    assert done.stderr.count(": No space left on device") == 7
+    assert done.stderr.count("free some space") == 6
+    assert "Traceback" not in done.stderr
+
+
+@can_mount
+def test_a_bug_of_a_trial_on_a_small_disk_is_the_trials(study):
+    (study / "mine.yaml").write_text(STUDY.replace("noise: 0.1", "noise: 0.1, raises: a bug"))
+    script = f"""
+        mkdir disk && mount -t tmpfs -o size=8m tmpfs disk
+        {shlex.join(BENCH)} run mine.yaml --out disk --workers 1 --seeds 2; echo status $?
+        cp disk/mine/trials.csv .
+    """
+    done = in_namespace(script, study)
+    assert done.stdout.splitlines()[-1] == "status 1"
+    table = pd.read_csv(study / "trials.csv")
+    assert set(table["status"]) == {"failed"}
+    assert set(table["reason"]) == {"RuntimeError: a bug"}
+
+
+@can_mount
 def test_a_folder_that_cannot_be_written_is_a_sentence(study):
     assert run(f"run {study}/mine.yaml --out {study}/runs --seeds 2 --workers 1") == 0
     script = f"""
