@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.errors import InputError, require
-from zoo.outputs.files import write_atomically
+from zoo.outputs.files import make_folder, write_atomically
 
 from ..study.study import Study, Variant
 from .columns import Curves
@@ -56,7 +56,7 @@ class Store:
             InputError: The folder is not writable.
         """
         with self.sentences():
-            self.trials.mkdir(parents=True, exist_ok=True)
+            make_folder(self.trials)
             for name, text in (("study.yaml", study), ("plan.json", json.dumps(plan))):
                 path = self.folder / name
                 if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -80,7 +80,7 @@ class Store:
             InputError: Another driver holds the lock, or the folder is not writable.
         """
         with self.sentences():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             file = (self.folder / ".lock").open("a+", encoding="utf-8")
         with file:
             try:

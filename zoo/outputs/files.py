@@ -1,14 +1,85 @@
-"""Atomic writing of files."""
+"""Files that are written whole or not at all, and read only if they are regular files."""
 
+import errno
 import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+DEEPEST = 200  # folders in a path; deeper ones cannot be removed by the usual tools
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new, empty file next to `path`, to be written to; it replaces `path` on exit, or is deleted after an error.
+
+    Its name cannot be guessed and it is created exclusively, so nothing that others put there is written to, and
+    several processes can write the same file.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file atomically: even if the writer dies, readers see either the old or the new contents."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+
+
+def write_new(path: Path, content: str) -> None:
+    """Write a file that does not exist yet; after an error there is none.
+
+    Raises:
+        FileExistsError: It exists.
+    """
+    with path.open("xb") as file:
+        try:
+            file.write(content.encode())
+            file.flush()
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file. A pipe or device, which may never end, is an error.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return file.read()
+
+
+def make_folder(path: Path) -> list[Path]:
+    """Create a folder, with its parents; returns the folders that did not exist, from the outside in.
+
+    Raises:
+        OSError: If it cannot be created, or the path is nested too deeply.
+    """
+    if len(path.parts) > DEEPEST:
+        raise OSError(errno.ENAMETOOLONG, f"the path has more than {DEEPEST} folders", str(path))
+    made: list[Path] = []
+    for folder in (*reversed(path.parents), path):
+        try:
+            folder.mkdir()
+            made.append(folder)
+        except OSError:  # an existing folder raises other errors than FileExistsError on a read-only disk
+            if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+                for empty in reversed(made):
+                    empty.rmdir()
+                raise
+    return made
