@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from zoo.outputs.destination import spreadsheet_safe
 from zoo.outputs.files import write_atomically
 
 from ..records.compact import ARCHIVE
@@ -99,7 +100,10 @@ def tables(analysis: "Analysis") -> dict[str, str]:
     from .markup import latex, markdown
 
     def csv(table: pd.DataFrame) -> str:
-        return table.to_csv(index=False, lineterminator="\n")
+        safe = table.rename(columns=spreadsheet_safe).apply(
+            lambda column: column.map(spreadsheet_safe) if column.dtype == object else column
+        )
+        return safe.to_csv(index=False, lineterminator="\n")
 
     shown: dict[str, Any] = {"finding": finding(analysis.study, analysis.table)}
     if analysis.tuned is not None:
