@@ -284,6 +284,8 @@ class ZooModule(L.LightningModule):
             plateau_patience=h["plateau_patience"],
             monitor="val/loss",
         )
+        if "monitor" in schedule:  # the schedule steps only after epochs that are validated
+            schedule["frequency"] = self.trainer.check_val_every_n_epoch or 1
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     # --- data -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""Epochs without validation, undefined metrics, batches without weight, steps of fewer batches than asked for."""
+
+import json
+import math
+import shlex
+from pathlib import Path
+
+import pytest
+
+from datamodules.errors import InputError
+from zoo import train
+from zoo.cli import main
+
+CONFIG = {
+    "model": {"name": "perceptron", "optimizer": "sgd", "momentum": 0.0, "lr": 0.1},
+    "data": {"name": "iris", "batch_size": 60, "val_fraction": 0.2},
+    "trainer": {"max_epochs": 1, "gradient_clip_val": None, "accelerator": "cpu"},
+}
+
+
+def config(**sections):
+    return {key: {**CONFIG.get(key, {}), **sections.get(key, {})} for key in {**CONFIG, **sections}}
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_validation_after_more_epochs_than_there_are_is_refused(tmp_path):
+    every = {"max_epochs": 3, "check_val_every_n_epoch": 5}
+    with pytest.raises(InputError, match=r"is 5, but trainer\.max_epochs is 3, so no epoch would be validated"):
+        train.fit(config(trainer=every), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_ends_before_its_first_validation_has_no_best_epoch(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = "--trainer.max_epochs -1 --trainer.max_steps 3 --trainer.check_val_every_n_epoch 5 --data.batch_size 60"
+    assert main(shlex.split(f"fit --model perceptron --data iris {options} --out run")) == 0
+    assert result(Path("run"))["best_epoch"] is None
+    assert "no epoch was validated" in " ".join(capsys.readouterr().out.split())
+    assert math.isfinite(result(Path("run"))["metrics"]["test/loss"])
+
+
+@pytest.mark.parametrize("epochs", [2, 4, 8])
+def test_plateau_counts_epochs_that_are_validated(epochs, tmp_path):
+    model = {"schedule": "plateau", "plateau_patience": 0, "lr": 1e-6, "gamma": 0.5}
+    flags = {"max_epochs": epochs + 1, "check_val_every_n_epoch": 2}
+    train.fit(config(model=model, trainer=flags, data={"batch_size": 200}), tmp_path)
+    header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    lr = float(rows[-1].split(",")[header.split(",").index("lr")])
+    # The first validation is the best so far; each later one, of an unchanged loss, is a drop.
+    assert lr == pytest.approx(1e-6 * 0.5 ** (epochs // 2 - 1))
+
+
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize("callback", ["model_checkpoint", "early_stopping"])
+def test_a_metric_that_is_undefined_on_validation_cannot_be_monitored(callback, pack, tmp_path):
+    wanted = config(data={"val_fraction": 0.01}, callbacks={callback: {"monitor": "val/auroc"}})
+    with pytest.raises(InputError) as refusal:
+        train.fit(wanted, tmp_path / "run", pack=pack)
+    assert f"callbacks.{callback}.monitor is val/auroc, which is undefined on the validation split" in str(
+        refusal.value
+    )
+    assert "has no row in it; monitor val/loss, or increase data.val_fraction" in str(refusal.value)
+    assert not (tmp_path / "run").exists()
+    assert train.fit({**wanted, "callbacks": {}}, tmp_path / "run", pack=pack).status == "done"
