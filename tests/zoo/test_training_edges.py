@@ -6,10 +6,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from datamodules.errors import InputError
 from zoo import train
 from zoo.cli import main
+from zoo.models.create import create_model
 
 CONFIG = {
     "model": {"name": "perceptron", "optimizer": "sgd", "momentum": 0.0, "lr": 0.1},
@@ -65,3 +67,25 @@ def test_a_metric_that_is_undefined_on_validation_cannot_be_monitored(callback, 
     assert "has no row in it; monitor val/loss, or increase data.val_fraction" in str(refusal.value)
     assert not (tmp_path / "run").exists()
     assert train.fit({**wanted, "callbacks": {}}, tmp_path / "run", pack=pack).status == "done"
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("pack", [True, False])
+def test_a_batch_without_weight_contributes_nothing(pack, label_smoothing, tmp_path):
+    weighted = {"class_weights": [1, 0, 0], "label_smoothing": label_smoothing}
+    small = config(model=weighted, data={"batch_size": 2}, trainer={"max_epochs": 3})
+    done = train.fit(small, tmp_path, pack=pack)
+    assert done.status == "done", done.reason
+    assert done.metrics["train/loss"] is not None
+
+
+def test_the_gradient_of_a_batch_without_weight_is_zero():
+    torch.manual_seed(0)
+    model = create_model("perceptron", input_shape=(4,), num_classes=2, class_weights=[1.0, 0.0])
+    x = torch.randn(3, 4)
+    loss = model._training_loss(model(x), torch.ones(3, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0
+    assert all((p.grad == 0).all() for p in model.parameters())
+    mixed = model._training_loss(model(x), torch.tensor([0, 1, 1]))
+    assert mixed.item() == pytest.approx(-model(x).log_softmax(1)[0, 0].item())

@@ -151,6 +151,8 @@ class ZooModule(L.LightningModule):
     def _training_loss(self, logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
         if self.num_classes == 1:
             return F.mse_loss(logits.squeeze(1), y, reduction=reduction)
+        if self.class_weight is not None and not self.class_weight[y].any():
+            return logits.sum() * 0.0  # a batch without weight contributes nothing; its mean would be 0/0
         smoothing = self.hparams["label_smoothing"]
         return F.cross_entropy(logits, y, self.class_weight, reduction=reduction, label_smoothing=smoothing)
 
@@ -171,6 +173,7 @@ class ZooModule(L.LightningModule):
             return loss, loss
         targets = loader.targets(batch_idx)
         whole = len(targets) if self.class_weight is None else self.class_weight[targets].sum()
+        whole = whole if whole > 0 else 1
         loss = self._training_loss(logits, y, "sum") * (self._n_ranks / whole)
         return loss, loss.detach() * (len(targets) / (self._n_ranks * max(len(y), 1)))
 
