@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import zoo
 from datamodules.errors import InputError
 from zoo import train
 from zoo.cli import main
@@ -89,3 +90,18 @@ def test_the_gradient_of_a_batch_without_weight_is_zero():
     assert all((p.grad == 0).all() for p in model.parameters())
     mixed = model._training_loss(model(x), torch.tensor([0, 1, 1]))
     assert mixed.item() == pytest.approx(-model(x).log_softmax(1)[0, 0].item())
+
+
+def test_a_step_is_the_mean_of_the_batches_that_it_has(tmp_path):
+    """Two equal batches an epoch are one step, and the same one however many batches were asked for."""
+    weights = {}
+    for name, every, batch_size in (("two", 2, 48), ("eight", 8, 48), ("whole", 1, 96)):
+        flags = {"accumulate_grad_batches": every, "max_epochs": 2}
+        done = train.fit(
+            config(data={"batch_size": batch_size, "train_size": 96}, trainer=flags), tmp_path / name, pack=False
+        )
+        assert done.status == "done"
+        weights[name] = zoo.load(tmp_path / name).state_dict()
+    for name, tensor in weights["two"].items():
+        assert torch.equal(weights["eight"][name], tensor)
+        torch.testing.assert_close(weights["whole"][name], tensor)

@@ -146,7 +146,17 @@ class ZooModule(L.LightningModule):
         else:
             loss, mean = self._share_of_loss(logits, y, batch_idx)
         self._batches["train"].append((mean.detach(), logits.detach(), y))
-        return loss
+        return loss * factor if (factor := self._accumulation_factor(batch_idx)) != 1 else loss
+
+    def _accumulation_factor(self, batch_idx: int) -> float:
+        """Return what makes the mean over the batches of a step, of which the last of an epoch may have fewer.
+
+        Lightning divides each loss by `accumulate_grad_batches`, also where an epoch ends before that many.
+        """
+        every, n_batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
+        if every == 1 or n_batches == math.inf:
+            return 1
+        return every / min(every, n_batches - batch_idx // every * every)
 
     def _training_loss(self, logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
         if self.num_classes == 1:
