@@ -100,10 +100,13 @@ def tables(analysis: "Analysis") -> dict[str, str]:
     from .markup import latex, markdown
 
     def csv(table: pd.DataFrame) -> str:
-        safe = table.rename(columns=spreadsheet_safe).apply(
-            lambda column: column.map(spreadsheet_safe) if column.dtype == object else column
-        )
-        return safe.to_csv(index=False, lineterminator="\n")
+        safe = {
+            spreadsheet_safe(name): column
+            if pd.api.types.is_numeric_dtype(column)
+            else pd.Series([*map(spreadsheet_safe, column)], column.index, dtype=object)
+            for name, column in table.items()
+        }
+        return pd.DataFrame(safe).to_csv(index=False, lineterminator="\n")
 
     shown: dict[str, Any] = {"finding": finding(analysis.study, analysis.table)}
     if analysis.tuned is not None:

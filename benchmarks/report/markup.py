@@ -41,7 +41,7 @@ def escaped(text: str) -> str:
 
 def sentence(text: str) -> str:
     """A sentence that may contain code and emphasis; tags, entities, links and headers are escaped."""
-    return re.sub(rf"{LIVE}|^(?=[#>=+-])", r"\\\g<0>", " ".join(text.split()))
+    return re.sub(rf"{LIVE}|^(?=[#>=+-])", r"\\\g<0>", re.sub(r"\s*\n\s*", " ", text))
 
 
 def latex(analysis: Analysis) -> str:
