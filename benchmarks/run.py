@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from datamodules.errors import require
-from zoo.cli.process import loading, terminated_is_interrupted, waiting
+from zoo.cli.process import loading, printable, terminated_is_interrupted, waiting
 from zoo.tracking.options import asks_for_wandb, study_options
 
 from .records.store import Store
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         terminated_is_interrupted(),
         open_engine(args, workers, store, preload, alone, study_file) as engine,
     ):
-        print(f"{study.name}: {study.question}", file=sys.stderr, flush=True)
+        print(printable(f"{study.name}: {study.question}"), file=sys.stderr, flush=True)
         if alone:
             print("Trials measure time, so they run one at a time; use --workers N to run N at once.", file=sys.stderr)
         with waiting("Checking the study, for which workers load torch" if preload else "Checking the study"):
@@ -173,10 +173,11 @@ def finish_report(study: Study, store: Store, rebuild: bool = True) -> bool:
     print_tables(study, summary)
     bad = trials[trials["status"].isin(["failed", "crashed"])]
     for row in bad.to_dict("records"):
-        print(f"{row['variant']}, seed {row['seed']}: {row['status']}: {row['reason']}", file=sys.stderr)
+        print(printable(f"{row['variant']}, seed {row['seed']}: {row['status']}: {row['reason']}"), file=sys.stderr)
     pending_trials = trials[trials["status"] == "pending"]
     for row in pending_trials[pending_trials["reason"] != ""].to_dict("records"):
-        print(f"{row['variant']}, seed {row['seed']} ({row['key']}): {row['reason']}; run it again.", file=sys.stderr)
+        line = f"{row['variant']}, seed {row['seed']} ({row['key']}): {row['reason']}; run it again."
+        print(printable(line), file=sys.stderr)
     if pending := len(pending_trials):
         print(f"{pending} of {len(trials)} trials have not run yet.", file=sys.stderr)
     return len(bad) > 0

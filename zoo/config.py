@@ -13,7 +13,7 @@ from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import lightning.pytorch as L
 from jsonargparse import ArgumentParser, set_loader
@@ -30,6 +30,7 @@ from .models.registry import MODELS
 from .option_names import nearest
 from .plain import Config, ResolvedConfig
 from .shipped import shipped_configs
+from .trainer_flags import check_flags
 from .yaml_lines import load_option, read_yaml
 
 TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
@@ -92,12 +93,11 @@ def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
     seed = complete["seed_everything"]
     require(isinstance(seed, int) and seed >= 0, f"seed_everything must not be negative or null, got {seed}.")
     require(seed < 2**32, f"seed_everything must be less than 2**32, got {seed}.")
-    clip = complete["trainer"]["gradient_clip_val"]
-    require(clip is None or clip >= 0, f"trainer.gradient_clip_val must not be negative, got {clip}; null disables it.")
-    every = complete["trainer"]["accumulate_grad_batches"]
-    require(every >= 1, f"trainer.accumulate_grad_batches must be at least 1, got {every}.")
     trainer = TRAINER_DEFAULTS | _flags(given.get("trainer", {}))
+    check_flags(trainer)
     callbacks = {name: _options(name, value) for name, value in complete["callbacks"].items()}
+    for name, options in callbacks.items():
+        _check_nulls(name, options or {})
     callbacks = {name: options for name, options in callbacks.items() if options is not None or CALLBACKS[name][1]}
     sections = {section: _section(section, complete[section]) for section in ("model", "data")}
     complete = {"seed_everything": seed, **sections, "trainer": trainer, "callbacks": callbacks}
@@ -313,6 +313,14 @@ def _section(section: str, values: Mapping[str, Any]) -> Config:
 def _options(name: str, value: Any) -> Config | None:
     """Return a callback's options: true means its defaults; false and null mean None."""
     return asdict(CALLBACKS[name][0]()) if value is True else value or (None if value in (False, None) else {})
+
+
+def _check_nulls(name: str, options: Config) -> None:
+    """Check that no option of a callback is null; the parser accepts null for any field of a dataclass."""
+    types = get_type_hints(CALLBACKS[name][0])
+    for option, value in options.items():
+        fits = value is not None or type(None) in get_args(types[option])
+        require(fits, f"callbacks.{name}.{option} must be of type {type_name(types[option])}, got null; remove it.")
 
 
 def _flags(given: Mapping[str, Any]) -> Config:

@@ -11,6 +11,8 @@ FOR_CUDA = ("fsdp", "deepspeed")
 # All are 0 in the first process of a run. Lightning's launcher sets NODE_RANK and LOCAL_RANK, torchrun RANK and
 # LOCAL_RANK, srun SLURM_PROCID.
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+# What a launcher sets together with a rank. A rank without it was left behind by another program and means nothing.
+WITH_RANK = {"RANK": ("WORLD_SIZE",), "LOCAL_RANK": ("WORLD_SIZE",), "NODE_RANK": ("WORLD_SIZE", "MASTER_ADDR")}
 
 
 def reason_lacking(config: Mapping[str, Any]) -> str:
@@ -72,7 +74,17 @@ def as_launched(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_first_process() -> bool:
     """Whether this is the first process of its run, the only one that writes files; does not need a trainer."""
-    return all(os.environ.get(name, "0") == "0" for name in RANKS)
+    return all(os.environ.get(name, "0") == "0" for name in RANKS if not _is_stale(name))
+
+
+def forget_stale_ranks() -> None:
+    """Remove ranks that no launcher of this process has set, which Lightning would believe; see `WITH_RANK`."""
+    for name in filter(_is_stale, RANKS):
+        os.environ.pop(name, None)
+
+
+def _is_stale(rank: str) -> bool:
+    return rank in WITH_RANK and not any(name in os.environ for name in WITH_RANK[rank])
 
 
 def _lacks_processes(flags: Mapping[str, Any], nodes: int) -> str:

@@ -1,6 +1,5 @@
 """Evaluation of checkpoints, for `zoo test`, `zoo validate` and `zoo predict`."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from datamodules.errors import InputError, require
 from .config import resolve
 from .models.base import ZooModule
 from .outputs.checkpoint import load_model
-from .outputs.files import write_atomically
+from .outputs.destination import spreadsheet_safe, write_table
 from .plain import Config, canonical
 from .trainer import lightning_trainer, quiet
 
@@ -36,7 +35,7 @@ def evaluate(checkpoint: str, config: Config, verb: str) -> dict[str, float | No
         return dict(getattr(_trainer(config), verb)(model, datamodule=data, verbose=False)[0])
 
 
-def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int]:
+def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path | None, int]:
     """Write predictions to a CSV file with columns `index`, `prediction`, `p_CLASS` for each class, and `target`.
 
     `index` is the row in the data set; a regression has no `p_CLASS`, and unlabelled data has no `target`.
@@ -48,11 +47,14 @@ def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int
         out: The CSV file; None means predictions.csv in the folder of the checkpoint.
 
     Returns:
-        The CSV file and its number of rows.
+        The CSV file, None if it is the standard output, and its number of rows.
 
     Raises:
         InputError: If the checkpoint is invalid, the data does not match it, or the file cannot be written.
     """
+    require(out != "", "--out is empty; pass the name of a file, or leave out --out for predictions.csv.")
+    path = Path(checkpoint)
+    file = Path(out) if out else (path if path.is_dir() else path.parent) / "predictions.csv"
     model, data = _prepare(checkpoint, config, "predict")
     with quiet():
         batches: Any = _trainer(config).predict(model, datamodule=data)
@@ -71,20 +73,13 @@ def predict(checkpoint: str, config: Config, out: str | None) -> tuple[Path, int
         if data.labelled:
             columns["target"] = targets
     else:
-        columns["prediction"] = [names[i] for i in outputs.argmax(1)]
+        cells = [spreadsheet_safe(name) for name in names]
+        columns["prediction"] = [cells[i] for i in outputs.argmax(1)]
         columns |= {f"p_{name}": outputs[:, i].tolist() for i, name in enumerate(names)}
         if data.labelled:
-            columns["target"] = [names[i] if i >= 0 else "" for i in targets]
-    path = Path(checkpoint)
-    file = Path(out) if out else (path if path.is_dir() else path.parent) / "predictions.csv"
-    text = io.StringIO()
-    pd.DataFrame(columns).to_csv(text, index=False, lineterminator="\n")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, text.getvalue())
-    except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror}; pass another file with --out.") from None
-    return file, len(outputs)
+            columns["target"] = [cells[i] if i >= 0 else "" for i in targets]
+    text = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+    return None if write_table(file, text) else file, len(outputs)
 
 
 def _prepare(checkpoint: str, config: Config, stage: str) -> tuple[ZooModule, ArrayDataModule]:

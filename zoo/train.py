@@ -34,7 +34,15 @@ from .parts.optim import check_plan
 from .parts.seeding import derive_seeds
 from .plain import ResolvedConfig, canonical
 from .tracking.watching import Watchers, Watching
-from .trainer import check_batches, check_callbacks, check_division, check_processes, make_trainer, quiet
+from .trainer import (
+    check_batches,
+    check_callbacks,
+    check_division,
+    check_monitors,
+    check_processes,
+    make_trainer,
+    quiet,
+)
 from .yaml_lines import dump
 
 
@@ -217,6 +225,7 @@ def prepare(config: ResolvedConfig, data: ArrayDataModule | None = None) -> tupl
     torch.manual_seed(seeds.init)
     model = create_model(**config["model"], input_shape=data.input_shape, num_classes=data.num_classes)
     check_batches(model, data.smallest_batch)
+    check_monitors(config["callbacks"], data.arrays("val")[1], data.card()["class_names"])
     if measures_rare_class(config["callbacks"]) and (reason := why_not_rare(data)):
         raise InputError(reason)
     # The checkpoint stores the derived seed, so that the same validation split can be restored.
@@ -265,10 +274,12 @@ def _test_best(
     With `gap`, also evaluate them on the training split; with `rare_class`, on validation. `whole` is the model to
     restore. It is not the trained model if the weights of that are sharded; each test then shards a new copy.
     """
-    best_epoch = trainer.current_epoch - 1 if trainer.current_epoch else None
+    last_epoch = best_epoch = trainer.current_epoch - 1 if trainer.current_epoch else None
     checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if model.diverged_step is not None:
         return None, {}
+    if trainer.checkpoint_callback is not None and not checkpoint:
+        best_epoch = None  # training ended before the first validation: the last weights are kept, and tested
     if checkpoint and best_epoch is not None:
         # The first rank wrote the checkpoint, possibly to a local disk of its node.
         saved = trainer.strategy.broadcast(read_checkpoint(checkpoint) if trainer.is_global_zero else {})
@@ -290,7 +301,8 @@ def _test_best(
     if gap:
         trained = test(dataloaders=data.eval_dataloader("train"))
         tested |= gaps({name.removeprefix("test/"): value for name, value in trained.items()}, tested)
-    best = logger.rows.get(-1 if best_epoch is None else best_epoch, {})  # only the first rank has rows
+    restored = last_epoch if best_epoch is None else best_epoch
+    best = logger.rows.get(-1 if restored is None else restored, {})  # only the first rank has rows
     row = {name: value for name, value in best.items() if is_metric(name)}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         row |= callback.initial if isinstance(callback, Diagnosis) else {}

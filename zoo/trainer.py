@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,32 @@ def check_callbacks(config: Config, num_classes: int) -> None:
         option.check(num_classes)
 
 
+def check_monitors(callbacks: Config, y: torch.Tensor, class_names: Sequence[str] | None) -> None:
+    """Check that monitored metrics are defined on the validation split.
+
+    Args:
+        callbacks: The section `callbacks` of a resolved config.
+        y: Targets of the validation split.
+        class_names: Names of the classes; None for a regression.
+
+    Raises:
+        InputError: If a metric would be undefined after every epoch, so that no epoch would be the best.
+    """
+    for name in ("early_stopping", "model_checkpoint"):
+        monitor = (callbacks.get(name) or {}).get("monitor")
+        reason = ""
+        if monitor == "val/auroc" and class_names is not None:
+            absent = sorted(set(range(len(class_names))) - set(y.unique().tolist()))
+            reason = f"the class {class_names[absent[0]]!r} has no row in it" if absent else ""
+        elif monitor == "val/r2" and len(y.unique()) < 2:
+            reason = "all its targets are equal"
+        require(
+            not reason,
+            f"callbacks.{name}.monitor is {monitor}, which is undefined on the validation split, because {reason}; "
+            "monitor val/loss, or increase data.val_fraction.",
+        )
+
+
 def _callback_options(config: Config) -> list[Options]:
     """Return the options of the callbacks that are on."""
     return [CALLBACKS[name][0](**given) for name, given in config["callbacks"].items() if given is not None]
@@ -96,7 +123,7 @@ def lightning_trainer(flags: Config, **own: Any) -> L.Trainer:
     """
     try:
         return L.Trainer(**flags, **own)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise InputError(f"Lightning rejected the trainer's flags: {error} (flags: {flags})") from None
 
 

@@ -100,6 +100,8 @@ def make_parser() -> Parser:
         "--trials", type=int, default=3, metavar="K", help="number of trials, drawn at random (default: 3)"
     )
     verify.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per core)")
+    what = "run the code of a study with a task of its own, module:function; read it first"
+    verify.add_argument("--allow-code", action="store_true", help=what)
     push = verb("push", "publish a study to Weights & Biases: one run per trial, and one that compares them")
     push.add_argument("folder", metavar="DIR/STUDY", help="folder of a study that was run or archived")
     add_study_options(push)

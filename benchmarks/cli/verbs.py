@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from datamodules.errors import InputError, choose, require, unknown
-from zoo.cli.process import call, loading, terminated_is_interrupted, versions, waiting
+from zoo.cli.process import call, loading, printable, terminated_is_interrupted, versions, waiting
 from zoo.option_names import similar, unknown_option
 from zoo.outputs.files import write_atomically, write_new
 from zoo.tracking.options import study_options
@@ -80,7 +80,7 @@ def new_verb(args: Namespace) -> int:
     except FileExistsError:
         raise InputError(f"{args.file} already exists; choose another name.") from None
     except OSError as error:
-        raise InputError(f"cannot write {args.file}: {error.strerror}.") from None
+        raise InputError(f"cannot write {args.file}: {error.strerror}; choose another folder.") from None
     print(f"{args.file} is a copy of {args.source}. Edit it, then run: bench run {args.file}")
     return 0
 
@@ -117,7 +117,7 @@ def report_verb(args: Namespace) -> int:
         study, store = _open(str(path))
         with store.sentences():
             trials, summary = write_report(study, store)
-        print(f"{study.name}: {summary['finding']}", flush=True)
+        print(printable(f"{study.name}: {summary['finding']}"), flush=True)
         reports.append((path.name, study, len(trials), summary))
     with Store(folder).sentences():
         write_atomically(readme, index(folder, reports))
@@ -174,6 +174,11 @@ def verify_verb(args: Namespace) -> int:
     workers = n_workers(args)
     study, store = _open(args.folder)
     task = find_task(study.task)
+    require(
+        not task.is_own or args.allow_code,
+        f"the task {study.task!r} of this study is code of its own, and verifying runs it with your permissions; read "
+        "the code, then add --allow-code.",
+    )
     # The module of a user's own task is there, or in the working directory.
     folders = [Path(args.folder), Path.cwd()] if task.is_own else []
     recorded = read_recorded(study, store)
@@ -189,7 +194,7 @@ def verify_verb(args: Namespace) -> int:
         print(f"{study.name}: rerunning {len(drawn)} of {len(recorded)} trials.\n{RULE}", flush=True)
         verdicts = []
         for trial, verdict in verify(plan, recorded, drawn, engine, Path(folder)):
-            print(f"{trial}: {verdict.words}", flush=True)
+            print(printable(f"{trial}: {verdict.words}"), flush=True)
             verdicts.append(verdict)
     for sentence in told(verdicts, left_out(drawn)):
         print(sentence)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamodules.errors import InputError
+from zoo.tracking.content import LONGEST
 from zoo.tracking.options import WandbOptions
 from zoo.tracking.session import Refused, Session, Unreachable, in_words
 
@@ -22,7 +23,7 @@ from ..records.stored import read_stored
 from ..study.study import Study
 from .comparison import publish_comparison
 from .ledger import Ledger
-from .trials import LONGEST, Recorded, publish_trial
+from .trials import Recorded, publish_trial
 
 AT_ONCE = 200  # number of trials whose curves are in memory at once
 # Attributes that identify a comparison. More seeds, another margin or other claims update the same comparison.

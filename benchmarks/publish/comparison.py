@@ -9,6 +9,7 @@ from typing import Any
 
 from datamodules.errors import InputError
 from zoo.tracking import content
+from zoo.tracking.content import LONGEST
 from zoo.tracking.session import ELSEWHERE, Session
 from zoo.yaml_lines import parse_value
 
@@ -18,7 +19,6 @@ from ..records.reading import OLD_ARCHIVE
 from ..records.store import Store
 from ..study.study import Study
 from .ledger import Ledger
-from .trials import LONGEST
 
 # Tables of `benchmarks.report`, except the table of trials, which are separate runs.
 TABLES = ("table", "table_tuned", "claims", "effects", "main_effects", "across", "speed", "parity")
@@ -103,7 +103,7 @@ def _publish(
         ELSEWHERE,
         id=run_id,
         resume="allow" if session.online else None,
-        name=study.name[:LONGEST],
+        name=content.shortened(study.name, LONGEST),
         group=group,
         job_type="comparison",
         notes=study.question,

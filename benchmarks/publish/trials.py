@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.tracking import content
+from zoo.tracking.content import LONGEST
 from zoo.tracking.session import ELSEWHERE, Session
 
 from ..records.columns import Curves
@@ -13,7 +14,6 @@ from ..records.outcome import judge
 from ..records.record_file import Record
 from ..study.study import Study, Variant
 
-LONGEST = 128  # maximum length of a name in W&B
 SOON = 30  # seconds allowed for uploading a trial, which is only a few kilobytes
 OF_AN_ATTEMPT = ("token", "attempt", "started", "status", "reason", "metrics")
 
@@ -62,6 +62,7 @@ def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Sessio
         Unreachable: The server does not answer.
     """
     record, name = trial.record, trial.variant.name
+    seed = f", seed {trial.seed}"
     status, reason = judge(record, study.metric)
     config = record.get("config") or {}
     named = [config[section].get("name") for section in ("model", "data") if isinstance(config.get(section), dict)]
@@ -70,9 +71,9 @@ def publish_trial(study: Study, trial: Recorded, curves: Curves, session: Sessio
         {**ELSEWHERE, "finish_timeout": min(SOON, session.upload)},
         id=run_id,
         resume="allow" if session.online else None,
-        name=f"{name}, seed {trial.seed}"[:LONGEST],
+        name=content.shortened(name, LONGEST - len(seed)) + seed,
         group=group,
-        job_type=name[:LONGEST],
+        job_type=content.shortened(name, content.LONGEST_JOB_TYPE),
         tags=content.tags(study.name, *named, status),
         config={**content.config_of(config), **about},
     )

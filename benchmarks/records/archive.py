@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError, require
-from zoo.outputs.files import write_atomically
+from zoo.outputs.files import make_folder, write_atomically
 
 from ..study.study import Study
 from .columns import Column, Curves
@@ -57,7 +57,7 @@ def archive(study: Study, source: Store, target: Path) -> Store:
         f"{target} has {len(older)} finished trials that are not in the plan of {source.folder}; use another folder.",
     )
     with destination.sentences():
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         write_compact(target / ARCHIVE, kept)
         (target / OLD_ARCHIVE).unlink(missing_ok=True)
         write_atomically(target / "study.yaml", study.to_file())

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+LARGEST = 1e100  # squares of larger numbers, and their sums, are not finite
+
 
 def outcome_of(result: dict[str, Any]) -> dict[str, Any]:
     """Add a status to a task's result; metrics that are not finite become null."""
@@ -23,4 +25,6 @@ def judge(record: dict[str, Any], metric: str) -> tuple[str, str]:
         return "failed", f"the task returned no {metric!r}, only {', '.join(metrics) or 'nothing'}"
     if status == "done" and metrics[metric] is None:
         return "diverged", f"{metric} is not finite"
+    if status == "done" and isinstance(metrics[metric], float) and abs(metrics[metric]) > LARGEST:
+        return "diverged", f"{metric} is {metrics[metric]:.3g}, too large to be compared"
     return status, reason

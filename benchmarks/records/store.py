@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from datamodules.errors import InputError
-from zoo.outputs.files import read_regular, write_atomically
+from zoo.outputs.files import make_folder, read_regular, write_atomically
 
 from .columns import Curves
 from .compact import ARCHIVE, CompactArchive
@@ -72,7 +72,7 @@ class Store:
             InputError: The folder is not writable.
         """
         with self.sentences():
-            self.trials.mkdir(parents=True, exist_ok=True)
+            make_folder(self.trials)
             for name, text in (("study.yaml", study), ("plan.json", json.dumps(plan))):
                 path = self.folder / name
                 if not path.is_file() or read_regular(path) != text.encode():
@@ -97,7 +97,7 @@ class Store:
         """
         path = self.folder / ".lock"
         with self.sentences():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             # A link could point to any file, which would be truncated.
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             handle = os.open(path, flags, 0o666)

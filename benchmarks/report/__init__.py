@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from zoo.outputs.destination import spreadsheet_safe
 from zoo.outputs.files import read_regular, write_atomically
 
 from ..records.record_file import checksum, parse
@@ -123,7 +124,13 @@ def tables(analysis: "Analysis") -> dict[str, str]:
     from .markup import latex, markdown
 
     def csv(table: pd.DataFrame) -> str:
-        return table.to_csv(index=False, lineterminator="\n")
+        safe = {
+            spreadsheet_safe(name): column
+            if pd.api.types.is_numeric_dtype(column)
+            else pd.Series([*map(spreadsheet_safe, column)], column.index, dtype=object)
+            for name, column in table.items()
+        }
+        return pd.DataFrame(safe).to_csv(index=False, lineterminator="\n")
 
     shown: dict[str, Any] = {"finding": finding(analysis.study, analysis.table)}
     if analysis.tuned is not None:

@@ -9,15 +9,18 @@ from .speed import SPARE
 from .tex import latex_tables
 from .words import many
 
-# Characters that Markdown would parse as a tag, code or emphasis.
-MARKS = re.compile(r"[\\|`*~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
+# Characters with which text of others would become a tag, an entity, a link or an image.
+LIVE = r"<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[:])|:(?=//)"
+# Also those that would become code or emphasis.
+MARKS = re.compile(rf"[\\|`*~]|{LIVE}|(?<!\w)_|_(?!\w)")
 
 
 def markdown(analysis: Analysis) -> str:
     """`table.md`: question, finding, and tables with their notes."""
     study = analysis.study
     lines = [f"# {study.name}", "", sentence(study.question), ""]
-    lines += [f"`{study.metric}` over {many(study.seeds, 'seed')}. {sentence(finding(study, analysis.table))}", ""]
+    metric = study.metric.replace("`", "")
+    lines += [f"`{metric}` over {many(study.seeds, 'seed')}. {sentence(finding(study, analysis.table))}", ""]
     for grid in grids(analysis):
         lines += [f"## {grid.title}", ""] if grid.title else []
         lines += [*markdown_table(grid), "", *(f"- {sentence(note)}" for note in grid.notes), ""]
@@ -27,7 +30,7 @@ def markdown(analysis: Analysis) -> str:
 def markdown_table(grid: Grid) -> list[str]:
     """The lines of a table."""
     lines = ["---", *("---" if name in SENTENCES else "--:" for name in grid.header[1:])]
-    table = [grid.header, lines, *([*map(escaped, row)] for row in grid.rows)]
+    table = [[*map(escaped, grid.header)], lines, *([*map(escaped, row)] for row in grid.rows)]
     return [f"| {' | '.join(cells)} |" for cells in table]
 
 
@@ -37,8 +40,8 @@ def escaped(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A sentence that may contain Markdown, with HTML tags escaped."""
-    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
+    """A sentence that may contain code and emphasis; tags, entities, links and headers are escaped."""
+    return re.sub(rf"{LIVE}|^(?=[#>=+-])", r"\\\g<0>", re.sub(r"\s*\n\s*", " ", text))
 
 
 def latex(analysis: Analysis) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from zoo.cli.process import printable
+
 from ..records.record_file import Record
 from .plan import Plan, Trial
 
@@ -61,7 +63,8 @@ class View:
         self._count(trial, record, 1)
         if self._live is None:
             more = "; retrying once" if record["status"] == "crashed" and again is None else ""
-            print(f"{self.settled()}/{len(self.plan)} {describe(trial, record)}{more}", file=sys.stderr, flush=True)
+            words = printable(f"{self.settled()}/{len(self.plan)} {describe(trial, record)}{more}")
+            print(words, file=sys.stderr, flush=True)
 
     def settled(self) -> int:
         """Number of trials with a record."""
@@ -96,7 +99,7 @@ class View:
             done = counter["done"]
             bad = counter.total() - done - counter["skipped"]
             mean = f"{self.sums[name] / done:.4f}" if done else ""
-            table.add_row(Text(name), f"{done}/{study.seeds}", str(bad) if bad else "", mean)
+            table.add_row(Text(printable(name)), f"{done}/{study.seeds}", str(bad) if bad else "", mean)
         return table
 
     def _count(self, trial: Trial, record: Record, sign: int) -> None:

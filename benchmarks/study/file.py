@@ -220,6 +220,8 @@ def _axis(name: str, values: Any, section: str = "vary") -> list[Problem]:
     problems: list[Problem] = []
     if isinstance(values, dict):
         for label, group in values.items():
+            if not str(label).strip():
+                problems.append(((section, name, label), f"the group {name!r} has an empty label; give it a name."))
             if not isinstance(group, dict):
                 sentence = f"{label!r} in the group {name!r} must map dotted keys to values."
                 problems.append(((section, name, label), sentence))

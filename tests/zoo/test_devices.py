@@ -1,5 +1,7 @@
 """What a machine lacks is said ahead of training, in a sentence."""
 
+import os
+
 import pytest
 import torch
 
@@ -108,10 +110,30 @@ def test_nodes_can_be_started_by_hand(gpus, monkeypatch):
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
 def test_the_first_process_is_0_in_every_count(monkeypatch, name):
     assert is_first_process()
+    monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv(name, "0")
     assert is_first_process()
     monkeypatch.setenv(name, "1")
     assert not is_first_process()
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "NODE_RANK"])
+def test_a_rank_that_another_program_left_behind_means_nothing(monkeypatch, name, tmp_path, capsys):
+    from zoo.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, "1")
+    assert is_first_process()
+    command = ["fit", "--model", "mlp", "--data", "iris", "--trainer.max_epochs", "1", "--out", "run"]
+    assert main(command) == 0
+    assert "trained in" in capsys.readouterr().out
+    assert name not in os.environ
+    monkeypatch.setenv(name, "1")
+    assert main(command) == 2, "a run that is there is not replaced"
+    assert "already contains a run" in capsys.readouterr().err
+    wild = ["--model.lr", "1e30", "--model.optimizer", "sgd", "--trainer.gradient_clip_val", "null", "--overwrite"]
+    monkeypatch.setenv(name, "1")
+    assert main([*command, *wild, "--trainer.max_epochs", "3"]) == 1
 
 
 def test_processes_that_are_not_those_asked_for_are_refused(monkeypatch, tmp_path, capsys):

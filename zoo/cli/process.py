@@ -1,6 +1,8 @@
 """Process handling of the commands `zoo` and `bench`: Ctrl-C, closed pipes, slow imports, versions."""
 
+import errno
 import os
+import re
 import select
 import signal
 import sys
@@ -9,13 +11,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
 from typing import Any
 
 from datamodules.errors import InputError
 
+from ..devices import forget_stale_ranks
+
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 SAME_PRESS = 0.3  # seconds; `timeout -s INT` sends a signal twice
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+LONGEST_NAME = 100  # characters of a path that are shown
+REMEDIES = {
+    errno.ENAMETOOLONG: "choose a shorter name or path",
+    errno.ELOOP: "a symbolic link points to itself; choose another path",
+    errno.ENOSPC: "make room on the disk, or choose a folder on another one",
+    errno.EDQUOT: "make room in your quota, or choose a folder on another disk",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "make it readable and writable, or choose another path",
+    errno.EPERM: "make it readable and writable, or choose another path",
+    errno.ENOENT: "choose a path that exists",
+}
 
 
 class _Stop:
@@ -47,17 +64,23 @@ def call(command: str, run: Callable[[], int], kept: str) -> int:
         The exit status: 2 for invalid input, 130 after Ctrl-C, 141 if the reader of the output has exited, otherwise
         that of the verb.
     """
+    _print_anything()
+    forget_stale_ranks()
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook cannot be imported here, and no window is opened
     try:
         with _stoppable(command, kept):
             try:
                 return run()
             except InputError as error:
-                print(f"{command}: {error}", file=sys.stderr)
+                print(f"{command}: {printable(str(error))}", file=sys.stderr)
                 return 2
-            except FileNotFoundError:
-                if _has_current_folder():
+            except OSError as error:
+                if not _has_current_folder():
+                    print(f"{command}: the current folder no longer exists; change to another one.", file=sys.stderr)
+                    return 2
+                if not isinstance(error.filename, str | bytes):  # not about a file that the user named
                     raise
-                print(f"{command}: the current folder no longer exists; change to another one.", file=sys.stderr)
+                print(f"{command}: {printable(_refusal(error))}", file=sys.stderr)
                 return 2
             except KeyboardInterrupt:
                 _say_kept()
@@ -76,6 +99,26 @@ def _has_current_folder() -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which could move a terminal's cursor or retitle its window, by their escapes."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _print_anything() -> None:
+    """Let a terminal that is not UTF-8 show a question mark for a character that it does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
+def _refusal(error: OSError) -> str:
+    """Describe in a sentence why a file or folder cannot be used."""
+    name = os.fsdecode(error.filename)
+    shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+    remedy = REMEDIES.get(error.errno or 0, "choose another file or folder")
+    return f"cannot use {shown}: {error.strerror}; {remedy}."
 
 
 @contextmanager

@@ -6,13 +6,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ..parts.metric_names import THROUGHPUT, is_diagnosis
+from .process import printable
 
 
 def print_metrics(metrics: dict[str, float | None], title: str) -> None:
     """Print tables of metrics by split, of throughput, and of diagnosis metrics by layer."""
     known = ("test", "val", "train", "train_eval", "gap")
     splits = [split for split in known if any(name.startswith(f"{split}/") for name in metrics)]
-    table = Table("metric", *splits, title=Text(title), box=box.SIMPLE_HEAD)
+    table = Table("metric", *splits, title=Text(printable(title)), box=box.SIMPLE_HEAD)
     for name in dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in splits):
         row = (metrics.get(f"{split}/{name}") for split in splits)
         table.add_row(name, *("" if value is None else f"{value:.4f}" for value in row))

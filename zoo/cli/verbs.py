@@ -73,7 +73,8 @@ def fit(argv: Sequence[str]) -> int:
         return 1
     from .tables import print_metrics
 
-    print_metrics(result.metrics, f"best epoch {result.best_epoch} of {result.epochs_run}")
+    best = "no epoch was validated; last weights" if result.best_epoch is None else f"best epoch {result.best_epoch}"
+    print_metrics(result.metrics, f"{best} of {result.epochs_run}")
     print(f"{result.n_parameters:,} parameters, trained in {result.train_seconds:.1f} s; results in {out}")
     return 0
 
@@ -112,7 +113,7 @@ def predict(argv: Sequence[str]) -> int:
         from ..evaluate import predict as run
 
     file, n = run(args.ckpt_path, config, args.out)
-    print(f"{n:,} predictions in {file}")
+    print(f"{n:,} predictions{f' in {file}' if file else ''}", file=sys.stdout if file else sys.stderr)
     return 0
 
 

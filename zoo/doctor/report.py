@@ -15,14 +15,16 @@ def print_findings(findings: Sequence[Finding], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ..cli.process import printable
+
     counts = Counter(finding.level for finding in findings)
     console = Console(highlight=False)
     console.print(Text(f"{title}: {', '.join(f'{counts[level]} {level}' for level in STYLES if counts[level])}"))
     table = Table.grid(padding=(0, 2))
     for finding in findings:
-        text = Text(finding.measured)
+        text = Text(printable(finding.measured))
         if finding.level != "ok":
-            text.append(f"\n{finding.why}").append(f"\n→ {finding.change}", style="bold")
+            text.append(f"\n{printable(finding.why)}").append(f"\n→ {printable(finding.change)}", style="bold")
         table.add_row(Text(finding.level, style=STYLES[finding.level]), Text(finding.check), text)
     console.print(table)
 

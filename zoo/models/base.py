@@ -146,11 +146,23 @@ class ZooModule(L.LightningModule):
         else:
             loss, mean = self._share_of_loss(logits, y, batch_idx)
         self._batches["train"].append((mean.detach(), logits.detach(), y))
-        return loss
+        return loss * factor if (factor := self._accumulation_factor(batch_idx)) != 1 else loss
+
+    def _accumulation_factor(self, batch_idx: int) -> float:
+        """Return what makes the mean over the batches of a step, of which the last of an epoch may have fewer.
+
+        Lightning divides each loss by `accumulate_grad_batches`, also where an epoch ends before that many.
+        """
+        every, n_batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
+        if every == 1 or n_batches == math.inf:
+            return 1
+        return every / min(every, n_batches - batch_idx // every * every)
 
     def _training_loss(self, logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
         if self.num_classes == 1:
             return F.mse_loss(logits.squeeze(1), y, reduction=reduction)
+        if self.class_weight is not None and not self.class_weight[y].any():
+            return logits.sum() * 0.0  # a batch without weight contributes nothing; its mean would be 0/0
         smoothing = self.hparams["label_smoothing"]
         return F.cross_entropy(logits, y, self.class_weight, reduction=reduction, label_smoothing=smoothing)
 
@@ -171,6 +183,7 @@ class ZooModule(L.LightningModule):
             return loss, loss
         targets = loader.targets(batch_idx)
         whole = len(targets) if self.class_weight is None else self.class_weight[targets].sum()
+        whole = whole if whole > 0 else 1
         loss = self._training_loss(logits, y, "sum") * (self._n_ranks / whole)
         return loss, loss.detach() * (len(targets) / (self._n_ranks * max(len(y), 1)))
 
@@ -284,6 +297,8 @@ class ZooModule(L.LightningModule):
             plateau_patience=h["plateau_patience"],
             monitor="val/loss",
         )
+        if "monitor" in schedule:  # the schedule steps only after epochs that are validated
+            schedule["frequency"] = self.trainer.check_val_every_n_epoch or 1
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     # --- data -------------------------------------------------------------------------------------------------------

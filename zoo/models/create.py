@@ -1,5 +1,6 @@
 """Creation of models by name."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError
@@ -9,6 +10,10 @@ from .registry import MODELS
 
 if TYPE_CHECKING:
     from .base import ZooModule
+
+FROM_DATA = ("input_shape", "num_classes")
+# Words of torch's errors about tensors that cannot be allocated.
+TOO_LARGE = ("allocate memory", "out of memory", "overflow", "storage size", "numel")
 
 
 def create_model(name: str, **hparams: Any) -> "ZooModule":
@@ -28,4 +33,23 @@ def create_model(name: str, **hparams: Any) -> "ZooModule":
     try:
         return cls(**hparams)
     except TypeError as error:
-        raise InputError(f"model {name!r} does not take {hparams}: {error}") from error
+        if "overflow" not in str(error).lower():
+            raise InputError(f"model {name!r} does not take {hparams}: {error}") from error
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        if not any(sign in str(error).lower() for sign in TOO_LARGE) and not isinstance(error, MemoryError):
+            raise
+    raise InputError(
+        f"model {name!r} does not fit into this machine's memory; make it smaller, see {_largest(hparams)}."
+    )
+
+
+def _largest(hparams: Mapping[str, Any]) -> str:
+    """Name the hyperparameter with the largest number, and that number."""
+
+    def size(value: Any) -> float:
+        if isinstance(value, list | tuple):
+            return max(map(size, value), default=0)
+        return value if isinstance(value, int | float) else 0
+
+    name = max(hparams, key=lambda name: size(hparams[name]))
+    return f"model.{name} with {size(hparams[name])}" if name not in FROM_DATA else "data"

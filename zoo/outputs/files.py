@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+DEEPEST = 200  # folders in a path; deeper ones cannot be removed by the usual tools
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -60,3 +62,24 @@ def read_regular(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         return file.read()
+
+
+def make_folder(path: Path) -> list[Path]:
+    """Create a folder, with its parents; returns the folders that did not exist, from the outside in.
+
+    Raises:
+        OSError: If it cannot be created, or the path is nested too deeply.
+    """
+    if len(path.parts) > DEEPEST:
+        raise OSError(errno.ENAMETOOLONG, f"the path has more than {DEEPEST} folders", str(path))
+    made: list[Path] = []
+    for folder in (*reversed(path.parents), path):
+        try:
+            folder.mkdir()
+            made.append(folder)
+        except OSError:  # an existing folder raises other errors than FileExistsError on a read-only disk
+            if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+                for empty in reversed(made):
+                    empty.rmdir()
+                raise
+    return made

@@ -73,7 +73,12 @@ def git_state() -> dict[str, Any]:
 
     def git(*args: str) -> str:
         return subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(ROOT), *args], capture_output=True, text=True, check=True
+            ["git", "--no-optional-locks", "-C", str(ROOT), *args],
+            capture_output=True,
+            text=True,
+            check=True,
+            # GIT_DIR, GIT_WORK_TREE and others, which hooks set, name another repository.
+            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
         ).stdout.strip()
 
     try:

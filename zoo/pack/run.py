@@ -1,5 +1,6 @@
 """Trains members as a pack and writes the files of each."""
 
+import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import lightning.pytorch as L
 import torch
 
 from ..outputs.curve import EpochCSVLogger
+from ..outputs.files import write_atomically
 from ..outputs.result import Result, count_parameters, make_result
 from ..parts.metric_names import is_metric
 from . import device_of
@@ -95,7 +97,9 @@ def _save_checkpoint(member: Member, path: Path) -> None:
         "hyper_parameters": dict(member.model.hparams),
     }
     member.model.on_save_checkpoint(checkpoint)
-    torch.save(checkpoint, path)
+    content = io.BytesIO()  # written at once, so that a full disk leaves no half a checkpoint
+    torch.save(checkpoint, content)
+    write_atomically(path, content.getvalue())
 
 
 class _Bar:

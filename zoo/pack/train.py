@@ -162,6 +162,7 @@ class Pack:
         """Each member's loss of a batch, (K,), and its gradient by the outputs, (K, C, B); see `target_masses`."""
         target, weight = mass[:, :-1], mass[:, -1:]
         total = row_sums(weight)  # (K, 1)
+        total = torch.where(total > 0, total, math.inf)  # a batch without weight contributes nothing
         if self.num_classes == 1:
             error = (out - target) * weight
             return row_sums(error.square()).squeeze(1) / total.squeeze(1), error * (2 / total.unsqueeze(2))

@@ -1,5 +1,6 @@
 """What is logged to Weights & Biases for a run or for a trial of a study. Does not import torch."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,8 @@ if TYPE_CHECKING:
     from wandb import Run
 
 STEP = "trainer/global_step"  # Lightning's name for the step in W&B
-LONGEST_TAG = 64
+LONGEST_TAG = LONGEST_JOB_TYPE = 64
+LONGEST = 128  # characters of a name or group
 # Fields of a record that are logged in addition to its metrics, if present.
 OF_A_RESULT = ("status", "reason", "best_epoch", "epochs_run", "train_seconds", "wall_seconds", "n_parameters")
 GRADIENT_FLOW = ("gradient_norm", "update_ratio")
@@ -92,7 +94,15 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def tags(*names: Any) -> list[str]:
     """Convert names to tags, without duplicates and shortened to W&B's maximum length."""
-    return list(dict.fromkeys(str(name)[:LONGEST_TAG] for name in names if name not in (None, "")))
+    return list(dict.fromkeys(shortened(str(name), LONGEST_TAG) for name in names if name not in (None, "")))
+
+
+def shortened(name: str, longest: int) -> str:
+    """Shorten a name to W&B's maximum length; different names stay different."""
+    if len(name) <= longest:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: longest - 9]}-{digest}"
 
 
 def exit_code(status: str) -> int:

@@ -77,9 +77,9 @@ class WandbWatcher:
         """Start the run with the complete config; offline if the server does not respond."""
         options, names = self.session.options, (config["model"]["name"], config["data"]["name"])
         about: dict[str, Any] = {
-            "name": options.name or "-".join(names),
-            "group": options.group,
-            "job_type": options.job_type or "fit",
+            "name": content.shortened(options.name or "-".join(names), content.LONGEST),
+            "group": options.group and content.shortened(options.group, content.LONGEST),
+            "job_type": content.shortened(options.job_type or "fit", content.LONGEST_JOB_TYPE),
             "notes": options.notes,
             "tags": content.tags(*names, *options.tags),
         }

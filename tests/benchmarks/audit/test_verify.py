@@ -234,7 +234,7 @@ def test_a_task_that_is_not_there_is_refused_by_the_plan(tmp_path, capsys):
     (tmp_path / "own.yaml").write_text(study + "metric: {name: score, mode: max}\nseeds: 1\n")
     assert run(f"run {tmp_path}/own.yaml --out {tmp_path}/runs --workers 1") == 0
     (tmp_path / "own_of_verify.py").unlink()
-    assert run(f"verify {tmp_path}/runs/own --workers 1") == 2
+    assert run(f"verify {tmp_path}/runs/own --workers 1 --allow-code") == 2
     assert "cannot load the task 'own_of_verify:f'" in capsys.readouterr().err
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 import zoo.tracking.session
 from benchmarks.cli import main
@@ -19,6 +20,7 @@ from benchmarks.records.store import Store
 from benchmarks.study.file import load_study
 from benchmarks.study.study import Study
 from zoo.config import resolve
+from zoo.tracking.content import LONGEST_JOB_TYPE, shortened
 
 NOOP = """\
 # Does it come through?
@@ -301,3 +303,27 @@ def test_what_waits_on_disk_is_uploaded_by_wandb_sync(noop, wandb_server, wandb_
     # What was uploaded is known, and not written again.
     assert run(f"push {noop} --wandb-mode offline") == 0
     assert "0 trials published" in capfd.readouterr().err
+
+
+def test_long_names_are_shortened_to_different_ones(wandb_runs, capfd):
+    long = "a name of a variant that is far too long for a type of job, and for a name of a run as well " * 2
+    kinds = {f"{long}{end}": {"noise": 0.1 * end} for end in (1, 2)}
+    study = {"task": "noop", "base": {"returns": {"score": 0.5}}, "vary": {"kind": kinds}, "seeds": 2}
+    study |= {"baseline": {"kind": next(iter(kinds))}, "metric": {"name": "score", "mode": "max"}}
+    Path("long.yaml").write_text("# Too long?\n" + yaml.safe_dump(study, width=1000))
+    assert run("run long.yaml --workers 1") == 0
+    assert run("push runs/long --wandb-mode offline") == 0
+    runs = [one.run for name, one in wandb_runs(Path("runs/long")).items() if "comparison" not in name]
+    assert {len(one.job_type) for one in runs} == {64}
+    assert len({one.job_type for one in runs}) == 2
+    assert {len(one.display_name) for one in runs} == {128}
+    assert len({one.display_name for one in runs}) == 4
+    assert all(one.display_name.endswith((", seed 0", ", seed 1")) for one in runs)
+
+
+def test_the_types_of_jobs_of_shipped_studies_fit_and_differ():
+    names = [variant.name for variant in load_study("safety_nets").variants]
+    assert all(len(name) > 64 for name in names)
+    types = [shortened(name, LONGEST_JOB_TYPE) for name in names]
+    assert all(len(kind) == 64 for kind in types)
+    assert len(set(types)) == len(names)
