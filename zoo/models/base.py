@@ -119,7 +119,8 @@ class ZooModule(L.LightningModule):
             self.metrics[f"{split}_loss"] = LossMean()
         self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {split: [] for split in SPLITS}
         self._batches_seen = 0
-        self._n_ranks = 1
+        self._n_ranks = self._batches_per_step = 1
+        self._batches_per_epoch: float = math.inf
         self.started: float | None = None
         self.diverged_step: int | None = None
         self.data_card: dict[str, Any] = {}
@@ -153,7 +154,7 @@ class ZooModule(L.LightningModule):
 
         Lightning divides each loss by `accumulate_grad_batches`, also where an epoch ends before that many.
         """
-        every, n_batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
+        every, n_batches = self._batches_per_step, self._batches_per_epoch
         if every == 1 or n_batches == math.inf:
             return 1
         return every / min(every, n_batches - batch_idx // every * every)
@@ -218,8 +219,10 @@ class ZooModule(L.LightningModule):
     # --- epochs -----------------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Store the number of ranks, and the time at which all of them are ready."""
+        """Store what `training_step` needs to know of the trainer, and the time at which all ranks are ready."""
         self._n_ranks, self.started = self.trainer.world_size, time.perf_counter()
+        self._batches_per_step = self.trainer.accumulate_grad_batches
+        self._batches_per_epoch = self.trainer.num_training_batches
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean training loss and metrics; stop the run if a loss is not finite."""
