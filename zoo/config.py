@@ -144,11 +144,12 @@ def read_config(file: str) -> Config:
 
     Raises:
         InputError: If the file does not exist, or does not contain a YAML mapping.
+        OSError: If its name is too long, or its folder cannot be read.
     """
     path = Path(file)
     try:
         missing = not path.exists()
-    except (OSError, ValueError):  # a name that no file can have
+    except ValueError:  # a null character, which no file's name can have
         missing = True
     if missing:
         shipped = shipped_configs()

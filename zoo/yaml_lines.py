@@ -69,9 +69,13 @@ def load_option(text: str) -> Any:
     node = loader.get_single_node()
     _walk(node, (), {})
     value = None if node is None else loader.construct_document(node)
-    if isinstance(value, dict) and value and all(item is None for item in value.values()):
-        return text  # `{a, b}` and `a:` are text, as in jsonargparse's own loader
+    if isinstance(node, yaml.MappingNode) and node.value and all(map(_is_missing, node.value)):
+        return text  # `{a, b}` and `a:` are text, as in jsonargparse's own loader; `{a: null}` is a mapping
     return value
+
+
+def _is_missing(item: tuple[yaml.Node, yaml.Node]) -> bool:
+    return item[1].value == "" and item[1].tag == TAG + "null"
 
 
 def dump(content: Any) -> str:

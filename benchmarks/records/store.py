@@ -31,7 +31,7 @@ REMEDIES = {
     **dict.fromkeys((errno.EIO, errno.EREMOTEIO), "check the disk"),
     **dict.fromkeys((errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS), "mount it with lock support"),
     errno.ESTALE: "mount it again",
-    **dict.fromkeys((errno.ELOOP, errno.EINVAL, errno.EISDIR), "move it away"),
+    **dict.fromkeys((errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENOTDIR), "move it away"),
 }
 # Left by writes whose process was killed, see `zoo.outputs.files.replacing`; older versions used process ids.
 WRITTEN = "study|plan|records|trials|figure|figure_tuned|curves|heatmap|layers|report|summary|table|table_tuned"

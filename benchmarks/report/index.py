@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..study.study import Study
-from .markup import sentence
+from .markup import escaped, sentence
 
 OPENING = "# Results\n\nMade by `bench report "  # identifies a README.md that was written by `bench report`
 
@@ -29,12 +30,16 @@ def index(folder: Path, reports: Sequence[tuple[str, Study, int, dict[str, Any]]
         found = f"`{study.metric}`: {summary['finding']}"
         if "finding_tuned" in summary:
             found += f" With the best {' and '.join(map(_short, study.tune))} of each: {summary['finding_tuned']}"
-        cells = (f"[{name}]({name}/table.md)", study.question, found, f"{trials:,}")
-        lines.append(f"| {' | '.join(sentence(cell).replace('|', chr(92) + '|') for cell in cells)} |")
+        texts = (sentence(text).replace("|", r"\|") for text in (study.question, found))
+        lines.append(f"| {' | '.join((_link(name, 'table.md'), *texts, f'{trials:,}'))} |")
     others = sorted({path.parent.name for path in folder.glob("*/*.md")} - {name for name, *_ in reports})
     if others:
-        lines += ["", "Also here: " + ", ".join(f"[{name}]({name}/)" for name in others) + "."]
+        lines += ["", "Also here: " + ", ".join(_link(name) for name in others) + "."]
     return "\n".join(lines) + "\n"
+
+
+def _link(folder: str, file: str = "") -> str:
+    return f"[{escaped(folder)}]({quote(folder)}/{file})"
 
 
 def _short(name: str) -> str:

@@ -123,8 +123,8 @@ def test_a_wrong_option_of_another_verb_is_no_key_of_a_config(capsys):
             "mine.yaml --from activatons",
             "unknown study 'activatons'. Did you mean 'activations'? Available: activations",
         ),
-        ("none/mine.yaml", "cannot write {folder}/none/mine.yaml: No such file or directory."),
-        ("there.yaml/mine.yaml", "cannot write {folder}/there.yaml/mine.yaml: Not a directory."),
+        ("none/mine.yaml", "cannot write {folder}/none/mine.yaml: No such file or directory; choose another folder."),
+        ("there.yaml/mine.yaml", "cannot write {folder}/there.yaml/mine.yaml: Not a directory; choose another folder."),
     ],
 )
 def test_bench_new_writes_over_nothing(tmp_path, capsys, arguments, sentence):
@@ -169,7 +169,7 @@ def test_an_archive_goes_beside_no_trials(ran, capsys):
     assert f"{ran} contains the trials of a run; archive into another folder" in capsys.readouterr().err
     assert sorted(ran.rglob("*")) == before
     assert main(["archive", str(ran), str(ran / "study.yaml")]) == 2
-    assert f"cannot write to {ran}/study.yaml/s: Not a directory." in capsys.readouterr().err
+    assert f"cannot write to {ran}/study.yaml: Not a directory." in capsys.readouterr().err
 
 
 def test_out_that_is_a_file_is_refused(tmp_path, capsys):
@@ -177,6 +177,6 @@ def test_out_that_is_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("precious\n")
     assert main(["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "file")]) == 2
     err = capsys.readouterr().err
-    assert f"cannot write to {tmp_path}/file/s: Not a directory." in err
+    assert f"cannot write to {tmp_path}/file: Not a directory." in err
     assert "choose another --out" in err
     assert (tmp_path / "file").read_text() == "precious\n"

@@ -1,6 +1,5 @@
 """The one reader of YAML, for configs, studies and options."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from datamodules import InputError
 from zoo.cli import main
 from zoo.cli.parsing import read_run
 from zoo.config import read_config, resolve
-from zoo.yaml_lines import MAX_BYTES, MAX_DEPTH, dump, parse_value, read_yaml
+from zoo.yaml_lines import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Loader, dump, parse_value, read_yaml
 
 SCALARS = {
     **dict.fromkeys(["on", "off", "yes", "no", "On", "NO", "y", "n", "1:30", "12:30", "1_000", "010", "064", "-010"]),
@@ -100,17 +99,23 @@ def test_what_has_no_bounds_or_no_meaning_is_refused(case, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     text, sentence = BAD[case]
     Path("x.yaml").write_text(text, encoding="utf-8")
-    start = time.perf_counter()
+    work = []  # each node that is read, and each that becomes a value
+
+    def counted(method):
+        return lambda *given, **named: work.append(0) or method(*given, **named)
+
+    for name in ("compose_node", "construct_object"):
+        monkeypatch.setattr(Loader, name, counted(getattr(Loader, name)))
     assert main(["fit", "--config", "x.yaml"]) == 2
     err = capsys.readouterr().err
-    assert time.perf_counter() - start < 5
+    assert len(work) <= 2 * MAX_VALUES + 1, "reading goes on after the first value that is too many"
     assert sentence in err
     assert err.startswith("zoo fit: x.yaml")
     assert err.count("\n") == 1
     assert [path.name for path in Path().iterdir()] == ["x.yaml"]
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".yaml", "a\0b", "/dev/zero", "folder", "fifo"])
+@pytest.mark.parametrize("name", ["a\0b", "/dev/zero", "folder", "fifo"])
 def test_only_regular_files_are_read(name, tmp_path, monkeypatch):
     import os
 

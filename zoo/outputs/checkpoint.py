@@ -23,12 +23,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         InputError: If the file does not exist, is damaged, or was not written by this package.
+        OSError: If its name is too long, or its folder cannot be read.
     """
     file = Path(path)
     try:
         file = file / "best.ckpt" if file.is_dir() else file
         found = file.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except ValueError:  # a null character, which no file's name can have
         found = False
     require(found, f"the checkpoint {file} does not exist; check --ckpt_path, or create one with `zoo fit`.")
     try:

@@ -77,9 +77,11 @@ def make_folder(path: Path) -> list[Path]:
         try:
             folder.mkdir()
             made.append(folder)
-        except OSError:  # an existing folder raises other errors than FileExistsError on a read-only disk
+        except OSError as error:  # an existing folder raises other errors than FileExistsError on a read-only disk
             if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for names that are too long
                 for empty in reversed(made):
                     empty.rmdir()
+                if isinstance(error, FileExistsError):  # a file, or a link to nothing
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
                 raise
     return made

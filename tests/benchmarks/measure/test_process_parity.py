@@ -34,9 +34,10 @@ def test_differences_are_the_largest_of_any_epoch_and_any_weight(tmp_path):
     for folder, val, weight in (("a", 2.0, 1.0), ("b", 2.5, 1.125)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "metrics.csv").write_text(f"epoch,train/loss,val/loss\n0,1.0,4.0\n1,1.0,{val}\n")
-        own = {"format": 1, "model": "mlp", "data": {}, "config": {}}
+        own = {"format": 1, "model": "mlp", "data": {}, "config": None}
+        given = {"input_shape": [2], "num_classes": 2}
         weights = {"w": torch.tensor([0.5, weight])}
-        torch.save({"zoo": own, "hyper_parameters": {}, "state_dict": weights}, tmp_path / folder / "best.ckpt")
+        torch.save({"zoo": own, "hyper_parameters": given, "state_dict": weights}, tmp_path / folder / "best.ckpt")
     assert parity.differences(tmp_path / "a", tmp_path / "b") == (0.25, 0.125)
 
 

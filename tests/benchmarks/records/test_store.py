@@ -289,7 +289,11 @@ def test_a_folder_whose_file_system_has_no_locks_says_so(store, monkeypatch):
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     store = Store(tmp_path / "file" / "study")
-    with pytest.raises(InputError, match=r"^cannot write to .*study: Not a directory\. .* choose another --out\.$"):
+    sentence = r"^cannot write to .*/file: Not a directory\. .*: move it away and .*, or choose another --out\.$"
+    with pytest.raises(InputError, match=sentence):
         store.create("name: study\n", {})
-    with pytest.raises(InputError, match="choose another --out"), store.lock():
+    with pytest.raises(InputError, match=sentence), store.lock():
         pass
+    assert (tmp_path / "file").is_file()
+    (tmp_path / "file").unlink()  # the remedy works
+    store.create("name: study\n", {})

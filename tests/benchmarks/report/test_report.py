@@ -74,6 +74,8 @@ def test_a_folder_of_studies_gets_an_index(reported, tmp_path, capsys):
         assert run(f"archive {reported}/{name} {tmp_path}/results") == 0
     (tmp_path / "results/speed").mkdir()
     (tmp_path / "results/speed/packs.md").write_text("# Packs\n")
+    (tmp_path / "results/x](y) z").mkdir()
+    (tmp_path / "results/x](y) z/notes.md").write_text("# Notes\n")
     before = {name: derived(tmp_path / "results" / name) for name in FURTHER}
     capsys.readouterr()
     assert run(f"report {tmp_path}/results") == 0
@@ -87,7 +89,7 @@ def test_a_folder_of_studies_gets_an_index(reported, tmp_path, capsys):
         summary = json.loads((tmp_path / "results" / name / "summary.json").read_text())
         assert re.sub(r"<(?=/?script)|\|", r"\\\g<0>", summary["finding"]) in "|".join(cells[3:-2])
     assert "33 |" in rows["nasty"]
-    assert "Also here: [speed](speed/)." in text
+    assert r"Also here: [speed](speed/), [x\](y) z](x%5D%28y%29%20z/)." in text
     assert "4 studies in" in capsys.readouterr().out
 
 

@@ -28,8 +28,10 @@ class ByHand:
     def epoch(self, accumulate=1):
         """The columns of each optimizer step."""
         steps = []
+        whole = len(self.loader) // accumulate * accumulate
         for number, (x, y) in enumerate(self.loader):
-            (F.cross_entropy(self.model(x), y) / accumulate).backward()
+            gathered = accumulate if number < whole else len(self.loader) - whole
+            (F.cross_entropy(self.model(x), y) / gathered).backward()
             if (number + 1) % accumulate and number + 1 < len(self.loader):
                 continue
             step = {f"gradient_norm/layer_{n}": size(m.weight.grad) for n, m in enumerate(self.linear, 1)}

@@ -22,7 +22,6 @@ from zoo.pack.shape import blocks_of
         ({"trainer": {"precision": "bf16-mixed"}}, "trainer.precision is given"),
         ({"trainer": {"devices": 2}}, "other devices"),
         ({"trainer": {"max_epochs": -1}}, "trainer.max_epochs is not a positive number"),
-        ({"trainer": {"max_epochs": 0}}, "trainer.max_epochs is not a positive number"),
         ({"trainer": {"accumulate_grad_batches": 2}}, "trainer.accumulate_grad_batches is given"),
     ],
 )

@@ -217,7 +217,7 @@ def test_a_job_ends_when_its_time_is_up_and_the_worker_stays(sender, store):
         assert serve(math.sqrt, (4.0,), limit, sender)[:2] == ("returned", 2.0)
 
 
-def test_what_a_job_comes_to_is_an_answer(sender, store):
+def test_what_a_job_comes_to_is_an_answer(sender, store, tmp_path):
     assert serve(exit, (3,), math.inf, sender)[:2] == ("exited", "exited with status 3")
     raised = serve(os.listdir, ("/nowhere",), math.inf, sender)
     assert (raised.kind, "FileNotFoundError" in raised.value) == ("raised", True)
@@ -225,8 +225,9 @@ def test_what_a_job_comes_to_is_an_answer(sender, store):
     refusal: Answer = serve(os.getpid, (), math.inf, other)
     assert refusal.kind == "refused", "a node that has joined since"
     assert "would not be comparable" in refusal.value
+    (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write to"):
-        Carried([{"key": "abc", "token": "t0"}], [{}]).take_in(Path("/proc/nothing"))
+        Carried([{"key": "abc", "token": "t0"}], [{}]).take_in(tmp_path / "file/study")
 
 
 def test_a_trial_is_no_process_of_the_srun_that_started_its_node(sender, monkeypatch):
