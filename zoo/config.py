@@ -6,6 +6,7 @@ on by default is null if it is off; other callbacks are included only if they ar
 """
 
 import re
+import reprlib
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,7 @@ from .option_names import nearest
 from .plain import Config, ResolvedConfig
 from .shipped import shipped_configs
 from .trainer_flags import check_flags
-from .yaml_lines import load_option, read_yaml
+from .yaml_lines import check_texts, load_option, read_yaml
 
 TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
 FROM_DATA = {"input_shape", "num_classes"}
@@ -65,6 +66,8 @@ YOUNGER = {
     "model": ("bias_init",),
     "data": ("missing", "pad", "shift", "permute_pixels"),
 }
+NUMBER = re.compile(r"-?[0-9]+")
+DIGITS = 18  # of the largest integers that all of torch accepts
 
 # Values of options mean what they mean in a config file.
 VALUES = "zoo"
@@ -81,6 +84,7 @@ def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
         InputError: If a key or name is unknown (with the nearest match), or a value has the wrong type.
     """
     config = expand(config)
+    check_texts(config)
     model, data = (_name(config, section) for section in ("model", "data"))
     _check_keys(config, model, data)
     for section in ("trainer", "callbacks"):
@@ -90,6 +94,8 @@ def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
         complete, given = (parser.parse_object(dict(config), defaults=d).as_dict() for d in (True, False))
     except ArgumentError as error:
         raise explain(error, model, data) from None
+    for section in SECTIONS[1:]:
+        _check_sizes(section, given.get(section, {}))
     seed = complete["seed_everything"]
     require(isinstance(seed, int) and seed >= 0, f"seed_everything must not be negative or null, got {seed}.")
     require(seed < 2**32, f"seed_everything must be less than 2**32, got {seed}.")
@@ -305,6 +311,19 @@ def _check_classes(place: str, value: Any) -> None:
             _check_classes(place, item)
 
 
+def _check_sizes(place: str, value: Any) -> None:
+    """Refuse integers that torch and Lightning cannot compute with; widths are judged by the memory that they need."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_sizes(f"{place}.{key}", item)
+    if isinstance(value, list) and not place.startswith("model."):
+        for item in value:
+            _check_sizes(place, item)
+    digits = value if isinstance(value, str) and place.startswith("trainer.") and NUMBER.fullmatch(value) else ""
+    if (type(value) is int and abs(value) >= 10**DIGITS) or len(digits.lstrip("-0")) > DIGITS:
+        raise InputError(f"{place} must have at most {DIGITS} digits, got {reprlib.repr(value)}; use a smaller number.")
+
+
 def _section(section: str, values: Mapping[str, Any]) -> Config:
     """Return the parameters of a model or data set, with its name first."""
     shown = {name: value for name, value in values.items() if value is not None or name not in YOUNGER[section]}
@@ -328,9 +347,7 @@ def _flags(given: Mapping[str, Any]) -> Config:
     """Normalise the trainer's flags, and drop those equal to Lightning's defaults."""
     flags = {}
     for name, value in given.items():
-        if isinstance(value, str) and re.fullmatch(
-            r"-?\d+", value
-        ):  # jsonargparse parses `--trainer.devices 2` as text
+        if isinstance(value, str) and NUMBER.fullmatch(value):  # jsonargparse parses `--trainer.devices 2` as text
             value = int(value)
         if name == "gradient_clip_val" and value is not None:
             value = float(value)

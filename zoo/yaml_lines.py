@@ -166,6 +166,20 @@ def plain(value: Any, place: Place = ()) -> Any:
     return value
 
 
+def check_texts(value: Any, place: Place = ()) -> None:
+    """Reject text that cannot be stored, also inside of dicts, lists and tuples; other values are not checked.
+
+    Raises:
+        PlaceError: There is such text.
+    """
+    if isinstance(value, str):
+        _check_text(value, place)
+    for inner in (*value.keys(), *value.values()) if isinstance(value, dict) else ():
+        check_texts(inner, place)
+    for inner in value if isinstance(value, list | tuple) else ():
+        check_texts(inner, place)
+
+
 def _too_many(line: int) -> PlaceError:
     return PlaceError(f"there are more than {MAX_VALUES:,} values, aliases included; use fewer.", (), line)
 

@@ -15,6 +15,7 @@ It is an ordinary ZIP file with these entries:
 import contextlib
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ SHARED, LINES = "shared.json", "records.jsonl"
 DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError),
     *(zlib.error, zipfile.BadZipFile),
+    *(SyntaxError, tokenize.TokenError, OverflowError, MemoryError),  # of the header of an array
 )
 
 
@@ -130,8 +132,10 @@ class CompactArchive:
                 array = np.lib.format.read_array(io.BytesIO(self._read(_entry(name))), allow_pickle=False)
                 if array.dtype == np.uint8:
                     array = np.ascontiguousarray(array.T).view("<f4").ravel()
-                good = len(array) == self._totals[name]
-                require(good, f"{_entry(name)} in {self.path} has the wrong length; {REMEDY}")
+                require(
+                    array.shape == (self._totals[name],) and array.dtype in (np.int64, np.float32),
+                    f"{_entry(name)} in {self.path} has the wrong length or type; {REMEDY}",
+                )
                 self._columns[name] = array
         about, start = self._about[key], self._starts[name][key]
         with self._sound(LINES):

@@ -60,6 +60,18 @@ CASES = {
     "no duration": (FIT + "--trainer.max_time banana", "trainer.max_time must be a duration as DD:HH:MM:SS"),
     "an unknown unit": (FIT + "--trainer.max_time '{banana: 1}'", "trainer.max_time must be a duration"),
     "the doctor without epochs": ("doctor --model mlp --data iris --trainer.max_epochs 0", "at least 1"),
+    "a text that is not UTF-8": (FIT + "--data.root='\udcff'", "half of a surrogate pair, which cannot be stored"),
+    "10^400 batches": (
+        FIT + f"--trainer.accumulate_grad_batches 1{'0' * 400}",
+        "trainer.accumulate_grad_batches must have at most 18 digits",
+    ),
+    "a clip of 10^400": (FIT + f"--trainer.gradient_clip_val 1{'0' * 400}", "trainer.gradient_clip_val"),
+    "10^5000 devices": (FIT + f"--trainer.devices {'9' * 5000}", "trainer.devices"),
+    "a batch of 10^400": (FIT + f"--data.batch_size 1{'0' * 400}", "data.batch_size must have at most 18 digits"),
+    "a patience of 10^400": (
+        FIT + f"--callbacks.early_stopping.patience 1{'0' * 400}",
+        "callbacks.early_stopping.patience must have at most 18 digits",
+    ),
     "escape sequences": ("fit --model '\x1b]0;x\x07' --data iris", "\\x1b]0;x"),
 }
 

@@ -180,7 +180,32 @@ def test_damage_is_named_with_its_place(tmp_path, entry, change, words):
         CompactArchive(tmp_path / "records.zip")
 
 
-@pytest.mark.parametrize("change", [lambda data: None, lambda data: data[:-3], longer, lambda data: b"text"])
+def header(old: bytes, new: bytes):
+    """Changes the header of an array, which has padding at its end, so that its length stays the same."""
+
+    def change(data: bytes) -> bytes:
+        assert old in data
+        start, end = data.index(old), data.index(b"\n")
+        fitted = (data[:start] + new + data[start + len(old) : end]).ljust(end)[:end]
+        return fitted + data[end:]
+
+    return change
+
+
+HEADERS = [
+    header(b"}", b"]"),
+    header(b"{", b"("),
+    header(b"(", b"(0"),
+    header(b"(", b"(1" + b"0" * 30),
+    header(b",), }", b"0000000000000,), }"),
+    header(b"<i8", b"<c16"),
+    header(b"<i8", b"<M8[s]"),
+    header(b"<i8", b"<U2"),
+    header(b"<i8", b"|O"),
+]
+
+
+@pytest.mark.parametrize("change", [lambda data: None, lambda data: data[:-3], longer, lambda data: b"text", *HEADERS])
 def test_damaged_curves_are_named_when_they_are_asked_for(tmp_path, change):
     written(tmp_path / "records.zip")
     changed(tmp_path / "records.zip", "curves/epoch.npy", change)
