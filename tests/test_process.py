@@ -137,17 +137,33 @@ def test_a_second_ctrl_c_does_not_wait():
     assert "Traceback" not in zoo.shown
 
 
+def without_reader(*command: object, cwd=None) -> "subprocess.CompletedProcess[str]":
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    arguments = [sys.executable, "-m", *map(str, command)]
+    done = subprocess.run(arguments, stdout=ours, stderr=subprocess.PIPE, text=True, cwd=cwd)
+    os.close(ours)
+    return done
+
+
 @pytest.mark.parametrize("command", ["zoo.cli list", "zoo.cli --help", "benchmarks.cli list", "benchmarks.cli run -h"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_has_gone_ends_it_quietly(command, unbuffered, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    theirs, ours = os.pipe()
-    os.close(theirs)
-    done = subprocess.run([sys.executable, "-m", *command.split()], stdout=ours, stderr=subprocess.PIPE, text=True)
-    os.close(ours)
+    done = without_reader(*command.split())
     assert done.stderr == ""
     swallowed = unbuffered and command.endswith("-h")  # by argparse itself
     assert done.returncode == (0 if swallowed else 141)
+
+
+def test_a_report_without_a_reader_is_written(tmp_path):
+    (tmp_path / "s.yaml").write_text(STUDY.replace("seeds: 50", "seeds: 2"))
+    run = [sys.executable, "-m", "benchmarks.cli", "run", "s.yaml", "--workers", "1"]
+    subprocess.run(run, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "runs/s/table.md").unlink()
+    done = without_reader("benchmarks.cli", "report", "runs/s", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert (tmp_path / "runs/s/table.md").exists()
 
 
 def test_only_a_terminal_is_told_what_is_loading(capsys, monkeypatch):

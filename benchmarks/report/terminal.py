@@ -6,10 +6,10 @@ from typing import Any
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zoo.cli.console import Console
 from zoo.cli.process import printable
 
 from ..study.study import Study

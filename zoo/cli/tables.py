@@ -1,11 +1,11 @@
 """A run's metrics as tables in the terminal."""
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..parts.metric_names import THROUGHPUT, is_diagnosis
+from .console import Console
 from .process import printable
 
 

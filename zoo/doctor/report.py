@@ -11,10 +11,10 @@ STYLES: dict[Level, str] = {"ok": "green", "remark": "yellow", "broken": "bold r
 
 def print_findings(findings: Sequence[Finding], title: str) -> None:
     """Print one row per check, followed by the suggested change if it is not ok."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from ..cli.console import Console
     from ..cli.process import printable
 
     counts = Counter(finding.level for finding in findings)
