@@ -83,5 +83,15 @@ def make_folder(path: Path) -> list[Path]:
                     empty.rmdir()
                 if isinstance(error, FileExistsError):  # a file, or a link to nothing
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+                if isinstance(error, FileNotFoundError) and _exists(folder.parent):  # such as /proc
+                    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(folder)) from None
                 raise
     return made
+
+
+def _exists(folder: Path) -> bool:
+    """Whether a folder exists; a removed current folder can still be opened, but has no name."""
+    try:
+        return folder.stat().st_nlink > 0
+    except OSError:
+        return False

@@ -294,6 +294,8 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
         store.create("name: study\n", {})
     with pytest.raises(InputError, match=sentence), store.lock():
         pass
+    with pytest.raises(InputError, match=r"^cannot write to /proc/study: Operation not permitted\. .* --out\.$"):
+        Store(Path("/proc/study")).create("name: study\n", {})
     assert (tmp_path / "file").is_file()
     (tmp_path / "file").unlink()  # the remedy works
     store.create("name: study\n", {})
