@@ -1,6 +1,7 @@
 """Base class of tables in a file: numeric features, a target, and imputation of missing values."""
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -158,7 +159,7 @@ class Table(ArrayDataModule):
     def _numbers(self, column: "pd.Series[Any]", may_miss: bool = False) -> NDArray[np.float64]:
         if not may_miss:
             self._refuse_missing(column)
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        numbers = _parsed(column).to_numpy(np.float64, na_value=np.nan)
         bad = ~np.isfinite(numbers) & ~column.isna().to_numpy()
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
@@ -193,7 +194,7 @@ class Table(ArrayDataModule):
         else:
             names = None
         if names is None and self._lenient:
-            numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+            numbers = _parsed(column).to_numpy(np.float64, na_value=np.nan)
             return np.where(np.isfinite(numbers), numbers, np.nan), None
         if names is None:
             numbers = self._numbers(column)
@@ -224,7 +225,7 @@ class Table(ArrayDataModule):
             return self.task == "classification"
         if nominal:
             return True
-        numbers = pd.to_numeric(column, errors="coerce")
+        numbers = _parsed(column)
         if not numbers.isna().any() and np.isinf(numbers.to_numpy(np.float64)).any():
             self._numbers(column)  # raises: infinity is a number out of range, not a class
         if column.dtype == bool or numbers.isna().any():
@@ -252,6 +253,21 @@ def _transformer(quantiles: list[list[float]] | None = None) -> Any:
         made.n_quantiles_, made.n_features_in_ = made.quantiles_.shape
         made.references_ = np.linspace(0, 1, made.n_quantiles_)
     return made
+
+
+def _parsed(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The numbers in a column: NaN for what is not a number, infinity for what is too large."""
+    try:
+        return pd.to_numeric(column, errors="coerce")
+    except OverflowError:  # of an integer with more than 308 digits
+        return column.map(_float)
+
+
+def _float(cell: Any) -> float:
+    try:
+        return float(str(cell))
+    except ValueError:
+        return math.nan
 
 
 def _drop(column: Any) -> str:

@@ -113,6 +113,11 @@ TEXT = {
         "a,b,label\n1,2,x\n2,3,\n",
         r"column 'label' has 1 missing value.*fill in missing values or delete their rows",
     ),
+    "400 digits": (f"a,b,label\n1,2,x\n2,{'9' * 400},y\n", r"column 'b' must contain finite numbers, but row 2 con"),
+    "400 digits in the target": (
+        "a,label\n" + "".join(f"{i},{'yn'[i % 2]}\n" for i in range(30)) + f"2,{'9' * 400}\n",
+        r"the class '9+' has 1 distinct row, but the training, validation and test splits need one each",
+    ),
     "infinite": ("a,b,label\n1,2,x\n2,inf,y\n", r"column 'b' must contain finite numbers, but row 2 contains 'inf'"),
     "one class": (
         "a,b,label\n1,2,x\n2,3,x\n",

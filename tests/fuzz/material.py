@@ -25,6 +25,19 @@ callbacks:
   gradient_flow: null
   dead_units: true
 """
+TEXT_CONFIG = """\
+model:
+  {name: mlp, hidden_dims: [4], norm: [batch], dropout: [0.1], class_weights: [1.0, 2.0], optimizer: sgd, momentum: 0.9}
+data: {name: text, path: text.csv, text: text, target: label, vectorizer: tfidf, ngrams: 2, max_features: 20}
+trainer: {max_epochs: 1, max_steps: 2, accumulate_grad_batches: 2}
+callbacks: {dead_units: true, gradient_flow: true, early_stopping: {monitor: val/accuracy, min_delta: 0.01}}
+"""
+IMAGE_CONFIG = """\
+model: {name: cnn, channels: [2], hidden_dims: [4], kernel_size: 3, pool: max, norm: batch, schedule: cosine, lr: 1e-3}
+data: {name: digits, train_size: 100, val_fraction: 0.2, pad: 1, shift: 1, permute_pixels: true, seed: 1}
+trainer: {max_epochs: 1, max_steps: 1, max_time: "00:00:00:20", deterministic: true}
+callbacks: {rare_class: null, activation_statistics: true, model_checkpoint: {monitor: val/loss}}
+"""
 NOOP = """\
 # Does noise matter?
 task: noop
@@ -49,11 +62,27 @@ base:
   trainer: {max_epochs: 2, max_steps: 2}
 vary:
   model.activation: [relu, tanh]
+tune: {model.lr: [0.01, 0.1]}
 seeds: 2
 baseline: {model.activation: relu}
 metric: test/accuracy
 also: [test/loss]
 margin: 0.05
+"""
+BY_GROUP = """\
+# Which group is best, for each noise?
+name: other
+task: noop
+one_at_a_time: false
+base: {returns: {value: 1, other: 2}, sleep: 0.0}
+vary:
+  noise: [0.01, 0.02]
+  group: {"a b": {raises: null}, b: {returns.value: 2, dies: null}}
+seeds: 2
+baseline: {noise: 0.01, group: a b}
+baseline_per: noise
+metric: {name: value, mode: min}
+also: [other]
 """
 
 

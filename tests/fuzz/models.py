@@ -14,7 +14,7 @@ def checkpoint_inputs(material: Path) -> Iterator[Input]:
     """Checkpoints with damaged bytes or with one entry that is not what it should be."""
     import torch
 
-    content = torch.load(material / "csv_run/best.ckpt", weights_only=True)
+    contents = {kind: torch.load(material / f"{kind}_run/best.ckpt", weights_only=True) for kind in ("csv", "text")}
     values = (
         *(value for value in VALUES if value != "fifo"),
         *(
@@ -39,14 +39,15 @@ def checkpoint_inputs(material: Path) -> Iterator[Input]:
     )
     for number in range(220):
         draw = draw_for("checkpoints", number)
+        kind = draw.choice(("csv", "text"))
         verb = draw.choice(("test", "validate", "predict"))
         if draw.random() < 0.75:
-            bad, about = changed(content, draw, values)
+            bad, about = changed(contents[kind], draw, values)
 
             def write(folder: Path, bad: Any = bad) -> None:
                 torch.save(bad, folder / "bad.ckpt")
         else:
-            data, about = damaged((material / "csv_run/best.ckpt").read_bytes(), draw)
+            data, about = damaged((material / f"{kind}_run/best.ckpt").read_bytes(), draw)
 
             def write(folder: Path, data: bytes = data) -> None:
                 (folder / "bad.ckpt").write_bytes(data)
@@ -57,8 +58,10 @@ def checkpoint_inputs(material: Path) -> Iterator[Input]:
             put(folder / "folder", "folder")
 
         argv = [verb, "--ckpt_path", "bad.ckpt"]
-        argv += ["--data.path", "base.csv"] if draw.random() < 0.3 else []
-        yield Input(f"checkpoints-{number}", "zoo", argv, both(copied(material, ["base.csv"], {}), prepare), about)
+        argv += ["--data.path", "base.csv" if kind == "csv" else "text.csv"] if draw.random() < 0.3 else []
+        yield Input(
+            f"checkpoints-{number}", "zoo", argv, both(copied(material, ["base.csv", "text.csv"], {}), prepare), about
+        )
 
 
 def table_inputs(material: Path) -> Iterator[Input]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from .driver import INSTEAD, Input, Prepare, draw_for, put
-from .material import CONFIG, NOOP, STUDY
+from .material import BY_GROUP, CONFIG, IMAGE_CONFIG, NOOP, STUDY, TEXT_CONFIG
 from .mutations import both, changed, copied, damaged, write
 from .values import SNIPPETS
 
@@ -16,14 +16,18 @@ RUN = ["--workers", "1", "--trial-timeout", "5"]
 def yaml_inputs(material: Path) -> Iterator[Input]:
     """Configs for `zoo fit` and `zoo doctor`, studies for `bench run`."""
     number = 0
-    for text, kind, amount in ((CONFIG, "fit", 110), (CONFIG, "doctor", 20), (NOOP, "run", 90), (STUDY, "run", 50)):
+    texts = [(CONFIG, "fit", 80), (TEXT_CONFIG, "fit", 50), (IMAGE_CONFIG, "fit", 50), (CONFIG, "doctor", 20)]
+    texts += [(NOOP, "run", 60), (BY_GROUP, "run", 40), (STUDY, "run", 50)]
+    for text, kind, amount in texts:
         for _ in range(amount):
             draw = draw_for("yaml", number)
             data, about = _bad_yaml(text, draw)
             argv = ["run", "bad.yaml", *RUN] if kind == "run" else [kind, "--config", "bad.yaml"]
             argv += ["--out", "out"] if kind == "fit" else []
             command = "bench" if kind == "run" else "zoo"
-            yield Input(f"yaml-{number}", command, argv, copied(material, ["base.csv"], {"bad.yaml": data}), about)
+            yield Input(
+                f"yaml-{number}", command, argv, copied(material, ["base.csv", "text.csv"], {"bad.yaml": data}), about
+            )
             number += 1
 
 
@@ -74,34 +78,48 @@ def record_inputs(material: Path) -> Iterator[Input]:
         if form == "runs" and draw.random() < 0.2:
             argv = ["run", f"{study}.yaml", *RUN]
         root = material / folder
-        found = sorted(path for path in root.rglob(name)) or [root / "study.yaml"]
-        file = draw.choice(found)
-        where = f"{folder}/{file.relative_to(root)}"
-        change, about = _bad_record(file, where, draw)
+        if draw.random() < 0.25:
+            path = draw.choice([root, *sorted(root.rglob("*"))])
+            what = draw.choice(INSTEAD)
+            where = f"{folder}/{path.relative_to(root)}"
+            change, about = _put(where, what), f"{where} is {what}"
+        else:
+            file = draw.choice(sorted(root.rglob(name)) or [root / "study.yaml"])
+            where = f"{folder}/{file.relative_to(root)}"
+            data, about = _bad_record(file, draw)
+            change, about = _written(where, data), f"{where}: {about}"
         good = copied(material, [folder, "noop.yaml", "study.yaml"], {})
         yield Input(f"records-{number}", "bench", argv, both(good, change), about)
 
 
-def _bad_record(file: Path, where: str, draw: Random) -> tuple[Prepare, str]:
-    way = draw.random()
-    if way < 0.15:
-        what = draw.choice(INSTEAD)
-        return (lambda folder: put(folder / where, what)), f"{where} is {what}"
+def _put(where: str, what: str) -> Prepare:
+    return lambda folder: put(folder / where, what)
+
+
+def _written(where: str, data: bytes) -> Prepare:
+    return lambda folder: write(folder / where, data)
+
+
+def _bad_record(file: Path, draw: Random) -> tuple[bytes, str]:
     data = file.read_bytes()
-    if way < 0.7 and file.suffix in (".json", ".jsonl"):
-        lines = data.splitlines(keepends=True) if file.suffix == ".jsonl" else [data]
-        place = draw.randrange(len(lines))
-        content = json.loads(lines[place])
-        if isinstance(content, dict):
-            content.pop("checksum", None)  # else nothing in the record is looked at
-        content, about = changed(content, draw)
-        lines[place] = json.dumps(content).encode() + b"\n"
-        data = b"".join(lines)
-    elif way < 0.7 and file.suffix == ".zip":
-        data, about = _bad_zip(data, draw)
-    else:
-        data, about = damaged(data, draw)
-    return (lambda folder: write(folder / where, data)), f"{where}: {about}"
+    if draw.random() < 0.3:
+        return damaged(data, draw)
+    if file.suffix in (".json", ".jsonl"):
+        return _bad_json(data, draw)
+    return _bad_zip(data, draw) if file.suffix == ".zip" else damaged(data, draw)
+
+
+def _bad_json(data: bytes, draw: Random) -> tuple[bytes, str]:
+    """JSON, or lines of JSON, with a change in one place."""
+    try:
+        lines = [json.loads(data)]
+    except ValueError:
+        lines = [json.loads(line) for line in data.splitlines()]
+    place = draw.randrange(len(lines))
+    if isinstance(lines[place], dict):
+        lines[place].pop("checksum", None)  # else nothing in the record is looked at
+    lines[place], about = changed(lines[place], draw)
+    return "".join(json.dumps(line) + "\n" for line in lines).encode(), f"line {place + 1}, {about}"
 
 
 def _bad_zip(data: bytes, draw: Random) -> tuple[bytes, str]:
@@ -112,11 +130,7 @@ def _bad_zip(data: bytes, draw: Random) -> tuple[bytes, str]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     name = draw.choice(sorted(entries))
-    try:
-        content, about = changed(json.loads(entries[name]), draw)
-        entries[name] = json.dumps(content).encode()
-    except ValueError:
-        entries[name], about = damaged(entries[name], draw)
+    entries[name], about = (damaged if name.endswith(".npy") else _bad_json)(entries[name], draw)
     into = io.BytesIO()
     with zipfile.ZipFile(into, "w") as archive:
         for entry, content in entries.items():
