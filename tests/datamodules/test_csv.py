@@ -115,8 +115,8 @@ TEXT = {
     ),
     "400 digits": (f"a,b,label\n1,2,x\n2,{'9' * 400},y\n", r"column 'b' must contain finite numbers, but row 2 con"),
     "400 digits in the target": (
-        "a,label\n" + "".join(f"{i},{'yn'[i % 2]}\n" for i in range(30)) + f"2,{'9' * 400}\n",
-        r"the class '9+' has 1 distinct row, but the training, validation and test splits need one each",
+        "a,label\n" + f"1,{'9' * 400}\n2,{'8' * 400}\n" * 30,
+        r"column 'label' must contain finite numbers, but row 1 contains '9+'",
     ),
     "infinite": ("a,b,label\n1,2,x\n2,inf,y\n", r"column 'b' must contain finite numbers, but row 2 contains 'inf'"),
     "one class": (
