@@ -25,6 +25,7 @@ sys.dont_write_bytecode = False
 
 # Files that take longest come first, so that no core waits for one of them at the end.
 LONGEST = (
+    "test_fuzz.py",
     "test_readme.py",
     "test_two_processes.py",
     "test_several_devices.py",

@@ -225,6 +225,8 @@ def explain(error: ArgumentError, model: str | None = None, data: str | None = N
     section, _, name = key[1].partition(".")
     if section == "seed_everything":
         return InputError(f"seed_everything must be of type int, got {value[1]!r}.")
+    if section == "callbacks" and name in CALLBACKS:
+        return InputError(f"{key[1]} must be true, false or a mapping of its options, got {value[1]!r}.")
     registry = {"model": (MODELS, model), "data": (DATAMODULES, data)}.get(section)
     cls = registry[0].load(registry[1]) if registry and registry[1] else L.Trainer
     known = parameters(cls)

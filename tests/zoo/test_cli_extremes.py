@@ -30,6 +30,7 @@ CASES = {
         FIT + "--callbacks.throughput='{warmup_epochs: null}'",
         "callbacks.throughput.warmup_epochs must be of type int, got null",
     ),
+    "text for a callback": (FIT + "--callbacks.dead_units x", "callbacks.dead_units must be true, false or a mapping"),
     "validation never": (FIT + "--trainer.check_val_every_n_epoch=0", "check_val_every_n_epoch must be at least 1"),
     "validation every -1": (FIT + "--trainer.check_val_every_n_epoch=-1", "check_val_every_n_epoch must be at least 1"),
     "the doctor, too": (

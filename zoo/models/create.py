@@ -1,10 +1,11 @@
 """Creation of models by name."""
 
+import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError
-from datamodules.parameters import check_parameters
+from datamodules.parameters import check_parameters, parameters
 
 from .registry import MODELS
 
@@ -34,13 +35,19 @@ def create_model(name: str, **hparams: Any) -> "ZooModule":
         return cls(**hparams)
     except TypeError as error:
         if "overflow" not in str(error).lower():
-            raise InputError(f"model {name!r} does not take {hparams}: {error}") from error
+            given = {key: value for key, value in hparams.items() if value != _default(cls, key)}
+            shown = reprlib.repr({key: given[key] for key in given if key not in FROM_DATA})
+            raise InputError(f"model {name!r} does not take {shown}: {error}; correct the type.") from error
     except (RuntimeError, MemoryError, OverflowError) as error:
         if not any(sign in str(error).lower() for sign in TOO_LARGE) and not isinstance(error, MemoryError):
             raise
     raise InputError(
         f"model {name!r} does not fit into this machine's memory; make it smaller, see {_largest(hparams)}."
     )
+
+
+def _default(cls: type, key: str) -> Any:
+    return parameters(cls)[key].default
 
 
 def _largest(hparams: Mapping[str, Any]) -> str:
