@@ -13,6 +13,8 @@ from pathlib import Path
 
 from .rows import Findings, Row
 
+LONGEST_LOG = 20_000  # characters of a check's output that are printed
+
 
 @dataclass
 class Check:
@@ -126,14 +128,15 @@ def _has_ended(check: Check, deadline: float, folder: Path) -> bool:
     if (status := check.process.poll()) is None and not late:
         return False
     _stop(check)
+    log = (folder / f"{check.name}.log").read_text(encoding="utf-8", errors="replace")
     if status is None:
         check.ended.append(
             Row(check.name, "failed", note=f"stopped after {check.spent:.0f} s; its other rows are missing")
         )
     elif status:
-        said = " ".join((folder / f"{check.name}.log").read_text(errors="replace").split())[-500:]
+        said = " ".join(log.split())[-500:]
         check.ended.append(Row(check.name, "failed", note=f"its process exited with status {status}: {said}"))
-    print(f"{check.name}: {check.spent:.0f} s", file=sys.stderr, flush=True)
+    print(f"{check.name}: {check.spent:.0f} s\n{log[-LONGEST_LOG:]}", file=sys.stderr, flush=True)
     return True
 
 

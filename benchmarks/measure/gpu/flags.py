@@ -11,10 +11,11 @@ from zoo.plain import Config
 from zoo.train import fit
 
 from .rows import Findings
-from .setting import ACCURACY, LOSSES, LOSSES_TF32, Setting, losses_apart, same_bits
+from .setting import ACCURACY, LOSSES, LOSSES_BATCH_NORM, LOSSES_TF32, Setting, losses_apart, same_bits
 
 EPOCHS = 10
 MLP: Config = {"name": "mlp", "hidden_dims": [64, 64]}
+ROBUST: Config = {"name": "robust_mlp", "dropout": 0.0}
 CNN: Config = {"name": "cnn", "dropout": 0.0}
 DIAGNOSED = 2e-2  # see `packs`
 
@@ -36,7 +37,7 @@ def check(found: Findings, at: Setting) -> None:
 
 def check_compiled(found: Findings, at: Setting) -> None:
     """Nets with `model.compile` against the same nets without."""
-    for model, limit in ((MLP, LOSSES), ({"name": "robust_mlp", "dropout": 0.0}, LOSSES), (CNN, LOSSES_TF32)):
+    for model, limit in ((MLP, LOSSES), (ROBUST, LOSSES_BATCH_NORM), (CNN, LOSSES_TF32)):
         with found.attempt(f"{model['name']} compiled"):
             _compare_compiled(found, at, model, limit)
 
@@ -99,10 +100,9 @@ def _synchronize(found: Findings, at: Setting) -> None:
     if at.lacks:
         found.skip("trainer.sync_batchnorm", at.lacks)
         return
-    model = {"name": "robust_mlp", "dropout": 0.0}
-    _, plain, _ = at.fit(at.config(model))
-    _, synchronized, _ = at.fit(at.config(model, sync_batchnorm=True))
-    found.compare("trainer.sync_batchnorm on one GPU: losses", losses_apart(synchronized, plain), LOSSES)
+    _, plain, _ = at.fit(at.config(ROBUST))
+    _, synchronized, _ = at.fit(at.config(ROBUST, sync_batchnorm=True))
+    found.compare("trainer.sync_batchnorm on one GPU: losses", losses_apart(synchronized, plain), LOSSES_BATCH_NORM)
 
 
 def _compare_precision(found: Findings, at: Setting, precision: str) -> None:

@@ -3,12 +3,13 @@
 from torch import nn
 
 import zoo
+from datamodules.loader import has_batch_norm
 from datamodules.parameters import parameters
 from zoo.models.registry import MODELS
 from zoo.plain import Config
 
 from .rows import Findings
-from .setting import ACCURACY, LOSSES, LOSSES_TF32, Setting, losses_apart, without_tf32
+from .setting import ACCURACY, LOSSES, LOSSES_BATCH_NORM, LOSSES_TF32, Setting, losses_apart, without_tf32
 
 EPOCHS = 5
 LONGER = 15  # of nets with dropout, whose accuracies are compared
@@ -47,7 +48,7 @@ def _compare_model(found: Findings, at: Setting, name: str) -> None:
         if not at.small:
             _compare_losses(found, at, f"{name}, with TF32", model, limit=LOSSES_TF32)
     else:
-        _compare_losses(found, at, name, model)
+        _compare_losses(found, at, name, model, limit=LOSSES_BATCH_NORM if has_batch_norm(net) else LOSSES)
     if dropout is not None and dropout.default and not at.small:
         values = [at.fit(at.config({"name": name}, epochs=LONGER, accelerator=a))[0] for a in (at.accelerator, "cpu")]
         own, cpu = (result.metrics["test/accuracy"] or 0.0 for result in values)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from datamodules.loader import has_batch_norm
 from zoo.config import resolve
 from zoo.pack import Member, Pack, device_of, reason_to_run_alone
 from zoo.parts.layers import ACTIVATIONS
@@ -14,7 +15,7 @@ from zoo.plain import Config, ResolvedConfig, canonical
 from zoo.train import make_member, prepare
 
 from .rows import Findings
-from .setting import ACCURACY, LOSSES, Setting, relative, same_bits
+from .setting import ACCURACY, LOSSES, LOSSES_BATCH_NORM, Setting, relative, same_bits
 
 EPOCHS = 10
 SIZES = (1, 10, 100)
@@ -105,7 +106,8 @@ def _compare_losses(found: Findings, at: Setting, name: str, configs: list[Confi
     apart = {f"{m.model.hparams.get('activation')}, {m.model.hparams['optimizer']}": _apart(m, c)
              for m, c in zip(own, cpu, strict=True)}  # fmt: skip
     worst = max(apart, key=lambda member: apart[member])
-    found.compare(f"{name}: losses", max(apart.values()), LOSSES, f"{len(configs)} nets; the largest: {worst}")
+    limit = LOSSES_BATCH_NORM if has_batch_norm(own[0].model) else LOSSES
+    found.compare(f"{name}: losses", max(apart.values()), limit, f"{len(configs)} nets; the largest: {worst}")
 
 
 def _compare_dropout(found: Findings, at: Setting) -> None:

@@ -76,6 +76,7 @@ class Findings:
             yield
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
+            traceback.print_exc()  # to the log
             text = " ".join(f"{type(error).__name__}: {error}".split())
             self.add(Row(name, "failed", note=f"{text[:600]} ({Path(place.filename).name}, line {place.lineno})"))
 

@@ -31,19 +31,22 @@ def check(found: Findings, at: Setting) -> None:
 
 
 def _add_rows(found: Findings, store: Path) -> None:
-    records: dict[tuple[str, str], dict[str, Any]] = {}
-    for path in store.glob("trials/*/result.json"):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        records[record["varied"]["trainer"], record["varied"]["model"]] = record
+    read = (json.loads(path.read_text(encoding="utf-8")) for path in store.glob("trials/*/result.json"))
+    records = {record["variant"]: record for record in read}
     for model in MODELS:
         for trainer in TRAINERS:
-            name, record = f"strategies: {trainer}, {model}", records.get((trainer, model))
+            name, record = f"strategies: {trainer}, {model}", records.get(_variant(trainer, model))
             if record is None:
                 found.skip(name, "the command ended before this trial")
             elif record["status"] != "done":
                 found.add(Row(name, "failed", note=f"{record['status']}: {record['reason']}"))
             else:
-                _add_row(found, name, record["metrics"], records.get((BASELINE, model)))
+                _add_row(found, name, record["metrics"], records.get(_variant(BASELINE, model)))
+
+
+def _variant(trainer: str, model: str) -> str:
+    """The name of a variant in the study's records."""
+    return f"trainer={trainer}, model={model}"
 
 
 def _add_row(found: Findings, name: str, metrics: dict[str, float], baseline: dict[str, Any] | None) -> None:
