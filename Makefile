@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # As many testers as cores; tests/conftest.py says which tests come first and which stay together.
 PARALLEL := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: setup test test-slow bench lint format constraints clean
+.PHONY: setup test test-slow test-lower-bounds bench lint format constraints clean
 
 bench: setup  ## set up and print an ablation table of activations on real data
 	$(BIN)/bench run activations
@@ -15,6 +15,12 @@ test: setup  ## set up and run the tests
 
 test-slow: setup  ## the tests that take minutes: kill storms, clusters, many processes, all data sets
 	$(BIN)/pytest $(PARALLEL) -m "slow and not alone"
+
+test-lower-bounds: setup  ## the tests with the oldest torch and lightning that are supported, which GPU machines have
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) build/lower-bounds
+	VIRTUAL_ENV=build/lower-bounds $(BIN)/uv pip install --quiet 'torch==2.11.*' 'torchvision==0.26.*' 'lightning==2.6.*' \
+		--editable '.[dev]'
+	build/lower-bounds/bin/pytest $(PARALLEL) $(TESTS)
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

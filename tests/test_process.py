@@ -11,6 +11,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
@@ -189,3 +190,13 @@ def test_the_version_names_the_packages(capsys):
         python = re.escape(sys.version.split()[0])
         packages = re.escape(f"torch {version('torch')}, lightning {version('lightning')}")
         assert re.fullmatch(rf"{name} \d+\.\d+\.\d+ \({packages}, Python {python}\)\n", capsys.readouterr().out)
+
+
+def test_the_version_of_a_checkout_that_is_not_installed(monkeypatch):
+    def only_others(package):
+        if package == "ablation-zoo":
+            raise PackageNotFoundError(package)
+        return "1.2"
+
+    monkeypatch.setattr(process, "version", only_others)
+    assert process.versions("zoo").startswith("zoo not installed (torch 1.2, lightning 1.2, Python 3.")

@@ -10,6 +10,7 @@ import sklearn.metrics as sk
 import torch
 import torch.nn.functional as F
 import yaml
+from torch._dynamo.utils import counters
 
 import zoo
 from datamodules.base import ArrayDataModule
@@ -269,7 +270,9 @@ def test_weights_of_classes_must_be_numbers(tmp_path):
 def test_a_compiled_model_learns_what_it_learns_without(tmp_path, model):
     config = {"data": "digits", "trainer": {"max_epochs": 2, "accelerator": "cpu"}}
     plain = train.fit({**config, "model": model}, tmp_path / "plain", pack=False)
+    counters.clear()
     compiled = train.fit({**config, "model": {**model, "compile": True}}, tmp_path / "compiled")
+    assert counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
     assert compiled.environment["pack_size"] is None
     assert compiled.metrics == pytest.approx(plain.metrics, rel=1e-2, abs=1e-3)
     assert zoo.load(tmp_path / "compiled").hparams["compile"] is True

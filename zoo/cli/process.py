@@ -220,7 +220,10 @@ def versions(command: str) -> str:
         with suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"{command} {version('ablation-zoo')} ({', '.join([*found, f'Python {python}'])})"
+    own = "not installed"
+    with suppress(PackageNotFoundError):  # a checkout can be used as it is
+        own = version("ablation-zoo")
+    return f"{command} {own} ({', '.join([*found, f'Python {python}'])})"
 
 
 def _reader_has_gone() -> bool:

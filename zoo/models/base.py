@@ -318,7 +318,8 @@ class ZooModule(L.LightningModule):
             )
             self.balance_classes(data.class_counts().to(self.device))
         if self.hparams["compile"] and stage == "fit":
-            self.net.compile()
+            # Not `self.net.compile()`: with torch 2.11 it compiles no part of a net made of torch's own modules.
+            self.net._compiled_call_impl = torch.compile(self.net.forward)
 
     def balance_classes(self, counts: Tensor) -> None:
         """Weight class c by n/(C·n_c) in the training loss, given the number of training rows n_c, (num_classes,)."""
