@@ -59,8 +59,7 @@ RECORD_FILES = {
 }
 VERBS = (
     ["report", "{}"],
-    ["compare", "{}", "{}"],
-    ["compare", "{}", "{}"],
+    *([["compare", "{}", "{}"]] * 4),  # the fastest
     ["verify", "{}", "--trials", "1", "--workers", "1"],
     ["archive", "{}", "out"],
     ["push", "{}"],
@@ -69,7 +68,7 @@ VERBS = (
 
 def record_inputs(material: Path) -> Iterator[Input]:
     """Folders of studies with one damaged file, for all verbs that read them."""
-    for number in range(260):
+    for number in range(200):
         draw = draw_for("records", number)
         form, study = draw.choice(("runs", "runs", "kept", "old")), draw.choice(("noop", "noop", "study"))
         name, verb = draw.choice(RECORD_FILES[form]), draw.choice(VERBS)

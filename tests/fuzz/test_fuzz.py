@@ -24,7 +24,8 @@ def test_there_are_enough_inputs_and_they_are_always_the_same(material):
     assert told[0] == told[1]
 
 
-@pytest.mark.filterwarnings("default")  # as in a terminal, where a warning ends no command
+# As in a terminal, where a warning ends no command; W&B leaves its temporary folders to the garbage collector.
+@pytest.mark.filterwarnings("default", "ignore::ResourceWarning")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_input_ends_in_a_traceback_a_hang_or_another_status(kind, material, tmp_path):
     found = list(answers(KINDS[kind](material), tmp_path))
