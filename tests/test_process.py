@@ -125,6 +125,42 @@ def test_ctrl_c_while_torch_is_imported_ends_the_command(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+PRESSES = """\
+import os, signal, sys
+
+class Press:
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[2]:
+            print("pressed", flush=True)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Press())
+main = __import__(sys.argv[1], fromlist=["main"]).main
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        *[("zoo.cli", module) for module in ("zoo.cli.verbs", "argparse", "datamodules.errors", "yaml")],
+        *[("benchmarks.cli", module) for module in ("benchmarks.cli.verbs", "zoo.cli.verbs", "argparse", "numpy")],
+    ],
+)
+def test_ctrl_c_during_the_first_imports_is_no_traceback(command, module):
+    def run(module):
+        return subprocess.run(
+            [sys.executable, "-c", PRESSES, command, module],
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    done = run(module)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "pressed\n", "")
+    assert run("none").stdout == "True\n", "afterwards Ctrl-C is an exception again"
+
+
 def test_a_second_ctrl_c_does_not_wait():
     with terminal("-c", SLOW_TO_STOP) as zoo:
         zoo.wait_for("running")

@@ -8,8 +8,8 @@ on by default is null if it is off; other callbacks are included only if they ar
 import re
 import reprlib
 from argparse import ArgumentError
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import lightning.pytorch as L
-from jsonargparse import ArgumentParser, set_loader
+from jsonargparse import ArgumentParser, _loaders_dumpers, set_loader
 from yaml import YAMLError
 
 from datamodules import DATAMODULES
@@ -32,7 +32,7 @@ from .option_names import nearest
 from .plain import Config, ResolvedConfig
 from .shipped import shipped_configs
 from .trainer_flags import check_flags
-from .yaml_lines import check_texts, load_option, read_yaml
+from .yaml_lines import Loader, check_texts, load_option, read_yaml
 
 TRAINER_DEFAULTS: Config = {"max_epochs": 100, "gradient_clip_val": 1.0}
 FROM_DATA = {"input_shape", "num_classes"}
@@ -74,6 +74,20 @@ VALUES = "zoo"
 set_loader(VALUES, load_option, (YAMLError, InputError))
 
 
+@contextmanager
+def yaml_1_2() -> Iterator[None]:
+    """In this context, jsonargparse reads text for a number or a boolean as YAML 1.2.
+
+    For these types it ignores `VALUES` and uses its own reader of YAML 1.1, for which `1:30` is 90 and `off` is false.
+    """
+    before = _loaders_dumpers.yaml_default_loader
+    _loaders_dumpers.yaml_default_loader = Loader
+    try:
+        yield
+    finally:
+        _loaders_dumpers.yaml_default_loader = before
+
+
 def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
     """Convert a config's values to their types, fill in this project's defaults, and reject unknown keys.
 
@@ -91,7 +105,8 @@ def resolve(config: Mapping[str, Any]) -> ResolvedConfig:
         _check_classes(section, config.get(section, {}))
     parser = _cached_parser(model, data)
     try:
-        complete, given = (parser.parse_object(dict(config), defaults=d).as_dict() for d in (True, False))
+        with yaml_1_2():
+            complete, given = (parser.parse_object(dict(config), defaults=d).as_dict() for d in (True, False))
     except ArgumentError as error:
         raise explain(error, model, data) from None
     for section in SECTIONS[1:]:

@@ -103,7 +103,8 @@ def _prepare(checkpoint: str, config: Config, stage: str) -> tuple[ZooModule, Ar
     asked = {**trained_on, **given} if same else given
     params = resolve({"model": model.config["model"], "data": asked})["data"]
     data = create_datamodule(**params)
-    data.may_download = not given.keys().isdisjoint({"name", "root"})
+    # A checkpoint may not choose what is downloaded, nor into which folder.
+    data.may_download = "root" in given or ("name" in given and params.get("root") is None)
     data.restore(model.data_card)
     data.setup(stage)
     return model, data

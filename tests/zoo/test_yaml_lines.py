@@ -1,10 +1,13 @@
 """The one reader of YAML, for configs, studies and options."""
 
+import re
 from pathlib import Path
 
+import jsonargparse
 import pytest
 import yaml
 
+from benchmarks.cli import main as bench
 from datamodules import InputError
 from zoo.cli import main
 from zoo.cli.parsing import read_run
@@ -137,6 +140,50 @@ def test_configs_and_options_mean_the_same():
         assert config(f"model: {{name: mlp, hidden_dims: {widths}}}")["model"]["hidden_dims"] == [10]
         _, given = read_run(["--model", "mlp", "--data", "iris", "--model.hidden_dims", widths], "fit")
         assert resolve(given)["model"]["hidden_dims"] == [10]
+
+
+NOT_NUMBERS = ["1:30", "0b11", "1_000", "off", "on", "yes", "0:0.5", "1_0.5", "1:30.5"]
+
+
+@pytest.mark.parametrize("text", NOT_NUMBERS)
+@pytest.mark.parametrize("option", ["data.batch_size", "data.val_fraction", "model.lr", "model.hidden_dims"])
+def test_texts_are_no_numbers_for_options_either(text, option, capsys):
+    section, _, name = option.partition(".")
+    value = f"[{text}]" if name == "hidden_dims" else text
+    config = {"model": {"name": "mlp"}, "data": {"name": "iris"}}
+    config[section][name] = parse_value(value)
+    Path("c.yaml").write_text(dump(config))
+    base = {key: value for key, value in config.items() if key != section}
+    good = [8] if name == "hidden_dims" else 0.5 if name != "batch_size" else 8
+    study = {"base": {**base, section: {"name": config[section]["name"]}}, "baseline": {option: good}}
+    study |= {"vary": {option: [good, parse_value(value)]}, "metric": "test/accuracy", "seeds": 1}
+    Path("s.yaml").write_text("# Is it?\n" + dump(study))
+    said = rf"{option} must be of type .*, got \[?'{text}'\]?\."
+    commands = (
+        (main, ["fit", "--config", "c.yaml"]),
+        (main, ["fit", "--model", "mlp", "--data", "iris", f"--{option}", value]),
+        (main, ["fit", "--model", "mlp", "--data", "iris", f"--{option}={value}"]),
+        (bench, ["run", "s.yaml", "--workers", "1"]),
+    )
+    for command, words in commands:
+        assert command(words) == 2, words
+        err = capsys.readouterr().err
+        assert re.search(said, err), err
+    assert sorted(path.name for path in Path().iterdir()) == ["c.yaml", "s.yaml"]
+
+
+def test_booleans_are_those_of_yaml_1_2(capsys):
+    for word, status in (("true", 0), ("False", 0), ("off", 2), ("yes", 2)):
+        words = ["--model", "mlp", "--data", "iris", "--trainer.deterministic", word, "--trainer.max_epochs", "1"]
+        assert main(["fit", *words, "--out", word]) == status
+    assert "trainer.deterministic must be " in capsys.readouterr().err
+
+
+def test_other_users_of_jsonargparse_keep_its_reader():
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--n", type=int)
+    resolve({"model": "mlp", "data": "iris"})
+    assert parser.parse_args(["--n", "0b11"]).n == 3
 
 
 @pytest.fixture(autouse=True)

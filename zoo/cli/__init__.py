@@ -1,5 +1,8 @@
-"""The command `zoo`. `process.py` and `completion.py` serve the command `bench` too."""
+"""The command `zoo`. `early.py`, `process.py` and `completion.py` serve the command `bench` too."""
 
-from .verbs import main
+from .early import CtrlCEndsIt
+
+with CtrlCEndsIt():
+    from .verbs import main
 
 __all__ = ["main"]

@@ -64,8 +64,8 @@ def read_evaluation(argv: Sequence[str], verb: str) -> tuple[argparse.Namespace,
     run = read_checkpoint(args.ckpt_path)["zoo"]["config"] if args.ckpt_path else None
     data = args.data or (run["data"]["name"] if run else None)
     config = _read_config_options(parser, verb, args, rest, None, data)
-    if data:
-        config["data"] = {**config.get("data", {}), "name": data}
+    if args.data:  # not the checkpoint's own: only what the user names is downloaded
+        config["data"] = {**config.get("data", {}), "name": args.data}
     if args.ckpt_path is None:
         raise InputError("a checkpoint is required; pass --ckpt_path FILE.")
     return args, config
@@ -78,7 +78,7 @@ def _read_config_options(
     with loading("torch", "lightning"):
         from datamodules import DATAMODULES
 
-        from ..config import explain
+        from ..config import explain, yaml_1_2
         from ..models.registry import MODELS
         from .config_options import add_config_options, config_parser, every_option
 
@@ -104,7 +104,8 @@ def _read_config_options(
                 raise InputError(f"unknown option {option!r}, {other}. All options: {see}")
             raise unknown_option(option, meant, see)
     try:
-        return config.parse_args(_with_text_lists(argv), defaults=False).as_dict()
+        with yaml_1_2():
+            return config.parse_args(_with_text_lists(argv), defaults=False).as_dict()
     except ArgumentError as error:
         if "nrecognized arguments" in str(error):
             raise InputError(

@@ -173,10 +173,15 @@ def test_a_compressed_archive_is_refused(content, tmp_path):
         zoo.load(tmp_path / "bomb.ckpt")
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/dev/zero"])
+@pytest.mark.parametrize("name", ["a\0b", "/dev/zero"])
 def test_a_name_that_no_checkpoint_can_have(name):
     with pytest.raises(zoo.InputError, match=r"the checkpoint .* does not exist"):
         zoo.load(name)
+
+
+def test_a_name_that_is_too_long_for_a_checkpoint(capsys):
+    assert main(["test", "--ckpt_path", "x" * 300]) == 2
+    assert "File name too long; choose a shorter name or path." in capsys.readouterr().err
 
 
 CONFIG = ("zoo", "config", "data")
@@ -192,8 +197,6 @@ PATHS = {
     "seed text": put(*CONFIG, "seed", "x"),
     "unknown data": put(*CONFIG, "name", "nope"),
     "trainer": put("zoo", "config", "model", "lr", "x"),
-    "root of a download": lambda c: c["zoo"]["config"].update(data={"name": "mnist", "root": "downloads"}),
-    "cifar": lambda c: c["zoo"]["config"].update(data={"name": "cifar10", "root": "downloads"}),
 }
 
 
@@ -210,6 +213,41 @@ def test_data_named_in_a_checkpoint_are_read_only_where_they_are_files(
     assert main([verb, "--ckpt_path", "x.ckpt"]) == 2
     assert capsys.readouterr().err.startswith(f"zoo {verb}: ")
     assert sorted(map(str, Path().iterdir())) == ["fifo", "x.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "allowed"),
+    [
+        ({"name": "mnist", "root": "theirs"}, [], False),
+        ({"name": "mnist"}, [], False),
+        ({"name": "cifar10", "root": "theirs"}, [], False),
+        ({"name": "cifar10"}, ["--data.batch_size", "8"], False),
+        ({"name": "mnist", "root": "theirs"}, ["--data", "mnist"], False),
+        ({"name": "mnist"}, ["--data", "mnist"], True),
+        ({"name": "mnist"}, ["--data.name", "mnist"], True),
+        ({"name": "mnist", "root": "theirs"}, ["--data.root", "mine"], True),
+        ({"name": "mnist", "root": "theirs"}, ["--data", "cifar10"], True),
+    ],
+)
+@pytest.mark.parametrize("verb", ["test", "validate", "predict"])
+def test_only_the_user_starts_a_download(content, tmp_path, monkeypatch, capsys, data, options, allowed, verb):
+    tried = []
+
+    def refuse(request, *rest, **more):
+        tried.append(request if isinstance(request, str) else request.full_url)
+        raise OSError("no network")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_DATA_DIR", "downloads")
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    content = copy.deepcopy(content)
+    content["zoo"]["config"]["data"] = data
+    save(content, tmp_path)
+    assert main([verb, "--ckpt_path", "x.ckpt", *options]) == 2
+    err = capsys.readouterr().err
+    assert bool(tried) == allowed
+    assert ("nothing is downloaded because of a checkpoint; pass --data.root." in err) == (not allowed)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.ckpt"]
 
 
 @pytest.mark.parametrize("model", MODELS.names())
