@@ -80,12 +80,12 @@ def yaml_1_2() -> Iterator[None]:
 
     For these types it ignores `VALUES` and uses its own reader of YAML 1.1, for which `1:30` is 90 and `off` is false.
     """
-    before = _loaders_dumpers.yaml_default_loader
-    _loaders_dumpers.yaml_default_loader = Loader
+    jsonargparse: Any = _loaders_dumpers
+    before, jsonargparse.yaml_default_loader = jsonargparse.yaml_default_loader, Loader
     try:
         yield
     finally:
-        _loaders_dumpers.yaml_default_loader = before
+        jsonargparse.yaml_default_loader = before
 
 
 def resolve(config: Mapping[str, Any]) -> ResolvedConfig:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError, require
-from zoo.outputs.files import make_folder, write_atomically
+from zoo.outputs.files import make_folder, remove_abandoned, write_atomically
 
 from ..study.study import Study
 from .columns import Column, Curves
@@ -58,6 +58,8 @@ def archive(study: Study, source: Store, target: Path) -> Store:
     )
     with destination.sentences():
         make_folder(target)
+        for file in destination.half_written():
+            remove_abandoned(file)
         write_compact(target / ARCHIVE, kept)
         (target / OLD_ARCHIVE).unlink(missing_ok=True)
         write_atomically(target / "study.yaml", study.to_file())

@@ -36,7 +36,7 @@ REMEDIES = {
 # Left by writes whose process was killed, see `zoo.outputs.files.replacing`; older versions used process ids.
 WRITTEN = "study|plan|records|trials|figure|figure_tuned|curves|heatmap|layers|report|summary|table|table_tuned"
 WRITTEN += "|effects|main_effects|across|claims|speed|parity"
-WRITING = re.compile(rf"\.\.?({WRITTEN})(\.\w+)?\.\d+(_[0-9a-f]{{16}})?")
+WRITING = re.compile(rf"\.\.?({WRITTEN})(\.\w+)?\.\d+(_([0-9a-f]{{6}})?[0-9a-f]{{16}})?")
 SCARCE = 2**24  # bytes; with less free space, a checkpoint may not fit
 
 
@@ -144,9 +144,13 @@ class Store:
                 shutil.rmtree(taken, ignore_errors=True)
             else:
                 self._appear(taken, record)
-        for file in self.folder.glob(".*.*.*"):  # left by an interrupted write, see `replacing`
-            if WRITING.fullmatch(file.name) and not file.is_dir():
-                file.unlink(missing_ok=True)
+        for file in self.half_written():
+            file.unlink(missing_ok=True)
+
+    def half_written(self) -> list[Path]:
+        """Temporary files of the study's own files; one that no process is writing was left by a killed process."""
+        found = self.folder.glob(".*.*.*")
+        return [file for file in found if WRITING.fullmatch(file.name) and not file.is_dir()]
 
     # --- trials ---------------------------------------------------------------------------------------------------
 

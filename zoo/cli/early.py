@@ -20,8 +20,6 @@ class CtrlCEndsIt:
                 return
             self._ours = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)

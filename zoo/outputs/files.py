@@ -1,14 +1,19 @@
 """Files that are written whole or not at all, and read only if they are regular files."""
 
 import errno
+import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 DEEPEST = 200  # folders in a path; deeper ones cannot be removed by the usual tools
+# Ends of the names of temporary files: the process, its machine, random digits; older versions had less.
+WRITER = re.compile(r"\.(\d{1,9})(_([0-9a-f]{6})?[0-9a-f]{16})?")
 
 
 @contextmanager
@@ -16,9 +21,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """A new, empty file next to `path`, to be written to; it replaces `path` on exit, or is deleted after an error.
 
     Its name cannot be guessed and it is created exclusively, so nothing that others put there is written to, and
-    several processes can write the same file.
+    several processes can write the same file. What killed processes left of such files is deleted.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}_{secrets.token_hex(8)}")
+    with suppress(OSError):  # the folder does not exist, or cannot be listed; the next line says so if it matters
+        for left in path.parent.iterdir():
+            writer = WRITER.fullmatch(left.name.removeprefix(f".{path.name}"))
+            if writer is not None and writer[2]:  # a number alone may be the end of a name that a user chose
+                remove_abandoned(left)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}_{_machine()}{secrets.token_hex(8)}")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
@@ -26,6 +36,30 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_abandoned(temporary: Path) -> None:
+    """Delete a temporary file of `replacing` if its process has died; nothing happens if it runs or cannot be known."""
+    writer = WRITER.fullmatch(temporary.name[temporary.name.rfind(".") :])
+    if writer is None or writer[3] not in (None, _machine()) or temporary.is_symlink() or not temporary.is_file():
+        return
+    try:
+        os.kill(int(writer[1]), 0)
+    except ProcessLookupError:
+        with suppress(OSError):  # somebody else's, or already deleted
+            temporary.unlink()
+    except OSError:  # it belongs to somebody else
+        return
+
+
+@cache
+def _machine() -> str:
+    """Six digits for what process numbers count in: a machine, or a container on it."""
+    try:
+        numbers = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not Linux
+        numbers = ""
+    return hashlib.sha256(f"{os.uname().nodename} {numbers}".encode()).hexdigest()[:6]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -155,7 +155,7 @@ class _Worker:
         # Not a daemon, so that tasks can start processes; `_receive` ends it when the driver is gone.
         self.process = context.Process(target=_serve, args=(theirs,), daemon=False)
         forked = context.get_start_method() == "forkserver"
-        with _environment():
+        with worker_environment():
             with _ignored(ignored):
                 forkserver.ensure_running() if forked else self.process.start()
             if forked:
@@ -177,8 +177,8 @@ class _Worker:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
-    """Environment for processes started in this context: one thread, no variables of srun, and a safe `sys.path`."""
+def worker_environment() -> Iterator[None]:
+    """Environment for workers started in this context: one thread, no variables of srun, and a safe `sys.path`."""
     before = {name: os.environ.get(name) for name in (*ONE_THREAD, *OF_SRUN, SAFE_PATH)}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     os.environ.setdefault(SAFE_PATH, __name__)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from datamodules.errors import InputError, require
 
+from .local import worker_environment
 from .slurm_batch import Batch
 
 PYTHON = f"{shlex.quote(sys.executable)} -P"  # it does not take modules from the working directory
@@ -238,7 +239,8 @@ class LocalQueue:
                 gpus_per_node=self.resources.gpus,
                 signal_delay_s=self.resources.delay,
             )
-            self._jobs += executor.submit_array([batch])
+            with worker_environment():  # submitit starts its own process without `PYTHON`
+                self._jobs += executor.submit_array([batch])
         return "local processes"
 
     def alive(self, name: str, folder: Path) -> set[int] | None:

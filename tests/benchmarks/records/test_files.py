@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -225,6 +227,55 @@ def test_what_killed_writes_left_is_removed_by_the_next_run(ab, again):
     assert not [name for name in left if (ab / name).exists()]
     assert (ab / ".mine.txt.123").exists()
     assert (ab / ".records.txt").exists()
+
+
+DIES = """\
+import os, signal, sys
+from pathlib import Path
+from zoo.outputs.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_write_left_is_removed_by_the_next_write_of_the_file(tmp_path):
+    for _ in range(2):
+        killed = subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "p.csv")])
+        assert killed.returncode == -signal.SIGKILL
+        assert len(list(tmp_path.iterdir())) == 1, "that of the killed process before has been removed"
+    (left,) = tmp_path.iterdir()
+    dead = re.search(r"\.(\d+)_", left.name)[1]
+    others = [".q.csv" + left.name.removeprefix(".p.csv"), f".p.csv.{dead}", f".p.csv.{dead}_0123", "p.csv.old"]
+    others += [f".p.csv.{os.getpid()}_{'0' * 16}", f".p.csv.{dead}_{'0' * 22}", ".p.csv", ".p.csv.1e5_x"]
+    for name in others:
+        (tmp_path / name).write_text("of others, or being written")
+    (tmp_path / f".p.csv.{dead}_{'1' * 16}").symlink_to("p.csv.old")
+    write_atomically(tmp_path / "p.csv", "whole")
+    assert not left.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {*others, f".p.csv.{dead}_{'1' * 16}", "p.csv"}
+
+
+def test_what_another_machine_or_container_writes_is_left(tmp_path, monkeypatch):
+    write = [sys.executable, "-c", DIES, str(tmp_path / "p.csv")]
+    assert subprocess.run(write).returncode == -signal.SIGKILL
+    monkeypatch.setattr("zoo.outputs.files._machine", lambda: "abcdef")
+    write_atomically(tmp_path / "p.csv", "whole")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_archive_removes_what_killed_archives_left(ab, tmp_path):
+    target = tmp_path / "kept" / "ab"
+    target.mkdir(parents=True)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = [f".records.zip.{dead.pid}_0123456789abcdef", f".records.jsonl.{dead.pid}", f".study.yaml.{dead.pid}"]
+    stays = [f".records.zip.{os.getpid()}_0123456789abcdef", f".notes.txt.{dead.pid}"]
+    for name in (*left, *stays):
+        (target / name).write_text("half")
+    assert run(f"archive {ab} {tmp_path / 'kept'}") == 0
+    assert not [name for name in left if (target / name).exists()]
+    assert all((target / name).exists() for name in stays)
 
 
 def test_four_reports_at_once_do_not_collide(ab):

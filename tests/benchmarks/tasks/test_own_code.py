@@ -190,12 +190,16 @@ def beset(folder: Path) -> None:
     ],
     ids=["python -m", "bench"],
 )
-def test_a_study_runs_next_to_files_named_like_modules_of_ours_and_others(own, command):
+@pytest.mark.parametrize("engine", ["local", "slurm", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_study_runs_next_to_files_named_like_modules_of_ours_and_others(own, command, engine):
+    if engine != "local":
+        pytest.importorskip({"slurm": "submitit", "ray": "ray"}[engine])
     beset(own.folder)
     if "-m" in command:  # Python itself takes `benchmarks` from the working directory then
         shutil.rmtree(own.folder / "benchmarks")
     own.edit("HELPER.py", "from", "import pickle, random, zoo\nassert pickle.dumps and zoo.create_model\nfrom")
-    run = [*command, "run", "s.yaml", "--workers", "1"]
+    executor = ["--slurm-executor", "local"] if engine == "slurm" else []
+    run = [*command, "run", "s.yaml", "--workers", "1", "--engine", engine, *executor]
     done = subprocess.run(run, cwd=own.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "4 trials run" in done.stdout
