@@ -195,6 +195,18 @@ def test_make_targets_named_exist():
         assert target in targets
 
 
+def test_the_page_on_security_names_commands_and_options_that_exist():
+    page, options = text_of("docs/security.md"), text_of("tests/options.txt").splitlines()
+    assert "(security.md)" in text_of("docs/README.md")
+    assert "bench verify --allow-code" in options
+    assert "| `bench run` is the permission; `bench verify` needs `--allow-code` |" in page
+    existing = {word for line in options for word in line.split()} | {"DIR", "CLASS"}
+    named = re.findall(r"`((?:zoo|bench|--)[^`]*)`", page)
+    assert len(named) >= 10
+    for command in named:
+        assert set(command.split()) - {"zoo", "bench"} <= existing, command
+
+
 def anchors(page: Path) -> set[str]:
     """Those that GitHub gives to a page's headings."""
     titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)

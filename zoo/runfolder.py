@@ -12,7 +12,7 @@ from pathlib import Path
 from datamodules.errors import InputError, require
 
 from .devices import is_first_process
-from .outputs.files import make_folder
+from .outputs.files import has_current_folder, make_folder
 from .outputs.result import FILES, Result
 from .plain import ResolvedConfig
 
@@ -47,6 +47,8 @@ def run_into(out: str | None, overwrite: bool, config: ResolvedConfig, run: Run)
         with _claimed(folder, made):
             return _run_into(folder, overwrite, config, run), folder
     except OSError as error:
+        if not has_current_folder():  # another --out is no remedy then
+            raise
         raise InputError(f"cannot write to {folder}: {error.strerror or error}; pass another --out.") from None
 
 

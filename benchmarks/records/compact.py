@@ -35,6 +35,8 @@ from .record_file import Record
 ARCHIVE = "records.zip"
 FORMAT = 2  # 1 is `records.jsonl`, see `reading`
 SHARED, LINES = "shared.json", "records.jsonl"
+# Bytes of content that are read: shipped archives are at most 7 times as large as their files, a bomb 1,000 times.
+ALWAYS, PER_BYTE = 2**26, 20
 DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError),
     *(zlib.error, zipfile.BadZipFile),
@@ -95,6 +97,10 @@ class CompactArchive:
         self._totals: dict[str, int] = {}
         self._about: dict[str, dict[str, Any]] = {}  # what each line says about its curves
         with self._sound(SHARED):
+            with zipfile.ZipFile(path) as archive:
+                content = sum(entry.file_size for entry in archive.infolist())
+            most = ALWAYS + PER_BYTE * path.stat().st_size
+            require(content <= most, f"{path} would decompress to {content:,} bytes, which is not plausible; {REMEDY}")
             shared = json.loads(self._read(SHARED))
             require(
                 shared["format"] == FORMAT,

@@ -1,6 +1,7 @@
 """Where `zoo` writes: folders that two runs want, full disks, devices, pipes, links, cells that are formulas."""
 
 import os
+import re
 import resource
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ from datamodules.errors import InputError
 from zoo.cli import main
 from zoo.config import resolve
 from zoo.outputs.destination import spreadsheet_safe, write_table
+from zoo.outputs.files import _machine
 from zoo.runfolder import STAGING, run_into
 from zoo.train import run as train
 
@@ -120,6 +122,41 @@ def test_predictions_go_through_a_link_to_its_file(trained):
         assert predicted(trained, link) == 0
         assert Path(link).is_symlink()
         assert Path(file).read_text().startswith("index,prediction,")
+
+
+def test_predictions_follow_no_link_that_others_planted(trained, monkeypatch, capsys):
+    victim = Path("victim")
+    victim.write_text("mine")
+    guessed = [f".p.csv.{os.getpid()}{end}{'0' * 16}" for end in ("", "_", f"_{_machine()}")]
+    for name in (f".p.csv.{os.getpid()}", *guessed):
+        Path(name).symlink_to("victim")
+    command = shlex.split(f"predict --ckpt_path {trained} --out p.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo.outputs.files.secrets.token_hex", lambda n: "0" * 2 * n)
+        assert main(command) == 2
+    assert capsys.readouterr().err == "zoo predict: cannot write p.csv: File exists; pass another file with --out.\n"
+    assert victim.read_text() == "mine"
+    assert main(command) == 0
+    assert victim.read_text() == "mine"
+    assert not Path("p.csv").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "command", [f"{FIT} --out x", FIT, "predict --ckpt_path {0} --out p.csv", "test --ckpt_path best.ckpt"]
+)
+def test_a_current_folder_that_was_removed_is_a_sentence(command, trained, tmp_path, capsys):
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        assert main(shlex.split(command.format(trained))) == 2
+    finally:
+        os.chdir(tmp_path)
+    err = capsys.readouterr().err
+    assert err.startswith(f"zoo {command.split()[0]}: ")
+    assert re.search(r"the current folder no longer exists|check --ckpt_path", err)
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_predictions_go_into_a_pipe(trained):

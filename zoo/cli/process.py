@@ -17,6 +17,7 @@ from typing import Any
 from datamodules.errors import InputError
 
 from ..devices import forget_stale_ranks
+from ..outputs.files import has_current_folder
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 CLOSED_PIPE = 141  # 128 + SIGPIPE
@@ -75,7 +76,7 @@ def call(command: str, run: Callable[[], int], kept: str) -> int:
                 print(f"{command}: {printable(str(error))}", file=sys.stderr)
                 return 2
             except OSError as error:
-                if not _has_current_folder():
+                if not has_current_folder():
                     print(f"{command}: the current folder no longer exists; change to another one.", file=sys.stderr)
                     return 2
                 if not isinstance(error.filename, str | bytes):  # not about a file that the user named
@@ -91,14 +92,6 @@ def call(command: str, run: Callable[[], int], kept: str) -> int:
         if not _reader_has_gone():
             raise
         return CLOSED_PIPE
-
-
-def _has_current_folder() -> bool:
-    try:
-        os.getcwd()  # noqa: PTH109 - pathlib may cache it
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def printable(text: str) -> str:

@@ -32,7 +32,10 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError as error:  # it should name the file that the user knows
+            raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -121,6 +124,15 @@ def make_folder(path: Path) -> list[Path]:
                     raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(folder)) from None
                 raise
     return made
+
+
+def has_current_folder() -> bool:
+    """Whether the current folder still exists."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib may cache it
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _exists(folder: Path) -> bool:

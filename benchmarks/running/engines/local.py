@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.util import get_temp_dir
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +34,7 @@ OF_SRUN = (
 )
 
 
+SOCKETS = "ABLATION_ZOO_SOCKETS"  # environment variable with the folder of the fork server's socket, see `preload`
 # Python would look for modules in the working directory first, which may hold any files; see `importable`.
 SAFE_PATH = "PYTHONSAFEPATH"
 
@@ -157,7 +159,7 @@ class _Worker:
         forked = context.get_start_method() == "forkserver"
         with worker_environment():
             with _ignored(ignored):
-                forkserver.ensure_running() if forked else self.process.start()
+                _start_fork_server() if forked else self.process.start()
             if forked:
                 self.process.start()
         theirs.close()
@@ -174,6 +176,15 @@ class _Worker:
         return (
             f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exited with status {code}"
         )
+
+
+def _start_fork_server() -> None:
+    """Start the fork server unless it runs, and tell it which folder it has to delete; see `preload`."""
+    os.environ[SOCKETS] = get_temp_dir()
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ[SOCKETS]
 
 
 @contextmanager

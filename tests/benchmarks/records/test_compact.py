@@ -215,6 +215,22 @@ def test_damaged_curves_are_named_when_they_are_asked_for(tmp_path, change):
         archive.curves("plain")["epoch"]
 
 
+@pytest.mark.parametrize("entry", ["shared.json", "records.jsonl", "curves/a.npy", "more"])
+def test_a_decompression_bomb_is_refused_before_it_is_read(tmp_path, monkeypatch, entry):
+    write_compact(tmp_path / "good.zip", [(record("a"), {"a": [0.5, 1.0]})])
+    path = tmp_path / "records.zip"
+    with zipfile.ZipFile(tmp_path / "good.zip") as good, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for one in good.infolist():
+            if one.filename != entry:
+                bomb.writestr(one, good.read(one))
+        bomb.writestr(entry, bytes(10**8), compresslevel=1)
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *given: pytest.fail("the bomb is read"))
+    with pytest.raises(
+        InputError, match=r"records\.zip would decompress to 100,000,\d{3} bytes, which is not plausible"
+    ):
+        CompactArchive(path)
+
+
 def test_columns_of_different_lengths_are_refused(tmp_path):
     with pytest.raises(InputError, match="the curves of plain have columns of different lengths"):
         write_compact(tmp_path / "records.zip", [(record("plain"), {"a": [1], "b": [1, 2]})])

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,51 @@ def test_the_other_files_of_a_run_are_written_anew(ab, again, capsys, name, cont
     assert "Traceback" not in err
     assert (values(ab), (ab / "trials.csv").read_bytes(), (ab / "summary.json").read_bytes()) == before
     assert run(f"report {ab}") == 0
+
+
+@pytest.fixture
+def no_hang():
+    """Fails a test that waits for a pipe."""
+
+    def strike(number, frame):
+        pytest.fail("it hangs")
+
+    before = signal.signal(signal.SIGALRM, strike)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+OTHER_FILES = ["study.yaml", "plan.json", "trials.csv", "summary.json", "table.md", ".report"]
+ARCHIVES = ["records.jsonl", "records.zip"]
+
+
+@pytest.mark.usefixtures("no_hang")
+@pytest.mark.parametrize("name", OTHER_FILES + ARCHIVES)
+@pytest.mark.parametrize("kind", ["pipe", "folder", "nested deep"])
+def test_no_other_file_of_a_run_stops_it(ab, again, capsys, name, kind):
+    before = values(ab)
+    (ab / name).unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(ab / name)
+    elif kind == "folder":
+        (ab / name).mkdir()
+    else:
+        (ab / name).write_bytes(b'{"a": ' * 100_000 + b"1" + b"}" * 100_000)
+    for command in (f"report {ab}", f"verify {ab} --trials 1 --workers 1"):
+        status, err = run(command), capsys.readouterr().err
+        assert status in (0, 2)
+        assert "Traceback" not in err
+        assert status == 0 or name in err
+    status, out, err = again()
+    assert "Traceback" not in err
+    if kind == "folder" and name in OTHER_FILES:
+        assert (status, name in err) == (2, True), "it is named, and for the user to move away"
+        (ab / name).rmdir()
+        status, out, err = again()
+    assert (status, "0 trials run" in out) == (0, True)
+    assert values(ab) == before
 
 
 @pytest.mark.parametrize(

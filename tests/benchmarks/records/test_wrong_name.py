@@ -1,6 +1,8 @@
 """Records under the name of another variant or seed are refused, or run again."""
 
 import json
+import shutil
+import zipfile
 from typing import Any
 
 import pytest
@@ -73,6 +75,30 @@ def repeat_a_line(lines: list[dict[str, Any]]) -> None:
 def test_an_archive_whose_records_are_of_other_trials_is_refused(ab, tmp_path, refuses, verb, edit, words, finished):
     (tmp_path / "old").mkdir()
     folder = old_archive(ab, tmp_path / "old/ab", edit)
+    assert words in refuses(verb.format(folder, finished / "runs/ab"))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (swap_variants, "its record has returns {'score': 0.6}"),
+        (swap_what_varied, "its record has returns {'score': 0.6}"),
+        (copy_the_best, "line 7 of"),
+        (repeat_a_line, "two trials with the same key"),
+    ],
+)
+def test_a_compact_archive_whose_records_are_of_other_trials_is_refused(finished, tmp_path, refuses, verb, edit, words):
+    folder = tmp_path / "kept/ab"
+    shutil.copytree(finished / "kept/ab", folder)
+    with zipfile.ZipFile(folder / "records.zip") as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    lines = [json.loads(line) for line in entries["records.jsonl"].splitlines()]
+    edit(lines)
+    entries["records.jsonl"] = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    with zipfile.ZipFile(folder / "records.zip", "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
     assert words in refuses(verb.format(folder, finished / "runs/ab"))
 
 

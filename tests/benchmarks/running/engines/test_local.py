@@ -3,6 +3,8 @@
 import operator
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -95,3 +97,22 @@ def test_workers_are_no_processes_of_srun_and_ignore_what_they_are_told_to(monke
     assert told == [signal.SIG_IGN, signal.SIG_IGN, signal.SIG_DFL]
     assert os.environ["SLURM_NTASKS"] == "4"
     assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+
+
+KILLED = """\
+import os, signal
+from benchmarks.running.engines.local import LocalEngine
+for outcome in LocalEngine(1, preload=True).run(os.getpid, [()]):
+    print(outcome.value, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_driver_leaves_no_folder_of_sockets(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", KILLED], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip().isdigit()) == (-signal.SIGKILL, True), done.stderr
+    limit = time.monotonic() + 60
+    while list(tmp_path.glob("pymp-*")):
+        assert time.monotonic() < limit, "the folder is still there"
+        time.sleep(0.05)
