@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError, require
-from zoo.devices import is_first_process
+from zoo.devices import forget_stale_ranks, is_first_process
 from zoo.outputs.files import write_atomically
 
 from .tasks.own_process import end_with_parent, note_failure, reason_of
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 if it is done, diverged or skipped, 1 if it raised, 2 for bad input.
     """
     end_with_parent()
+    forget_stale_ranks()
     parser = argparse.ArgumentParser("python -m benchmarks.trial", description=(main.__doc__ or "").partition("\n")[0])
     parser.add_argument("config", metavar="CONFIG", help="a config as YAML, such as trials/KEY/config.yaml of a study")
     what = "folder for the run's files, including result.json (default: print the result and keep no files)"

@@ -74,17 +74,18 @@ def as_launched(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_first_process() -> bool:
     """Whether this is the first process of its run, the only one that writes files; does not need a trainer."""
-    return all(os.environ.get(name, "0") == "0" for name in RANKS if not _is_stale(name))
+    # Lightning deletes WORLD_SIZE after training, so this must not look for stale ranks.
+    return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
 def forget_stale_ranks() -> None:
-    """Remove ranks that no launcher of this process has set, which Lightning would believe; see `WITH_RANK`."""
-    for name in filter(_is_stale, RANKS):
-        os.environ.pop(name, None)
+    """Remove ranks that no launcher of this process has set, which Lightning would believe; see `WITH_RANK`.
 
-
-def _is_stale(rank: str) -> bool:
-    return rank in WITH_RANK and not any(name in os.environ for name in WITH_RANK[rank])
+    Call this when a process starts.
+    """
+    for rank, others in WITH_RANK.items():
+        if not any(name in os.environ for name in others):
+            os.environ.pop(rank, None)
 
 
 def _lacks_processes(flags: Mapping[str, Any], nodes: int) -> str:
