@@ -66,6 +66,7 @@ class ArrayDataModule(L.LightningDataModule):
     # Parameters that a checkpoint fixes, because its splits and features depend on them.
     fixed: ClassVar[tuple[str, ...]] = ("seed", "val_fraction", "train_size")
     paths: ClassVar[tuple[str, ...]] = ()  # parameters that are files
+    _predicting = False
 
     def __init__(
         self,
@@ -107,6 +108,11 @@ class ArrayDataModule(L.LightningDataModule):
     def folder(self) -> Path:
         """Folder of downloaded data sets: `root`, else $ZOO_DATA_DIR, else ~/.cache/ablation-zoo."""
         return data_folder(self.root)
+
+    @property
+    def _lenient(self) -> bool:
+        """Whether labels may be missing or unknown: a prediction does not need them."""
+        return self._predicting and self._restored is not None
 
     # --- overridden by subclasses -----------------------------------------------------------------------------------
 

@@ -67,12 +67,6 @@ class Texts(ArrayDataModule):
         require(max_features >= 1, f"data.max_features must be at least 1, got {max_features}.")
         self.vectorizer, self.ngrams, self.max_features = vectorizer, ngrams, max_features
         self._whole = False
-        self._predicting = False
-
-    @property
-    def _lenient(self) -> bool:
-        """Whether labels may be missing or unknown: a prediction does not need them."""
-        return self._predicting and self._restored is not None
 
     def read(self) -> tuple[Corpus, Corpus | None]:
         """Return the training texts, and those of the official test split or None."""

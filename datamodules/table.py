@@ -51,7 +51,6 @@ class Table(ArrayDataModule):
     missing: str | None = None
     ranks = False
     labels: ClassVar[Mapping[str, str] | None] = None
-    _predicting = False
     _features: Sequence[str] = ()
 
     def load(self) -> Source:
@@ -84,11 +83,6 @@ class Table(ArrayDataModule):
         digest = hashlib.sha256(repr((features, names)).encode() + x.tobytes() + y.tobytes()).hexdigest()
         extra = {"features": features, "sha256": digest}
         return Source(x, y, names, groups=groups.reshape(-1), labelled=labelled, extra=extra)
-
-    @property
-    def _lenient(self) -> bool:
-        """Whether labels may be missing or unknown: a prediction does not need them."""
-        return self._predicting and self._restored is not None
 
     def statistics(self, x: NDArray) -> dict[str, Any]:
         """See the base class.

@@ -168,11 +168,7 @@ def read_config(file: str) -> Config:
         OSError: If its name is too long, or its folder cannot be read.
     """
     path = Path(file)
-    try:
-        missing = not path.exists()
-    except ValueError:  # a null character, which no file's name can have
-        missing = True
-    if missing:
+    if not path.exists():
         shipped = shipped_configs()
         if file not in shipped:
             raise InputError(

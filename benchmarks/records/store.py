@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from datamodules.errors import InputError
-from zoo.outputs.files import make_folder, read_regular, write_atomically
+from zoo.outputs.files import WRITER, make_folder, read_regular, write_atomically
 
 from .columns import Curves
 from .compact import ARCHIVE, CompactArchive
@@ -33,10 +33,10 @@ REMEDIES = {
     errno.ESTALE: "mount it again",
     **dict.fromkeys((errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENOTDIR), "move it away"),
 }
-# Left by writes whose process was killed, see `zoo.outputs.files.replacing`; older versions used process ids.
+# Left by writes whose process was killed, see `zoo.outputs.files.replacing`.
 WRITTEN = "study|plan|records|trials|figure|figure_tuned|curves|heatmap|layers|report|summary|table|table_tuned"
 WRITTEN += "|effects|main_effects|across|claims|speed|parity"
-WRITING = re.compile(rf"\.\.?({WRITTEN})(\.\w+)?\.\d+(_([0-9a-f]{{6}})?[0-9a-f]{{16}})?")
+WRITING = re.compile(rf"\.\.?({WRITTEN})(\.\w+)?{WRITER.pattern}")
 SCARCE = 2**24  # bytes; with less free space, a checkpoint may not fit
 
 

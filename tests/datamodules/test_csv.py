@@ -5,6 +5,7 @@ from sklearn.impute import SimpleImputer
 
 from datamodules import InputError, create_datamodule
 from datamodules.csv import CSV
+from tests.datamodules.csv_data import make
 
 N = 60
 
@@ -19,14 +20,6 @@ def write(folder, frame, name="table.csv", **options):
     file = folder / name
     frame.to_csv(file, index=False, **options)
     return str(file)
-
-
-def make(path, target="label", stage=None, card=None, **params):
-    data = create_datamodule("csv", path=str(path), target=target, **params)
-    if card is not None:
-        data.restore(card)
-    data.setup(stage)
-    return data
 
 
 def rows_of(data, split):

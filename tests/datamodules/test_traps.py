@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from datamodules import InputError, create_datamodule
+from tests.datamodules.csv_data import make
 from tests.small_files import write_small_files
 from zoo.yaml_lines import parse_value
 
@@ -17,14 +18,6 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     write_small_files(folder)
     return folder
-
-
-def make(path, target="label", stage=None, card=None, **params):
-    data = create_datamodule("csv", path=str(path), target=target, **params)
-    if card is not None:
-        data.restore(card)
-    data.setup(stage)
-    return data
 
 
 def table(folder, label, name="t.csv", n=60, **columns):

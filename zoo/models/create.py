@@ -35,7 +35,8 @@ def create_model(name: str, **hparams: Any) -> "ZooModule":
         return cls(**hparams)
     except TypeError as error:
         if "overflow" not in str(error).lower():
-            given = {key: value for key, value in hparams.items() if value != _default(cls, key)}
+            known = parameters(cls)
+            given = {key: value for key, value in hparams.items() if value != known[key].default}
             shown = reprlib.repr({key: given[key] for key in given if key not in FROM_DATA})
             raise InputError(f"model {name!r} does not take {shown}: {error}; correct the type.") from error
     except (RuntimeError, MemoryError, OverflowError) as error:
@@ -44,10 +45,6 @@ def create_model(name: str, **hparams: Any) -> "ZooModule":
     raise InputError(
         f"model {name!r} does not fit into this machine's memory; make it smaller, see {_largest(hparams)}."
     )
-
-
-def _default(cls: type, key: str) -> Any:
-    return parameters(cls)[key].default
 
 
 def _largest(hparams: Mapping[str, Any]) -> str:

@@ -26,12 +26,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         OSError: If its name is too long, or its folder cannot be read.
     """
     file = Path(path)
-    try:
-        file = file / "best.ckpt" if file.is_dir() else file
-        found = file.is_file()
-    except ValueError:  # a null character, which no file's name can have
-        found = False
-    require(found, f"the checkpoint {file} does not exist; check --ckpt_path, or create one with `zoo fit`.")
+    file = file / "best.ckpt" if file.is_dir() else file
+    require(file.is_file(), f"the checkpoint {file} does not exist; check --ckpt_path, or create one with `zoo fit`.")
     try:
         with zipfile.ZipFile(file) as archive:  # torch ignores the checksums, and would load damaged weights
             content = sum(entry.file_size for entry in archive.infolist())

@@ -15,7 +15,7 @@ from zoo.plain import Config, ResolvedConfig, canonical
 from zoo.train import make_member, prepare
 
 from .rows import Findings
-from .setting import ACCURACY, LOSSES, LOSSES_BATCH_NORM, Setting, relative, same_bits
+from .setting import ACCURACY, LOSSES, LOSSES_BATCH_NORM, Setting, losses_apart, same_bits
 
 EPOCHS = 10
 SIZES = (1, 10, 100)
@@ -95,10 +95,7 @@ def _on_cpu(configs: Sequence[Config]) -> list[Config]:
 
 def _apart(a: Member, b: Member) -> float:
     """The largest relative difference of two members' losses."""
-    return max(
-        relative([row[name] for row in a.course.rows], [row[name] for row in b.course.rows])
-        for name in ("train/loss", "val/loss")
-    )
+    return losses_apart(*({name: [row[name] for row in m.course.rows] for name in m.course.rows[0]} for m in (a, b)))
 
 
 def _compare_losses(found: Findings, at: Setting, name: str, configs: list[Config]) -> None:

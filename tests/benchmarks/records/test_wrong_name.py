@@ -61,17 +61,17 @@ def repeat_a_line(lines: list[dict[str, Any]]) -> None:
     lines[6] = lines[5]
 
 
+EDITS = [
+    (swap_variants, "its record has returns {'score': 0.6}"),
+    (swap_what_varied, "its record has returns {'score': 0.6}"),
+    (copy_the_best, "line 7 of"),
+    (repeat_a_line, "two trials with the same key"),
+]
+OTHER_SEEDS = (copy_the_best_under_other_seeds, "its seed is 1, but that of its config is 0")
+
+
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize(
-    ("edit", "words"),
-    [
-        (swap_variants, "its record has returns {'score': 0.6}"),
-        (swap_what_varied, "its record has returns {'score': 0.6}"),
-        (copy_the_best, "line 7 of"),
-        (copy_the_best_under_other_seeds, "its seed is 1, but that of its config is 0"),
-        (repeat_a_line, "two trials with the same key"),
-    ],
-)
+@pytest.mark.parametrize(("edit", "words"), [*EDITS, OTHER_SEEDS])
 def test_an_archive_whose_records_are_of_other_trials_is_refused(ab, tmp_path, refuses, verb, edit, words, finished):
     (tmp_path / "old").mkdir()
     folder = old_archive(ab, tmp_path / "old/ab", edit)
@@ -79,15 +79,7 @@ def test_an_archive_whose_records_are_of_other_trials_is_refused(ab, tmp_path, r
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize(
-    ("edit", "words"),
-    [
-        (swap_variants, "its record has returns {'score': 0.6}"),
-        (swap_what_varied, "its record has returns {'score': 0.6}"),
-        (copy_the_best, "line 7 of"),
-        (repeat_a_line, "two trials with the same key"),
-    ],
-)
+@pytest.mark.parametrize(("edit", "words"), EDITS)
 def test_a_compact_archive_whose_records_are_of_other_trials_is_refused(finished, tmp_path, refuses, verb, edit, words):
     folder = tmp_path / "kept/ab"
     shutil.copytree(finished / "kept/ab", folder)

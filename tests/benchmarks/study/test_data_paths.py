@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from benchmarks.cli import main
-from benchmarks.study.file import load_study
+from benchmarks.study.file import FILES, load_study
+from datamodules import DATAMODULES
 from tests.small_files import write_small_files
 
 STUDY = """\
@@ -50,3 +51,7 @@ def test_groups_and_files_in_the_current_folder_and_below_the_data_root(tmp_path
     monkeypatch.chdir(tmp_path)
     assert load_study("studies/two.yaml").base["data"]["path"] == "base.csv"
     assert Path("studies/two.yaml").exists()
+
+
+def test_the_files_of_a_study_are_those_of_all_data_sets():
+    assert set(FILES) == {name for data in DATAMODULES.names() for name in DATAMODULES.load(data).paths}
